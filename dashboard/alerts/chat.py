@@ -1,18 +1,21 @@
-"""Make the text of an alert harmless for services that read markup: no mention, no link behind words, no code block.
+"""Neutralises chat markup in alerts: mentions, links behind other words and code blocks.
 
-One form serves all of Apprise's services. Their escapes differ (a backslash in Discord, entities in Slack), and what Apprise
-itself does with a text differs by service and by the address's options: Slack gets ``&`` and ``<`` as they are with
-``blocks=yes``, and Discord is sent a mention of each ``@word`` with ``format=markdown``. So what begins markup is taken apart
-with a zero-width space (U+200B), as Discord's own libraries do with mentions, or replaced by a look-alike: that holds in each.
+One form serves all of Apprise's services. Their escapes differ (a backslash in Discord, entities in
+Slack), and Apprise's own treatment differs by service and by the address's options: Slack gets
+``&`` and ``<`` unescaped with ``blocks=yes``, and with ``format=markdown`` Discord is sent a
+mention of each ``@word``. So characters that start markup are separated with a zero-width space
+(U+200B), as Discord's own libraries do with mentions, or replaced by a similar character. Both
+work in every service.
 """
 
 import re
 from typing import Final
 
-# Services that hand on text as data, and e-mail, where Apprise escapes the HTML: they get the words unchanged.
+# These services treat text as data, and Apprise escapes HTML in e-mail: text is sent unchanged.
 PLAIN: Final = frozenset({"json", "jsons", "xml", "xmls", "form", "forms", "mailto", "mailtos"})
 _BREAK: Final = "\u200b"
-# Angle brackets make <!here>, <@U1>, <users/all>, <at>…</at>, <url|words> and HTML; backticks hide what follows them in code.
+# Angle brackets make <!here>, <@U1>, <users/all>, <at>…</at>, <url|words> and HTML; backticks make
+# code, in which the rest of the text would be hidden.
 _LOOK_ALIKES: Final = str.maketrans({"<": "‹", ">": "›", "`": "'"})
 _BEGINS: Final = re.compile(
     r"[@＠﹫]"  # mentions
@@ -21,17 +24,23 @@ _BEGINS: Final = re.compile(
     r"|\|(?=\|)"  # ||hidden|| in Discord
     r"|\((?=(?:met|rol|chn)\))"  # (met)all(met) in KOOK
 )
-# The console's own address at a message's end, on a line of its own; no text from outside has one.
+# The console's own address at the end of a message, on its own line; external text is never there.
 _LINK: Final = re.compile(r"https?://\S+")
 
 
 def make_inert(text: str) -> str:
-    """Take apart whatever a chat service reads as a mention, a link or code. A bare address stays, and shows where it leads."""
+    """Neutralise what a chat service reads as a mention, a link or code.
+
+    A bare address stays a link: it shows where it leads.
+    """
     return _BEGINS.sub(rf"\g<0>{_BREAK}", text.translate(_LOOK_ALIKES))
 
 
 def make_message_inert(schema: str, subject: str, body: str) -> tuple[str, str]:
-    """Make a message harmless for the service that Apprise calls so; the console's own link at the end of ``body`` stays."""
+    """Return subject and body, neutralised for the service with this Apprise scheme.
+
+    The console's own link at the end of ``body`` stays.
+    """
     if schema in PLAIN:
         return subject, body
     words, gap, last = body.rpartition("\n\n")

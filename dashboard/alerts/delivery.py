@@ -1,7 +1,8 @@
-"""Sends alerts through Apprise, which knows Slack, Teams, e-mail, webhooks and some two hundred places more.
+"""Delivery of alerts through Apprise: Slack, Teams, e-mail, webhooks and 200 more services.
 
-An address is a secret: Apprise's own logger is heard here alone, and of what it says only words of ours are kept. Apprise is
-imported where it is used: it takes a tenth of a second and memory that pages have no use for.
+An address is a secret. So the messages of Apprise's logger reach only this module, and only texts
+of the console are stored. Apprise is imported inside functions: the import takes 0.1 s and memory
+that web processes do not need.
 """
 
 import logging
@@ -23,26 +24,27 @@ from dashboard.core.dialling import only_to
 from dashboard.core.egress import ALLOW_ALL, PRIVATE, REFUSED, EgressPolicy, NotAllowed
 from dashboard.deliveries.hook import keep_paths_from_logs
 
-# What shows or logs on the machine of the worker, reads files of it or runs its programs, is no place to tell people. The rest of
-# Apprise's places are across the network, so these are named and not those. None of Apprise's reads ``file://`` or takes plug-ins
-# from elsewhere unless it is told where they are, which the console never does.
+# These show or log messages on the worker's machine, read its files or run its programs, so no
+# person would read them. The list names them because all other Apprise services go over the
+# network. None of those reads ``file://``; plug-in folders are never configured.
 LOCAL: Final = frozenset(
     {"syslog", "dbus", "qt", "kde", "glib", "gio", "gnome", "macosx", "windows", "blink1", "vapid"}
 )
-# Of other places the part behind :// may be a token, so that it is not shown.
+# Schemes whose host may be shown: in others, the part after :// may be a token.
 WITH_HOST: Final = frozenset(
     {"json", "jsons", "xml", "xmls", "form", "forms", "mailto", "mailtos", "apprise", "apprises"}
 )
 LONGEST_ADDRESS = 2000
+# Seconds.
 LONGEST_WAIT = 10.0
-AT_MOST = timedelta(seconds=45)
-# By the last part of a message's key.
+LONGEST_RUN = timedelta(seconds=45)
+# Apprise's message type, by the last part of a message's key.
 TONES: Final = {outbox.NEW: "failure", outbox.RECOVERED: "success"}
 UNREADABLE = (
     "The address cannot be read with the SECRET_KEY that is set now. Type it into the rule again."
 )
 _HTTP = re.compile(r"error=(\d{3})\b")
-_MEANT: Final = {
+_STATUS_MEANINGS: Final = {
     "400": "it could not make sense of the message",
     "401": "the address's token or password is not valid any more",
     "403": "the address is not allowed to send there",
@@ -54,29 +56,31 @@ _MEANT: Final = {
 
 
 class BadAddress(ValueError):
-    """A sentence that says why nothing can be sent to an address, without the address."""
+    """Reason why nothing can be sent to an address: a sentence, without the address."""
 
 
 def check_address(address: str, places: EgressPolicy = ALLOW_ALL) -> str:
-    """What may be shown of an address that Apprise can send to: the place's name, and its host where that is no secret.
+    """Return the part of an address that may be shown: the service, and its host if not secret.
 
     Raises:
-        BadAddress: Apprise cannot read it, or it leads to the console's own machine and not to people.
-        NotAllowed: it is none of ``places``, or in a private network and not named there.
+        BadAddress: Apprise cannot read it, or it leads to the console's own machine.
+        NotAllowed: ``places`` does not allow it, or it is in a private network without being named.
     """
     if len(address) > LONGEST_ADDRESS or not address.isprintable():
         raise BadAddress(
-            "That is no address: it is too long, or has characters that no address has."
+            "That is no address: it is too long, or contains characters that no address has."
         )
     if address.partition(":")[0].strip().lower() in LOCAL | {"file"}:
         raise BadAddress(
-            "That address leads to a file, a log or the screen of the console's own machine, not to people."
+            "That address leads to a file, a log or the screen of the console's own machine,"
+            " not to people."
         )
     server, schema = _server(address)
     if server is None:
         raise BadAddress(
-            "Apprise cannot read that address. It begins with a service, as in slack://, msteams:// or mailto://, and has all of"
-            " the service's parts; github.com/caronc/apprise/wiki lists them."
+            "Apprise cannot read that address. It begins with a service, as in slack://,"
+            " msteams:// or mailto://, and has all of the service's parts;"
+            " github.com/caronc/apprise/wiki lists them."
         )
     if (
         LOCAL & {schema, str(server.schema).lower()}
@@ -84,7 +88,7 @@ def check_address(address: str, places: EgressPolicy = ALLOW_ALL) -> str:
         or _reads_files(server)
     ):
         raise BadAddress(
-            "That address has the console read files of its own machine, or show something there."
+            "That address makes the console read files of its own machine, or show something there."
         )
     _ensure_allowed(places, schema, server)
     host = f" at {server.host}" if schema in WITH_HOST and server.host else ""
@@ -93,18 +97,18 @@ def check_address(address: str, places: EgressPolicy = ALLOW_ALL) -> str:
 
 
 def send_due(services: Services, base: str | None) -> None:
-    """Note what is to be told and send what is due, for less than a minute: the rest is the next minute's.
+    """Queue new messages and send those that are due, for at most ``LONGEST_RUN``. Commits.
 
-    A place that does not take a message is left alone until then.
+    The next minute's task continues. After a failure, a rule's other messages wait until then.
     """
     if not outbox.any_rules():
         return
-    began = services.clock()
-    outbox.give_up_unknown(began)
-    outbox.queue_messages(began, base)
-    for rule_id in outbox.rules_due(began):
-        for message_id in outbox.due(rule_id, began):
-            if services.clock() - began > AT_MOST:
+    started = services.clock()
+    outbox.give_up_unknown(started)
+    outbox.queue_messages(started, base)
+    for rule_id in outbox.rules_due(started):
+        for message_id in outbox.due(rule_id, started):
+            if services.clock() - started > LONGEST_RUN:
                 return
             message = outbox.lease(message_id, services.clock())
             rule = alert_rules.rule_or_none(rule_id, with_address=True)
@@ -119,50 +123,52 @@ def send_due(services: Services, base: str | None) -> None:
 
 
 def send_again(services: Services, message_id: int) -> str | None:
-    """Send a message now that waits or was given up, because somebody asks for it; the error, None where it was sent.
+    """Send a waiting or given-up message now; return the error, None if it was sent. Commits.
 
     Raises:
-        LookupError: there is no such message to send, or it is being sent.
+        LookupError: no such message is to be sent, or a worker is sending it.
     """
     message = outbox.lease(message_id, services.clock(), by_hand=True)
-    rule = (
-        alert_rules.rule_or_none(message.rule_id, with_address=True)
-        if message is not None
-        else None
-    )
+    rule = message and alert_rules.rule_or_none(message.rule_id, with_address=True)
     if message is None or rule is None:
         raise LookupError(message_id)
     return deliver(services, rule, message)
 
 
-def send_test(services: Services, rule: AlertRule, who: str, base: str | None) -> str | None:
-    """Send a message that says that it is a test; the error, None where it was sent. ``rule``: with its address."""
-    return deliver(services, rule, outbox.begin_test(rule, who, services.clock(), base))
+def send_test(services: Services, rule: AlertRule, user_email: str, base: str | None) -> str | None:
+    """Send a test message; return the error, None if it was sent. Commits.
+
+    ``rule``: loaded with its address.
+    """
+    return deliver(services, rule, outbox.begin_test(rule, user_email, services.clock(), base))
 
 
 def deliver(services: Services, rule: AlertRule, message: AlertMessage) -> str | None:
-    """Send a message that the caller holds, and write down how it went; the error, None where it was sent."""
+    """Send a leased message and record the outcome; return the error, None if sent. Commits."""
     address, message_id = services.vault.decrypt(rule.address), message.id
     subject, body, tone = (
         message.subject,
         message.body,
         TONES.get(message.key.rpartition("/")[2], "info"),
     )
-    # No transaction stays open while a place far away takes its time.
+    # Sending takes seconds: no transaction may stay open.
     db.session.rollback()
     error = (
         send(address, subject, body, tone, services.settings.places)
         if address is not None
         else UNREADABLE
     )
-    outbox.settle(message_id, error, services.clock())
+    outbox.finish(message_id, error, services.clock())
     return error
 
 
 def send(
     address: str, subject: str, body: str, tone: str = "info", places: EgressPolicy = ALLOW_ALL
 ) -> str | None:
-    """Send a message; a sentence that says why it was not sent, None where it was. ``tone``: Apprise's kind of a message."""
+    """Send a message; return a sentence with the error, None if it was sent.
+
+    ``tone``: Apprise's message type.
+    """
     import apprise
 
     server, schema = _server(address)
@@ -172,69 +178,70 @@ def send(
         _ensure_allowed(places, schema, server)
     except NotAllowed as error:
         return str(error)
-    # Trying again is the console's; and no address keeps a worker waiting.
+    # The outbox retries, not Apprise; no address may block a worker.
     server.retry = 0
     server.socket_connect_timeout = min(server.socket_connect_timeout, LONGEST_WAIT)
     server.socket_read_timeout = min(server.socket_read_timeout, LONGEST_WAIT)
-    place = apprise.Apprise(asset=_asset())
-    place.add(server)
-    # Apprise converts plain text for HTML alone, so that it would reach services that read Markdown as Markdown.
+    notifier = apprise.Apprise(asset=_asset())
+    notifier.add(server)
+    # Apprise converts plain text only for HTML: services that read Markdown would parse it.
     subject, body = make_message_inert(str(server.schema).lower(), subject, body)
-    # What a plug-in dials can be another host than the address's.
+    # A plug-in can connect to another host than the address's.
     with (
-        _heard() as said,
+        _captured_log() as log,
         only_to(partial(places.allows, schema), partial(places.names, schema)) as limit,
     ):
         try:
-            sent = place.notify(
+            sent = notifier.notify(
                 body, title=subject, notify_type=tone, body_format=apprise.NotifyFormat.TEXT
             )
-        except Exception as error:  # noqa: BLE001  # two hundred plug-ins, whose errors may hold the address
-            said.append(type(error).__name__)
+        except Exception as error:  # noqa: BLE001  # plug-ins' errors may quote the address
+            log.append(type(error).__name__)
             sent = False
     if sent:
         return None
     if limit.refused:
         return PRIVATE if limit.refused_private else REFUSED
-    return _why(said)
+    return _reason(log)
 
 
 def _ensure_allowed(places: EgressPolicy, schema: str, server: Any) -> None:
     hosts = _hosts(server)
     places.ensure_service(schema, hosts, server.port)
-    # In many services' addresses an id stands where others have a host: a number alone says nothing before it is dialled.
+    # In many services' addresses an id stands in place of the host: a bare word or number is
+    # judged only when it is dialled.
     places.ensure_public(
         schema, [each for each in hosts if schema in WITH_HOST or not each.isalnum()], server.port
     )
 
 
 def _hosts(server: Any) -> list[str]:
-    """Whom it asks; an e-mail goes by a server of its own, whatever the address's host."""
+    """Return the hosts it connects to; an e-mail has the SMTP server's too."""
     return [str(host) for name in ("host", "smtp_host") if (host := getattr(server, name, None))]
 
 
-def _why(said: list[str]) -> str:
-    """Of what Apprise said, only what cannot hold a secret."""
-    whole = " ".join(said)
-    if status := _HTTP.search(whole):
-        meant = _MEANT.get(
+def _reason(log: list[str]) -> str:
+    """Return a sentence from Apprise's log, without anything that may contain a secret."""
+    text = " ".join(log)
+    if status := _HTTP.search(text):
+        meaning = _STATUS_MEANINGS.get(
             status[1],
-            "it is in trouble" if status[1].startswith("5") else "it did not take the message",
+            "it is in trouble" if status[1].startswith("5") else "it did not accept the message",
         )
-        return f"The place answered {status[1]}: {meant}."
-    if "onnection error" in whole or "ocket" in whole or "imeout" in whole:
+        return f"The place answered {status[1]}: {meaning}."
+    if "onnection error" in text or "ocket" in text or "imeout" in text:
         return "No connection to the place came about, or it broke off."
-    return "The place did not take the message, and did not say why."
+    return "The place did not accept the message, and gave no reason."
 
 
 def _server(address: str) -> tuple[Any, str]:
-    """Apprise's view of an address, and the service's scheme; None where it has none.
+    """Return Apprise's plug-in for an address, None if it has none, and the service's scheme.
 
-    The scheme is that of Apprise's parsing: some plug-ins call theirs http afterwards.
+    The scheme is that of Apprise's parser, since some plug-ins replace it by http.
     """
     import apprise
 
-    with _heard():
+    with _captured_log():
         try:
             parts = apprise.plugins.url_to_dict(address)  # type: ignore[no-untyped-call]
             schema = str((parts or {}).get("schema", "")).lower()
@@ -243,19 +250,19 @@ def _server(address: str) -> tuple[Any, str]:
                 if parts
                 else None
             )
-        except Exception:  # noqa: BLE001  # as above
+        except Exception:  # noqa: BLE001  # a plug-in's errors may contain the address
             return None, ""
     if server is not None:
-        # An address could ask for it with ?redirect=yes, and whoever answers would say where to.
+        # An address could enable redirects with ?redirect=yes; the server would choose the target.
         server.redirects = False
     return server, schema
 
 
 def _asset() -> Any:
-    """Nothing is kept on disk, no keys are made, no plug-in comes from elsewhere; a place does not send messages on."""
+    """Return Apprise's settings: no files, generated keys, external plug-ins or redirects."""
     import apprise
 
-    asset = apprise.AppriseAsset(
+    return apprise.AppriseAsset(
         plugin_paths=[],
         storage_mode=apprise.PersistentStoreMode.MEMORY,
         app_id="Partner Console",
@@ -266,11 +273,10 @@ def _asset() -> Any:
         pgp_autogen=False,
         pem_autogen=False,
     )
-    return asset
 
 
 def _reads_files(server: Any) -> bool:
-    """Whether an address has a template, a key or the like read from somewhere."""
+    """Return whether an address makes the plug-in read a file, such as a template or a key."""
     import apprise
 
     inner = [
@@ -285,31 +291,31 @@ def _reads_files(server: Any) -> bool:
     )
 
 
-class _Ear(logging.Handler):
-    """Hears what Apprise says in each thread; nobody else does, since it says addresses."""
+class _LogCapture(logging.Handler):
+    """Handler that collects Apprise's log by thread; it contains addresses, so no other may."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self.said: dict[int, list[str]] = {}
+        self.messages: dict[int, list[str]] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep it for whoever listens in this thread."""
-        if (said := self.said.get(get_ident())) is not None:
-            said.append(record.getMessage())
+        """Add the message to its thread's list, if that thread captures."""
+        if (messages := self.messages.get(get_ident())) is not None:
+            messages.append(record.getMessage())
 
 
-_EAR = _Ear()
+_CAPTURE = _LogCapture()
 
 
 @contextmanager
-def _heard() -> Iterator[list[str]]:
-    """What Apprise says meanwhile in this thread. It reaches no log, nor does what is said below it of paths."""
+def _captured_log() -> Iterator[list[str]]:
+    """Collect what Apprise logs in this thread, and keep it and request paths out of the log."""
     logger = logging.getLogger("apprise")
-    logger.handlers, logger.propagate = [_EAR], False
+    logger.handlers, logger.propagate = [_CAPTURE], False
     logger.setLevel(logging.WARNING)
     keep_paths_from_logs()
-    said = _EAR.said[get_ident()] = []
+    messages = _CAPTURE.messages[get_ident()] = []
     try:
-        yield said
+        yield messages
     finally:
-        _EAR.said.pop(get_ident(), None)
+        _CAPTURE.messages.pop(get_ident(), None)

@@ -1,4 +1,4 @@
-"""The lists of alert rules and of what they sent. No address is in either."""
+"""Lists of alert rules and alert messages. Neither contains an address."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ ALERT_RULES = Listing(
 
 
 def serialize_rule(rule: AlertRule) -> dict[str, Any]:
-    """One rule as scripts see it."""
+    """Return one rule as JSON fields."""
     return {
         "id": rule.id,
         "name": rule.name,
@@ -75,7 +75,7 @@ ALERT_MESSAGES = Listing(
 
 
 def serialize_message(message: AlertMessage) -> dict[str, Any]:
-    """One message as scripts see it."""
+    """Return one message as JSON fields."""
     return {
         "id": message.id,
         "rule": message.rule.name,

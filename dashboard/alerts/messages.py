@@ -1,7 +1,7 @@
-"""What alerts say: plain and short, with counts of customers, times with their zone, and no secret.
+"""Texts of alerts: short, with counts of customers, times with their zone, and no secret.
 
-Whatever comes from outside, names and errors, goes through ``scrubbed`` and so stays on its line. It is kept as the words are;
-markup in it is taken apart for the service that it is sent to (``alerts.chat``).
+External text (names, errors) goes through ``scrubbed``, which also keeps it on one line. It is
+stored as it is; ``alerts.chat`` neutralises markup for the service that a message is sent to.
 """
 
 from collections.abc import Sequence
@@ -25,35 +25,37 @@ DAY = timedelta(hours=24)
 
 @dataclass(frozen=True)
 class AlertText:
-    """One message: a line and what follows it."""
+    """Subject and body of one message."""
 
     subject: str
     body: str
 
 
 def of_new(rule: AlertRule, cause: Cause, base: str | None) -> AlertText:
-    """What is broken, for how many customers, since when. ``base``: the console's own address, None for no link."""
+    """Return the message about a new cause: what is broken, for how many customers, since when.
+
+    ``base``: the console's own URL; None for no link.
+    """
     name, grave = cause_name(cause), cause.severity.capitalize()
     lines = []
     if rule.account_id is None:
         subject = f"{grave}: {name} ({customers(cause.accounts)})"
         has = "have" if (cause.connections or cause.accounts) > 1 else "has"
-        lines.append(
-            f"{_how_many(cause.connections, cause.accounts)} {has} it, since {_when(cause.since, rule)}."
-        )
+        affected = _how_many(cause.connections, cause.accounts)
+        lines.append(f"{affected} {has} it, since {_when(cause.since, rule)}.")
     else:
         where = _account_name(rule.account_id)
         subject = f"{grave}: {name} at {where}"
-        mine, since = _in_account(cause.id, rule.account_id)
-        whose = f"{connections(mine)} of {where}" if mine else where
-        lines.append(
-            f"{whose} {'have' if mine > 1 else 'has'} it, since {_when(since or cause.since, rule)}."
-        )
+        count, first_seen = _in_account(cause.id, rule.account_id)
+        affected = f"{connections(count)} of {where}" if count else where
+        has, since = "have" if count > 1 else "has", first_seen or cause.since
+        lines.append(f"{affected} {has} it, since {_when(since, rule)}.")
         if cause.accounts > 1:
             lines.append(f"Others have it too: {customers(cause.accounts)} in all.")
     if cause.platform:
         lines.append(
-            "They went dark in the same hour: it lies on the platform's side, not with the customers."
+            "They failed in the same hour: it lies on the platform's side,"
+            " not with the customers."
         )
     if cause.times > 1:
         lines.append(f"It is back: this is time number {cause.times}.")
@@ -63,13 +65,14 @@ def of_new(rule: AlertRule, cause: Cause, base: str | None) -> AlertText:
 
 
 def of_recovered(rule: AlertRule, cause: Cause, base: str | None) -> AlertText:
-    """That what was told is over."""
+    """Return the message that a cause which was sent has recovered."""
     name = cause_name(cause)
     if rule.account_id is None:
         ended, subject = cause.recovered_at, f"Recovered: {name}"
         had = f"At most {connections(cause.most)} had it at once." if cause.most else ""
         lines = [
-            f"Nobody has it any longer{_since(ended, rule)}. It began {_when(cause.since, rule)}.",
+            f"No customer has it any longer{_since(ended, rule)}."
+            f" It began {_when(cause.since, rule)}.",
             had,
         ]
     else:
@@ -86,33 +89,36 @@ def of_recovered(rule: AlertRule, cause: Cause, base: str | None) -> AlertText:
 
 def of_digest(
     rule: AlertRule,
-    open_now: Sequence[Cause],
-    over: Sequence[Cause],
+    open_causes: Sequence[Cause],
+    recovered: Sequence[Cause],
     at: datetime,
     base: str | None,
 ) -> AlertText:
-    """The last 24 hours: what is new, worse, recovered, still open. ``open_now``, ``over``: the rule's causes."""
-    moved = finding_queries.cause_deltas(open_now, at)
-    new = [cause for cause in open_now if cause.since > at - DAY]
+    """Return the digest of the last 24 hours: causes new, worse, recovered, still open.
+
+    ``open_causes``, ``recovered``: causes that match the rule.
+    """
+    deltas = finding_queries.cause_deltas(open_causes, at)
+    new = [cause for cause in open_causes if cause.since > at - DAY]
     worse = [
         cause
-        for cause in open_now
-        if cause not in new and moved[cause.id].came > moved[cause.id].went
+        for cause in open_causes
+        if cause not in new and deltas[cause.id].came > deltas[cause.id].went
     ]
-    still = [cause for cause in open_now if cause not in new and cause not in worse]
-    sections = {"New": new, "Worse": worse, "Recovered": list(over), "Still open": still}
+    still = [cause for cause in open_causes if cause not in new and cause not in worse]
+    sections = {"New": new, "Worse": worse, "Recovered": list(recovered), "Still open": still}
     subject = "Digest: " + ", ".join(
         f"{len(causes)} {title.lower()}" for title, causes in sections.items()
     )
     lines = [f"The 24 hours before {_when(at, rule)}."]
-    had = _had(over, at)
+    had = _recovered_customers(recovered, at)
     for title, causes in sections.items():
         if not causes:
             continue
         lines += ["", f"{title}:"]
         for cause in causes[:LINES]:
             many = had.get(cause.id, 0) if title == "Recovered" else cause.accounts
-            more = f", {moved[cause.id].came} more" if title == "Worse" else ""
+            more = f", {deltas[cause.id].came} more" if title == "Worse" else ""
             lines.append(
                 f"- {cause.severity.capitalize()}: {cause_name(cause)}, {customers(many)}{more}"
             )
@@ -123,31 +129,32 @@ def of_digest(
     return _text(subject, lines, _link(base, "/causes"))
 
 
-def of_test(rule: AlertRule, who: str, at: datetime, base: str | None) -> AlertText:
-    """A message that says nothing but that it arrived."""
+def of_test(rule: AlertRule, user_email: str, at: datetime, base: str | None) -> AlertText:
+    """Return the text of a test message."""
     lines = [
-        f"{one_line(who)} tried the rule “{scrubbed(rule.name, 80)}” on {_when(at, rule)}. Nothing is wrong."
+        f"{one_line(user_email)} tried the rule “{scrubbed(rule.name, 80)}” on {_when(at, rule)}."
+        " Nothing is wrong."
     ]
     return _text("Test of the Partner Console's alerts", lines, _link(base, "/alerts"))
 
 
 def cause_name(cause: Cause) -> str:
-    """The rule in words, and the connector."""
+    """Return the cause's title, with its connector if it has one."""
     return f"{cause.title}: {scrubbed(cause.connector, 60)}" if cause.connector else cause.title
 
 
 def customers(count: int) -> str:
-    """``1 customer``, ``300 customers``."""
+    """Return a count with its noun: ``1 customer``, ``300 customers``."""
     return f"{count} customer{'' if count == 1 else 's'}"
 
 
 def connections(count: int) -> str:
-    """``1 connection``, ``300 connections``."""
+    """Return a count with its noun: ``1 connection``, ``300 connections``."""
     return f"{count} connection{'' if count == 1 else 's'}"
 
 
-def _how_many(those: int, accounts: int) -> str:
-    return f"{connections(those)} of {customers(accounts)}" if those else customers(accounts)
+def _how_many(count: int, accounts: int) -> str:
+    return f"{connections(count)} of {customers(accounts)}" if count else customers(accounts)
 
 
 def _account_name(account_id: int) -> str:
@@ -156,18 +163,17 @@ def _account_name(account_id: int) -> str:
 
 
 def _in_account(cause_id: int, account_id: int) -> tuple[int, datetime | None]:
-    mine = select(func.count(Finding.connection_id), func.min(Finding.first_seen_at))
-    mine = mine.where(
+    active = select(func.count(Finding.connection_id), func.min(Finding.first_seen_at)).where(
         Finding.cause_id == cause_id,
         Finding.account_id == account_id,
         Finding.recovered_at.is_(None),
     )
-    count, since = db.session.execute(mine).one()
-    return count, since
+    count, first_seen = db.session.execute(active).one()
+    return count, first_seen
 
 
-def _had(causes: Sequence[Cause], at: datetime) -> dict[int, int]:
-    """How many customers had what recovered lately."""
+def _recovered_customers(causes: Sequence[Cause], at: datetime) -> dict[int, int]:
+    """Return how many customers of each cause recovered in the last 24 hours."""
     ids = [cause.id for cause in causes]
     counting = select(Finding.cause_id, func.count(Finding.account_id.distinct())).where(
         Finding.cause_id.in_(ids), Finding.recovered_at > at - DAY

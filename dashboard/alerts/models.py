@@ -1,4 +1,4 @@
-"""What comes from Peliqan unasked, and what goes out to people."""
+"""Tables of alert rules and of the messages that they send."""
 
 from datetime import datetime
 
@@ -12,14 +12,16 @@ from dashboard.fleet.models import Account
 
 
 class AlertRule(Model):
-    """Where to send what. ``address`` is Apprise's, encrypted, since most hold a secret; ``place`` is what may be shown of it.
+    """Rule that selects causes, with the address that messages go to.
 
-    ``sends``: words of ``alerts.rules`` with spaces between. ``severity``: causes this grave or graver. ``connector``,
-    ``account_id``: only these, where set. ``quiet_from``, ``quiet_to`` and ``digest_at``: minutes after midnight in ``zone``.
+    ``address``: Apprise's, encrypted, since most contain a secret; ``place``: the part of it that
+    may be shown. ``sends``: keys of ``alerts.rules.SENDS``, separated by spaces. ``severity``: the
+    lowest severity that is sent. ``connector``, ``account_id``: restrict the rule to these, where
+    set. ``quiet_from``, ``quiet_to`` and ``digest_at``: minutes after midnight in ``zone``.
     """
 
     __tablename__ = "alert_rule"
-    # No restricted user has a page of these.
+    # Restricted users have no page of alert rules.
     visibility = NOBODY
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
@@ -49,11 +51,12 @@ class AlertRule(Model):
 
 
 class AlertMessage(Model):
-    """One message, written down before it is sent. ``key`` says what it tells: one rule never tells the same twice.
+    """Message of a rule; the row is committed before the message is sent.
 
-    ``state``: ``waiting``, ``sent``, ``failed`` (given up), ``dropped`` (over before it could be told; ``error`` says why) or
-    ``known`` (it was so already when the rule was made: nothing is sent). ``leased_until`` keeps two workers from sending it at
-    once.
+    ``key`` identifies the event: one rule sends one message an event. ``state``: ``waiting``,
+    ``sent``, ``failed`` (given up), ``dropped`` (obsolete before it was sent; ``error`` gives the
+    reason) or ``known`` (the event is older than the rule: nothing is sent). ``leased_until`` keeps
+    two workers from sending it at the same time.
     """
 
     __tablename__ = "alert_message"

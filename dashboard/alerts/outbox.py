@@ -1,11 +1,14 @@
-"""What is to be told, by the rules: one message a cause and episode, written down before it is sent, sent once.
+"""Queue of alert messages: each episode of a cause is committed first, then sent once.
 
-``key`` is what makes a message unique in its rule: ``cause/<id>/<times>/new``, ``cause/<id>/<times>/recovered``,
-``digest/<day>``. Whoever writes the row first has told it, however many workers there are.
+``key`` is unique in its rule: ``cause/<id>/<times>/new``, ``cause/<id>/<times>/recovered`` or
+``digest/<day>``. The database refuses a second row with the same key, so the number of workers
+does not matter.
 
-A cause is told once it has lasted for five minutes, so that what comes and goes alarms nobody; its end likewise, and only where
-its beginning was sent. What was wrong before the rule was made is ``known`` and not told. What falls into quiet hours waits for
-their end; if it recovers before, neither is told (the digest has it). Counts are those of the moment of sending.
+A cause is sent once it has lasted for five minutes, so that short failures alarm no one. Its
+recovery is sent after five minutes too, and only if the cause was sent. Causes that are older than
+the rule are ``known`` and not sent. A message in quiet hours waits for their end; if the cause
+recovers before, neither message is sent (the digest lists it). Counts are those at the time of
+sending.
 """
 
 from collections.abc import Iterable, Sequence
@@ -30,24 +33,27 @@ NEW, RECOVERED, DIGEST, TEST = "new", "recovered", "digest", "test"
 WAITING, SENT, FAILED, DROPPED, KNOWN = "waiting", "sent", "failed", "dropped", "known"
 MESSAGE_STATES: Final = (WAITING, SENT, FAILED, DROPPED, KNOWN)
 SETTLED: Final = timedelta(minutes=5)
-# After the first, the second and the third try that failed; then it is given up.
+# After the first, second and third failed attempt; after the fourth, the message is given up.
 WAITS: Final = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=30))
-# Longer than any place takes to answer: whoever had it in hand was killed.
+# Longer than any service takes to answer: a worker that still has the lease was killed.
 LEASE: Final = timedelta(minutes=10)
-LOST: Final = "The worker that sent it was stopped: whether it arrived is not known. Send it again if it did not."
-# What recovered longer ago, while no worker ran, is no news any more.
+LOST: Final = (
+    "The worker that sent it was stopped: whether it arrived is not known."
+    " Send it again if it did not."
+)
+# An older recovery, from a time without a worker, is not sent.
 NEWS_FOR: Final = timedelta(days=2)
 MOST_IN_ONE_QUERY = 500
 
 
 def queue_messages(at: datetime, base: str | None) -> None:
-    """Write down all that is to be told now. ``base``: the console's own address, for links. Commits."""
+    """Queue the messages that are due by the rules. ``base``: the console's URL. Commits."""
     for rule in db.session.scalars(
         select(AlertRule).where(AlertRule.on).order_by(AlertRule.id)
     ).all():
         sends = rule.sends.split()
         if NEW in sends:
-            new = _not_noted(rule, _matching(rule, at - SETTLED))
+            new = _not_queued(rule, _matching(rule, at - SETTLED))
             _write(
                 rule,
                 (
@@ -57,12 +63,12 @@ def queue_messages(at: datetime, base: str | None) -> None:
                 at,
             )
         if RECOVERED in sends:
-            over = _ended(rule, at)
+            recovered = _recovered(rule, at)
             _write(
                 rule,
                 (
                     (key(cause, RECOVERED), cause.id, alert_texts.of_recovered(rule, cause, base))
-                    for cause in over
+                    for cause in recovered
                 ),
                 at,
             )
@@ -71,13 +77,14 @@ def queue_messages(at: datetime, base: str | None) -> None:
             and (day := digest_due(rule, at)) is not None
             and not _has(rule, f"digest/{day}")
         ):
-            text = alert_texts.of_digest(rule, _matching(rule), _over_lately(rule, at), at, base)
+            recovered = _recovered_lately(rule, at)
+            text = alert_texts.of_digest(rule, _matching(rule), recovered, at, base)
             _write(rule, [(f"digest/{day}", None, text)], at)
         db.session.commit()
 
 
 def mark_existing_as_sent(rule: AlertRule, at: datetime) -> None:
-    """What is wrong already counts as told, and so does a digest whose minute is over today. Does not commit."""
+    """Mark existing causes, and today's digest if its time is over, as sent. Does not commit."""
     known: list[tuple[str, int | None, AlertText]] = []
     if NEW in rule.sends.split():
         known = [
@@ -90,17 +97,17 @@ def mark_existing_as_sent(rule: AlertRule, at: datetime) -> None:
 
 
 def any_rules() -> bool:
-    """Whether anything could be told at all."""
+    """Return whether any rule is switched on."""
     return db.session.scalar(select(AlertRule.id).where(AlertRule.on).limit(1)) is not None
 
 
 def key(cause: Cause, what: str) -> str:
-    """What a message about this episode of a cause is known by."""
+    """Return the key of a message about the current episode of a cause."""
     return f"cause/{cause.id}/{cause.times}/{what}"
 
 
 def rules_due(at: datetime) -> list[int]:
-    """Ids of the rules that have something to send now, whose oldest is longest due first."""
+    """Return the ids of rules with messages to send now, longest due first."""
     ready = select(AlertMessage.rule_id).where(*_is_ready(at)).group_by(AlertMessage.rule_id)
     return list(
         db.session.scalars(ready.order_by(func.min(AlertMessage.due_at), AlertMessage.rule_id))
@@ -108,7 +115,7 @@ def rules_due(at: datetime) -> list[int]:
 
 
 def due(rule_id: int, at: datetime, most: int = 100) -> list[int]:
-    """Ids of a rule's messages that should be sent now, longest due first."""
+    """Return the ids of a rule's messages to send now, longest due first."""
     ready = select(AlertMessage.id).where(*_is_ready(at), AlertMessage.rule_id == rule_id)
     return list(
         db.session.scalars(ready.order_by(AlertMessage.due_at, AlertMessage.id).limit(most))
@@ -116,7 +123,10 @@ def due(rule_id: int, at: datetime, most: int = 100) -> list[int]:
 
 
 def give_up_unknown(at: datetime) -> None:
-    """What a killed worker had in hand may have arrived: it is not sent a second time, but shown as failed. Commits."""
+    """Mark messages whose lease expired as failed. Commits.
+
+    They may have arrived before their worker was killed, so they are not sent a second time.
+    """
     lost = update(AlertMessage).where(AlertMessage.state == WAITING, AlertMessage.leased_until < at)
     change(
         lost.values(
@@ -129,30 +139,31 @@ def give_up_unknown(at: datetime) -> None:
 
 
 def lease(message_id: int, at: datetime, *, by_hand: bool = False) -> AlertMessage | None:
-    """The message, if it is due and nobody else sends it. ``by_hand``: due or given up, since somebody asks for it. Commits."""
+    """Lease a message that is due; None if it is not due or another worker has it. Commits.
+
+    ``by_hand``: a user requests it, so a message that is not yet due or was given up is leased too.
+    """
     allowed = (
         AlertMessage.state.in_((WAITING, FAILED)) if by_hand else AlertMessage.state == WAITING
     )
-    taking = update(AlertMessage).where(
+    leasing = update(AlertMessage).where(
         AlertMessage.id == message_id, allowed, AlertMessage.leased_until.is_(None)
     )
     if not by_hand:
-        taking = taking.where(AlertMessage.due_at <= at)
-    taking = taking.values(leased_until=at + LEASE).returning(AlertMessage.id)
-    taken = db.session.execute(taking.execution_options(synchronize_session=False)).first()
+        leasing = leasing.where(AlertMessage.due_at <= at)
+    leasing = leasing.values(leased_until=at + LEASE).returning(AlertMessage.id)
+    leased = db.session.execute(leasing.execution_options(synchronize_session=False)).first()
     db.session.commit()
-    return (
-        db.session.get(AlertMessage, message_id, populate_existing=True)
-        if taken is not None
-        else None
-    )
+    if leased is None:
+        return None
+    return db.session.get(AlertMessage, message_id, populate_existing=True)
 
 
 def is_to_be_sent(message: AlertMessage, rule: AlertRule, at: datetime, base: str | None) -> bool:
-    """Whether what was written down still is to be told now; else it waits, or is dropped. Commits. The caller has the lease."""
+    """Return whether a leased message should still be sent; else reschedule or drop it. Commits."""
     if not rule.on:
         _drop(message, "The rule was switched off before it was sent.")
-    elif message.key.endswith(f"/{NEW}") and message.tries == 0 and not _still(message, rule, base):
+    elif _is_untried_cause(message) and not _is_still_active(message, rule, base):
         pass
     elif not message.key.startswith(f"{DIGEST}/") and (until := quiet_until(rule, at)) is not None:
         message.due_at, message.leased_until = until, None
@@ -163,9 +174,9 @@ def is_to_be_sent(message: AlertMessage, rule: AlertRule, at: datetime, base: st
     return False
 
 
-def begin_test(rule: AlertRule, who: str, at: datetime, base: str | None) -> AlertMessage:
-    """Write a test message down, in the caller's hands: it is tried once, now. Commits."""
-    text = alert_texts.of_test(rule, who, at, base)
+def begin_test(rule: AlertRule, user_email: str, at: datetime, base: str | None) -> AlertMessage:
+    """Add a test message, leased to the caller. It is tried once. Commits."""
+    text = alert_texts.of_test(rule, user_email, at, base)
     message = AlertMessage(
         rule_id=rule.id,
         key=f"{TEST}/{at.isoformat()}",
@@ -180,11 +191,14 @@ def begin_test(rule: AlertRule, who: str, at: datetime, base: str | None) -> Ale
     return message
 
 
-def settle(message_id: int, error: str | None, at: datetime) -> None:
-    """How a try ended. What failed is tried again later, three times; a test and what was given up are not. Commits."""
+def finish(message_id: int, error: str | None, at: datetime) -> None:
+    """Record the outcome of an attempt; ``error`` is None after success. Commits.
+
+    A failed message is retried later, three times; a test or a given-up message is not.
+    """
     message = db.session.get(AlertMessage, message_id)
     if message is None:
-        # Its rule was deleted while it was on its way.
+        # The rule was deleted while the message was being sent.
         return
     message.tries += 1
     message.leased_until = message.due_at = None
@@ -201,88 +215,92 @@ def settle(message_id: int, error: str | None, at: datetime) -> None:
 
 
 def _matching(rule: AlertRule, since: datetime | None = None) -> list[Cause]:
-    """The causes that the rule is about, as they are now, worst first; ``since``: that have been there for so long."""
-    wanted = select(Cause).where(Cause.state.in_((states.NEW, states.OPEN)), *_is_about(rule))
+    """Return the rule's active causes, worst first; with ``since``, those at least that old."""
+    matching = select(Cause).where(Cause.state.in_((states.NEW, states.OPEN)), *_is_about(rule))
     if rule.account_id is not None:
-        mine = select(Finding.cause_id).where(
+        in_account = select(Finding.cause_id).where(
             Finding.account_id == rule.account_id,
             Finding.recovered_at.is_(None),
             Finding.state != states.SUPPRESSED,
         )
-        wanted = wanted.where(
-            Cause.id.in_(mine.where(Finding.first_seen_at <= since) if since is not None else mine)
-        )
+        if since is not None:
+            in_account = in_account.where(Finding.first_seen_at <= since)
+        matching = matching.where(Cause.id.in_(in_account))
     elif since is not None:
-        wanted = wanted.where(Cause.since <= since)
+        matching = matching.where(Cause.since <= since)
     return list(
-        db.session.scalars(wanted.order_by(Cause.severity_rank, Cause.accounts.desc(), Cause.id))
+        db.session.scalars(matching.order_by(Cause.severity_rank, Cause.accounts.desc(), Cause.id))
     )
 
 
 def _is_about(rule: AlertRule) -> Iterable[ColumnElement[bool]]:
     yield Cause.severity_rank <= GRAVITIES.index(rule.severity)
     if rule.connector:
-        # A cause that is no connector's own concerns each connector that has it.
-        now = or_(Finding.recovered_at.is_(None), Cause.state == states.RECOVERED)
+        # A cause without a connector concerns each connector that has a finding of it.
+        active = or_(Finding.recovered_at.is_(None), Cause.state == states.RECOVERED)
         connector = comparable(rule.connector)
         has_it = (
             select(Finding.id)
-            .where(Finding.cause_id == Cause.id, Finding.connector_folded == connector, now)
+            .where(Finding.cause_id == Cause.id, Finding.connector_folded == connector, active)
             .exists()
         )
         yield or_(Cause.connector_folded == connector, and_(Cause.connector == "", has_it))
 
 
-def _over_lately(rule: AlertRule, at: datetime) -> list[Cause]:
-    """The causes that the rule is about and that recovered within a day."""
+def _recovered_lately(rule: AlertRule, at: datetime) -> list[Cause]:
+    """Return the rule's causes that recovered in the last 24 hours."""
     lately = select(Cause).where(
         Cause.recovered_at > at - alert_texts.DAY, Cause.state == states.RECOVERED, *_is_about(rule)
     )
     if rule.account_id is not None:
-        mine = select(Finding.cause_id).where(
+        in_account = select(Finding.cause_id).where(
             Finding.account_id == rule.account_id, Finding.recovered_at > at - alert_texts.DAY
         )
-        lately = lately.where(Cause.id.in_(mine))
+        lately = lately.where(Cause.id.in_(in_account))
     return list(db.session.scalars(lately.order_by(Cause.severity_rank, Cause.id)))
 
 
-def _ended(rule: AlertRule, at: datetime) -> list[Cause]:
-    """The causes whose beginning this rule sent, and whose end it is to tell.
+def _recovered(rule: AlertRule, at: datetime) -> list[Cause]:
+    """Return the causes that this rule sent, and whose recovery is to be sent now.
 
-    Findings that came to lie behind another cause have not recovered: some must have.
+    At least one finding must have recovered: findings that moved to another cause have not.
     """
-    told, end = aliased(AlertMessage), aliased(AlertMessage)
-    this = literal("cause/") + cast(Cause.id, String) + "/" + cast(Cause.times, String)
-    ended = (
+    sent, recovery = aliased(AlertMessage), aliased(AlertMessage)
+    episode = literal("cause/") + cast(Cause.id, String) + "/" + cast(Cause.times, String)
+    recovered = (
         select(Cause)
-        .join(told, (told.cause_id == Cause.id) & (told.key == this + f"/{NEW}"))
-        .where(told.rule_id == rule.id, told.state == SENT)
+        .join(sent, (sent.cause_id == Cause.id) & (sent.key == episode + f"/{NEW}"))
+        .where(sent.rule_id == rule.id, sent.state == SENT)
         .where(
-            ~select(end.id)
-            .where(end.rule_id == rule.id, end.key == this + f"/{RECOVERED}")
+            ~select(recovery.id)
+            .where(recovery.rule_id == rule.id, recovery.key == episode + f"/{RECOVERED}")
             .exists()
         )
     )
-    behind = select(Finding.id).where(Finding.cause_id == Cause.id)
+    findings = select(Finding.id).where(Finding.cause_id == Cause.id)
     if rule.account_id is not None:
-        behind = behind.where(Finding.account_id == rule.account_id)
+        findings = findings.where(Finding.account_id == rule.account_id)
         last = select(func.max(Finding.recovered_at)).where(
             Finding.cause_id == Cause.id, Finding.account_id == rule.account_id
         )
-        ended = ended.where(
-            ~behind.where(Finding.recovered_at.is_(None)).exists(),
+        recovered = recovered.where(
+            ~findings.where(Finding.recovered_at.is_(None)).exists(),
             last.scalar_subquery().between(at - NEWS_FOR, at - SETTLED),
         )
     else:
-        ended = ended.where(
+        recovered = recovered.where(
             Cause.state == states.RECOVERED, Cause.recovered_at.between(at - NEWS_FOR, at - SETTLED)
         )
-        ended = ended.where(behind.where(Finding.recovered_at >= Cause.since).exists())
-    return list(db.session.scalars(ended.order_by(Cause.id)))
+        recovered = recovered.where(findings.where(Finding.recovered_at >= Cause.since).exists())
+    return list(db.session.scalars(recovered.order_by(Cause.id)))
 
 
-def _still(message: AlertMessage, rule: AlertRule, base: str | None) -> bool:
-    """Whether the cause is still there to be told, with its numbers of now written in place."""
+def _is_untried_cause(message: AlertMessage) -> bool:
+    return message.key.endswith(f"/{NEW}") and message.tries == 0
+
+
+def _is_still_active(message: AlertMessage, rule: AlertRule, base: str | None) -> bool:
+    """Return whether the cause is still active; if so, update the message's numbers."""
     cause = (
         db.session.get(Cause, message.cause_id, populate_existing=True)
         if message.cause_id is not None
@@ -292,21 +310,22 @@ def _still(message: AlertMessage, rule: AlertRule, base: str | None) -> bool:
         return _drop(message, "It recovered before it was to be told.")
     if message.key != key(cause, NEW):
         return _drop(
-            message, "It recovered and came again before it was to be told; that is told instead."
+            message, "It recovered and came again before it was sent; the new episode is sent."
         )
     if cause.state == states.SUPPRESSED:
-        # Told, if it is still there, when it is not suppressed any longer.
+        # If it is still active when the suppression ends, a new message is queued.
         db.session.delete(message)
         return False
     if rule.account_id is not None and cause.id not in {each.id for each in _matching(rule)}:
-        return _drop(message, "The account recovered before it was to be told.")
+        return _drop(message, "The account recovered before it was sent.")
     text = alert_texts.of_new(rule, cause, base)
     message.subject, message.body = text.subject, text.body
     return True
 
 
-def _drop(message: AlertMessage, why: str) -> bool:
-    message.state, message.due_at, message.leased_until, message.error = DROPPED, None, None, why
+def _drop(message: AlertMessage, reason: str) -> bool:
+    message.state, message.due_at, message.leased_until = DROPPED, None, None
+    message.error = reason
     return False
 
 
@@ -318,15 +337,15 @@ def _is_ready(at: datetime) -> Iterable[ColumnElement[bool]]:
     )
 
 
-def _not_noted(rule: AlertRule, causes: Sequence[Cause]) -> list[Cause]:
-    noted: set[str] = set()
+def _not_queued(rule: AlertRule, causes: Sequence[Cause]) -> list[Cause]:
+    queued: set[str] = set()
     for start in range(0, len(causes), MOST_IN_ONE_QUERY):
         keys = [key(cause, NEW) for cause in causes[start : start + MOST_IN_ONE_QUERY]]
-        here = select(AlertMessage.key).where(
+        existing = select(AlertMessage.key).where(
             AlertMessage.rule_id == rule.id, AlertMessage.key.in_(keys)
         )
-        noted |= set(db.session.scalars(here))
-    return [cause for cause in causes if key(cause, NEW) not in noted]
+        queued |= set(db.session.scalars(existing))
+    return [cause for cause in causes if key(cause, NEW) not in queued]
 
 
 def _has(rule: AlertRule, key: str) -> bool:
@@ -340,13 +359,13 @@ def _has(rule: AlertRule, key: str) -> bool:
 
 def _write(
     rule: AlertRule,
-    told: Iterable[tuple[str, int | None, AlertText]],
+    texts: Iterable[tuple[str, int | None, AlertText]],
     at: datetime,
     state: str = WAITING,
 ) -> None:
-    """Write down what is not yet. Does not commit."""
+    """Insert the messages whose key is new. Does not commit."""
     rows: list[dict[str, Any]] = []
-    for name, cause_id, text in told:
+    for name, cause_id, text in texts:
         due_at = None
         if state == WAITING:
             due_at = at if name.startswith(f"{DIGEST}/") else quiet_until(rule, at) or at

@@ -1,4 +1,4 @@
-"""The rules by which alerts go out: what each sends, of which causes, where to and when. Made and changed by administrators."""
+"""Alert rules, managed by administrators: what is sent of which causes, where to and when."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ MOST_RULES: Final = 50
 
 @dataclass(frozen=True)
 class AlertRuleInput:
-    """A rule as a person wants it. ``address``: empty to keep the one there is. Times as in ``AlertRule``."""
+    """Input of the rule form. ``account``: an id, empty for all. Times as in ``AlertRule``."""
 
     name: str
     sends: tuple[str, ...]
@@ -41,12 +41,12 @@ class AlertRuleInput:
 
 
 def read_rule(form: Mapping[str, str], sends: list[str]) -> AlertRuleInput:
-    """What was typed into the form.
+    """Return the form's input.
 
     Raises:
-        ValueError: a sentence, where something cannot be read or does not fit together.
+        ValueError: a sentence for the user, if a field cannot be read or fields contradict.
     """
-    wanted = AlertRuleInput(
+    rule = AlertRuleInput(
         name=" ".join(form.get("name", "").split())[:80],
         sends=tuple(word for word in SENDS if word in sends),
         severity=form.get("severity", ""),
@@ -57,38 +57,45 @@ def read_rule(form: Mapping[str, str], sends: list[str]) -> AlertRuleInput:
         digest_at=read_minute(form.get("digest_at", "")),
         zone=read_zone(form.get("zone", "")),
     )
-    if not wanted.name:
-        raise ValueError("Give the rule a name that says who reads it.")
-    if not wanted.sends:
-        raise ValueError("Choose what the rule sends: new causes, recoveries, the digest.")
-    if outbox.RECOVERED in wanted.sends and outbox.NEW not in wanted.sends:
-        raise ValueError("A recovery is told where its cause was told: choose new causes as well.")
-    if wanted.severity not in GRAVITIES:
-        raise ValueError(f"Choose from which severity on: {', '.join(GRAVITIES)}.")
-    if (wanted.quiet_from is None) != (wanted.quiet_to is None):
-        raise ValueError("Quiet hours need both a beginning and an end, or neither.")
-    if wanted.quiet_from is not None and wanted.quiet_from == wanted.quiet_to:
-        raise ValueError(
-            "Quiet hours that end when they begin would never end. To send nothing, switch the rule off."
+    if problem := _problem(rule):
+        raise ValueError(problem)
+    return rule
+
+
+def _problem(rule: AlertRuleInput) -> str | None:
+    if not rule.name:
+        return "Give the rule a name that says who reads it."
+    if not rule.sends:
+        return "Choose what the rule sends: new causes, recoveries, the digest."
+    if outbox.RECOVERED in rule.sends and outbox.NEW not in rule.sends:
+        return "A rule sends the recovery of causes that it sent before: choose new causes as well."
+    if rule.severity not in GRAVITIES:
+        return f"Choose from which severity on: {', '.join(GRAVITIES)}."
+    if (rule.quiet_from is None) != (rule.quiet_to is None):
+        return "Quiet hours need both a beginning and an end, or neither."
+    if rule.quiet_from is not None and rule.quiet_from == rule.quiet_to:
+        return (
+            "Quiet hours cannot begin and end at the same time."
+            " To send nothing, switch the rule off."
         )
-    if outbox.DIGEST in wanted.sends and wanted.digest_at is None:
-        raise ValueError("Say at what time the digest goes out.")
-    return wanted
+    if outbox.DIGEST in rule.sends and rule.digest_at is None:
+        return "Say at what time the digest goes out."
+    return None
 
 
-def save(rule: AlertRule, wanted: AlertRuleInput, at: datetime) -> None:
-    """Write a new or a changed rule down. What is wrong already, and would be told by it, counts as told. Commits.
+def save(rule: AlertRule, values: AlertRuleInput, at: datetime) -> None:
+    """Store a new or changed rule, and mark causes that match already as sent. Commits.
 
     Raises:
-        ValueError: the account is not known, or there are too many rules.
+        ValueError: the account is unknown, or there are too many rules.
     """
     if rule.id is None and (db.session.scalar(select(func.count(AlertRule.id))) or 0) >= MOST_RULES:
-        raise ValueError(f"There are {MOST_RULES} rules. Delete one that nobody reads.")
-    rule.account_id = _account(wanted.account)
-    rule.name, rule.sends, rule.severity = wanted.name, " ".join(wanted.sends), wanted.severity
-    rule.connector, rule.zone = wanted.connector, wanted.zone
-    rule.quiet_from, rule.quiet_to = wanted.quiet_from, wanted.quiet_to
-    rule.digest_at = wanted.digest_at if outbox.DIGEST in wanted.sends else None
+        raise ValueError(f"There are {MOST_RULES} rules, the maximum. Delete one first.")
+    rule.account_id = _account(values.account)
+    rule.name, rule.sends, rule.severity = values.name, " ".join(values.sends), values.severity
+    rule.connector, rule.zone = values.connector, values.zone
+    rule.quiet_from, rule.quiet_to = values.quiet_from, values.quiet_to
+    rule.digest_at = values.digest_at if outbox.DIGEST in values.sends else None
     db.session.add(rule)
     db.session.flush()
     if rule.on:
@@ -97,7 +104,10 @@ def save(rule: AlertRule, wanted: AlertRuleInput, at: datetime) -> None:
 
 
 def switch(rule: AlertRule, on: bool, at: datetime) -> None:
-    """Have a rule speak or be silent. What waits is dropped; what came meanwhile counts as told. Commits."""
+    """Switch a rule on or off. Commits.
+
+    Off: messages that wait are dropped. On: causes that match already count as sent.
+    """
     if rule.on == on:
         return
     rule.on = on
@@ -117,30 +127,30 @@ def switch(rule: AlertRule, on: bool, at: datetime) -> None:
 
 
 def remove(rule: AlertRule) -> None:
-    """Forget a rule with all that it sent. The audit trail keeps that there was one. Commits."""
+    """Delete a rule and its messages. The audit trail stays. Commits."""
     change(delete(AlertMessage).where(AlertMessage.rule_id == rule.id))
     change(delete(AlertRule).where(AlertRule.id == rule.id))
     db.session.commit()
 
 
 def rule_or_none(rule_id: int, *, with_address: bool = False) -> AlertRule | None:
-    """One rule with its account; the encrypted address only for whoever is about to send."""
-    wanted = select(AlertRule).where(AlertRule.id == rule_id).options(joinedload(AlertRule.account))
-    return db.session.scalar(wanted.options(undefer(AlertRule.address)) if with_address else wanted)
+    """Return a rule with its account; the encrypted address is loaded only ``with_address``."""
+    query = select(AlertRule).where(AlertRule.id == rule_id).options(joinedload(AlertRule.account))
+    return db.session.scalar(query.options(undefer(AlertRule.address)) if with_address else query)
 
 
 def connectors() -> list[str]:
-    """What a rule may be for."""
-    there = (
+    """Return the connectors that a rule can be restricted to, sorted."""
+    in_use = (
         select(ConnectionCount.connector)
         .distinct()
         .where(ConnectionCount.connections > 0, ConnectionCount.connector != "")
     )
-    return sorted(db.session.scalars(there), key=comparable)
+    return sorted(db.session.scalars(in_use), key=comparable)
 
 
 def typed(rule: AlertRule) -> dict[str, str]:
-    """A rule as its form shows it, without the address."""
+    """Return a rule's form fields, without the address."""
     minutes: dict[str, Callable[[AlertRule], int | None]] = {
         "quiet_from": lambda each: each.quiet_from,
         "quiet_to": lambda each: each.quiet_to,
@@ -157,19 +167,20 @@ def typed(rule: AlertRule) -> dict[str, str]:
 
 
 def _account(text: str) -> int | None:
-    """By the customer's own id or Peliqan's."""
+    """Return the account with an id, the customer's own or Peliqan's; None for empty text."""
     if not text:
         return None
-    asked = comparable(text)
-    ids = [int(asked)] if asked.isascii() and asked.isdigit() and len(asked) < 19 else []
-    meant = or_(Account.external_id_folded == asked, Account.id.in_(ids))
-    # Of several that differ in spelling alone, the one that is written so.
+    wanted = comparable(text)
+    ids = [int(wanted)] if wanted.isascii() and wanted.isdigit() and len(wanted) < 19 else []
+    matches = or_(Account.external_id_folded == wanted, Account.id.in_(ids))
+    # Ids may differ in case alone: an exact match counts more.
     exactly_first = case((Account.external_id == text, 0), else_=1)
     found = db.session.scalar(
-        select(Account.id).where(meant).order_by(exactly_first, Account.id).limit(1)
+        select(Account.id).where(matches).order_by(exactly_first, Account.id).limit(1)
     )
     if found is None:
         raise ValueError(
-            f"No account has the id “{text[:60]}”. Take it from the account's page, or leave it empty for all."
+            f"No account has the id “{text[:60]}”. Take it from the account's page,"
+            " or leave it empty for all."
         )
     return found

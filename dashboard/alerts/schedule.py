@@ -1,6 +1,7 @@
-"""When a rule may speak, by the clock on the wall of its zone: quiet hours, and the moment of the morning's digest.
+"""Times at which a rule may send, local to its zone: quiet hours and the daily digest.
 
-Of an hour that comes twice when the clock is put back, a digest takes the first, and quiet hours are quiet in both.
+When clocks are put back, one hour occurs twice: a digest is due in the first one, and quiet hours
+cover both.
 """
 
 from datetime import date, datetime, timedelta
@@ -9,12 +10,12 @@ from zoneinfo import ZoneInfo
 from dashboard.alerts.models import AlertRule
 from dashboard.core.times import on_wall
 
-# A digest that no worker could send for so long is left out.
+# A digest that is later than this is skipped.
 DIGEST_WITHIN = timedelta(hours=12)
 
 
 def quiet_until(rule: AlertRule, at: datetime) -> datetime | None:
-    """When the quiet hours end that ``at`` falls into, in UTC; None outside of them."""
+    """Return when the quiet hours around ``at`` end, in UTC; None outside quiet hours."""
     if rule.quiet_from is None or rule.quiet_to is None:
         return None
     local = at.astimezone(ZoneInfo(rule.zone))
@@ -29,7 +30,10 @@ def quiet_until(rule: AlertRule, at: datetime) -> datetime | None:
 
 
 def digest_due(rule: AlertRule, at: datetime) -> date | None:
-    """The day, in the rule's zone, whose digest should be out by now; None where its minute is yet to come or long over."""
+    """Return the day, in the rule's zone, whose digest is due at ``at``.
+
+    Returns None before the digest's time, and ``DIGEST_WITHIN`` after it.
+    """
     if rule.digest_at is None:
         return None
     today = at.astimezone(ZoneInfo(rule.zone)).date()

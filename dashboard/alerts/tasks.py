@@ -1,4 +1,4 @@
-"""The task that sends alerts."""
+"""Task that sends alerts."""
 
 from datetime import datetime
 
@@ -9,10 +9,10 @@ from dashboard.tasks.queue import task
 
 @task("alerts")
 def send_alerts() -> None:
-    """Send the alerts that are due, and try again what could not be sent."""
+    """Send the alerts that are due, and retry those that failed."""
     alert_delivery.send_due(services(), services().settings.dashboard_url)
 
 
 def enqueue_due(_at: datetime) -> None:
-    """Enqueue it: what is due depends on each rule's times."""
+    """Enqueue the task every minute, since due times depend on each rule."""
     send_alerts.enqueue()

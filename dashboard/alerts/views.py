@@ -1,4 +1,4 @@
-"""For administrators: the rules by which alerts go out, and what went out."""
+"""Pages of alert rules and of sent alerts, for administrators."""
 
 from collections.abc import Mapping
 
@@ -28,7 +28,7 @@ bp = Blueprint("alerts", __name__)
 @bp.get("/alerts.csv", endpoint="index_csv")
 @requires("admin")
 def index() -> ResponseReturnValue:
-    """The rules: what goes where, and when."""
+    """Show the alert rules."""
     template, fragment = "alerts/rules.html", "alerts/_rules.html"
     return render_list(
         ALERT_RULES,
@@ -43,7 +43,7 @@ def index() -> ResponseReturnValue:
 @bp.get("/alerts/new")
 @requires("admin")
 def new() -> ResponseReturnValue:
-    """The form for a rule, with what most want filled in."""
+    """Show the form of a new rule, with common defaults."""
     typed = {"severity": GRAVITIES[0], "zone": times.zone().key, "digest_at": "08:00"}
     return _form(None, typed, [outbox.NEW, outbox.RECOVERED])
 
@@ -51,7 +51,7 @@ def new() -> ResponseReturnValue:
 @bp.post("/alerts")
 @requires("admin")
 def create() -> ResponseReturnValue:
-    """A new rule."""
+    """Create a rule."""
     at = services().clock()
     rule = AlertRule(on=True, created_at=at, created_by=visitor().email)
     return _save(rule, None, "create_alert_rule")
@@ -60,7 +60,7 @@ def create() -> ResponseReturnValue:
 @bp.get("/alerts/<int:rule_id>")
 @requires("admin")
 def edit(rule_id: int) -> ResponseReturnValue:
-    """One rule's form; its address is not in it."""
+    """Show the form of one rule, without its address."""
     rule = _rule_or_404(rule_id)
     return _form(rule, alert_rules.typed(rule), rule.sends.split())
 
@@ -68,22 +68,22 @@ def edit(rule_id: int) -> ResponseReturnValue:
 @bp.post("/alerts/<int:rule_id>")
 @requires("admin")
 def change(rule_id: int) -> ResponseReturnValue:
-    """Change a rule; an empty address leaves the one there is."""
+    """Change a rule; an empty address keeps the stored one."""
     return _save(_rule_or_404(rule_id), rule_id, "change_alert_rule")
 
 
 @bp.post("/alerts/<int:rule_id>/switch")
 @requires("admin")
 def switch(rule_id: int) -> ResponseReturnValue:
-    """Have a rule speak, or be silent."""
+    """Switch a rule on or off."""
     rule, to = _rule_or_404(rule_id), request.form.get("to")
     if to not in {"on", "off"}:
         abort(400, "A rule can be switched on or off.")
     alert_rules.switch(rule, to == "on", services().clock())
-    _note("change_alert_rule", audit.DONE, f"{rule.name}: {to}")
+    _audit("change_alert_rule", audit.DONE, f"{rule.name}: {to}")
     flash(
         f"“{rule.name}” is {to}. "
-        + ("What is wrong by now is not told." if to == "on" else "It sends nothing."),
+        + ("Causes that exist already are not sent." if to == "on" else "It sends nothing."),
         "success",
     )
     return redirect(url_for(".index"), 303)
@@ -92,11 +92,11 @@ def switch(rule_id: int) -> ResponseReturnValue:
 @bp.post("/alerts/<int:rule_id>/delete")
 @requires("admin")
 def delete(rule_id: int) -> ResponseReturnValue:
-    """Forget a rule."""
+    """Delete a rule."""
     rule = _rule_or_404(rule_id)
     name = f"{rule.name}, {rule.place}"
     alert_rules.remove(rule)
-    _note("delete_alert_rule", audit.DONE, name)
+    _audit("delete_alert_rule", audit.DONE, name)
     flash("The rule is deleted, and with it the list of what it sent.", "success")
     return redirect(url_for(".index"), 303)
 
@@ -104,22 +104,24 @@ def delete(rule_id: int) -> ResponseReturnValue:
 @bp.post("/alerts/<int:rule_id>/test")
 @requires("admin")
 def test(rule_id: int) -> ResponseReturnValue:
-    """Send a message that says that it is a test, now, and say how it went."""
+    """Send a test message now, and show the outcome."""
     rule = _rule_or_404(rule_id, with_address=True)
-    name, parts = rule.name, services()
-    error = alert_delivery.send_test(parts, rule, visitor().email, parts.settings.dashboard_url)
-    _note(
+    name, current = rule.name, services()
+    error = alert_delivery.send_test(current, rule, visitor().email, current.settings.dashboard_url)
+    _audit(
         "test_alert_rule",
         audit.DONE if error is None else audit.FAILED,
         f"{name}: {error or 'sent'}",
     )
     if error is None:
-        flash(f"The test of “{name}” was sent. See whether it has arrived.", "success")
+        message, category = f"The test of “{name}” was sent. See whether it has arrived.", "success"
     else:
-        flash(
-            f"The test of “{name}” was not sent. {error} See to the place or correct the address, then test again.",
-            "danger",
+        message = (
+            f"The test of “{name}” was not sent. {error}"
+            " Check the service or correct the address, then test again."
         )
+        category = "danger"
+    flash(message, category)
     return redirect(url_for(".index"), 303)
 
 
@@ -128,7 +130,7 @@ def test(rule_id: int) -> ResponseReturnValue:
 @bp.get("/alerts/messages.csv", endpoint="messages_csv")
 @requires("admin")
 def messages() -> ResponseReturnValue:
-    """What was sent, what waits, what could not be sent."""
+    """Show the messages: sent, waiting, failed."""
     return render_list(
         ALERT_MESSAGES, serialize_message, "alerts/messages.html", "alerts/_messages.html"
     )
@@ -137,7 +139,7 @@ def messages() -> ResponseReturnValue:
 @bp.post("/alerts/messages/<int:message_id>/send")
 @requires("admin")
 def send_again(message_id: int) -> ResponseReturnValue:
-    """Send what waits or was given up, now."""
+    """Send a waiting or given-up message now."""
     try:
         error = alert_delivery.send_again(services(), message_id)
     except LookupError:
@@ -146,7 +148,7 @@ def send_again(message_id: int) -> ResponseReturnValue:
             "info",
         )
         return redirect(url_for(".messages"), 303)
-    _note(
+    _audit(
         "send_alert",
         audit.DONE if error is None else audit.FAILED,
         f"message {message_id}: {error or 'sent'}",
@@ -158,23 +160,23 @@ def send_again(message_id: int) -> ResponseReturnValue:
     return redirect(url_for(".messages"), 303)
 
 
-def _save(rule: AlertRule, rule_id: int | None, what: str) -> ResponseReturnValue:
+def _save(rule: AlertRule, rule_id: int | None, action: str) -> ResponseReturnValue:
     address, sends = request.form.get("address", "").strip(), request.form.getlist("sends")
     try:
-        wanted = alert_rules.read_rule(request.form, sends)
+        values = alert_rules.read_rule(request.form, sends)
         if address:
             rule.place = alert_delivery.check_address(address, services().settings.places)[:200]
             rule.address = services().vault.encrypt(address)
         elif rule_id is None:
             raise alert_delivery.BadAddress("Type the address that the rule sends to.")
-        alert_rules.save(rule, wanted, services().clock())
+        alert_rules.save(rule, values, services().clock())
     except ValueError as error:
         db.session.rollback()
-        _note(what, audit.FAILED, str(error))
+        _audit(action, audit.FAILED, str(error))
         return _form(
             _rule_or_404(rule_id) if rule_id is not None else None, request.form, sends, str(error)
         ), 400
-    _note(what, audit.DONE, f"{rule.name}, {rule.place}")
+    _audit(action, audit.DONE, f"{rule.name}, {rule.place}")
     flash(f"“{rule.name}” is saved. Test it: a message goes out at once.", "success")
     return redirect(url_for(".index"), 303)
 
@@ -201,5 +203,5 @@ def _rule_or_404(rule_id: int, *, with_address: bool = False) -> AlertRule:
     return rule
 
 
-def _note(what: str, result: str, detail: str) -> None:
-    audit.record(services().clock(), visitor().email, what, result, detail=detail)
+def _audit(action: str, result: str, detail: str) -> None:
+    audit.record(services().clock(), visitor().email, action, result, detail=detail)

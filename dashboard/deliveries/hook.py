@@ -1,8 +1,9 @@
-"""The partner's hook: a function of theirs, or an address of their own back end, that is handed one message after the other.
+"""The partner's data hook: a function or an address that receives new connections' tables.
 
-Whoever runs the machine names it, so where it leads is trusted; but a redirect is not followed, since it is somebody else who
-says where to. Both kinds get the same message. The address gets it as JSON, signed as Peliqan signs its webhooks: HMAC-SHA256,
-as hexadecimal digits behind ``sha256=``, here over the time in front of the body, so that what was overheard is of no use later.
+The operator configures it, so its target is trusted. Redirects are not followed, since the target
+server chooses where they lead. Both kinds receive the same messages. An address receives them as
+JSON, signed like Peliqan's webhooks: HMAC-SHA256 as hexadecimal digits after ``sha256=``. The
+signature also covers the time, so that a recorded request cannot be replayed later.
 """
 
 import json
@@ -35,24 +36,27 @@ if TYPE_CHECKING:
 
 Message = Mapping[str, Any]
 KEY, TIMESTAMP, SIGNATURE = "Idempotency-Key", "X-Console-Timestamp", "X-Console-Signature"
-# Seconds to connect, and to wait for each byte of an answer.
+# Seconds to connect, and to wait for each byte of a response.
 TIMEOUT: Final = (5.0, 30.0)
-# Read of an answer, so that the connection can be used again; what it says is of no interest.
+# Bytes read of a response, so that the connection can be reused; the content is ignored.
 READ: Final = 64 * 1024
 NONE: Final = "No hook is set. Set DASHBOARD_HOOK and start the console and its workers again."
-_MEANT: Final = {
+_STATUS_MEANINGS: Final = {
     401: "it does not accept the signature: compare DASHBOARD_HOOK_SECRET with its own",
     403: "it does not accept the signature: compare DASHBOARD_HOOK_SECRET with its own",
-    404: "nothing takes parts at that address",
-    405: "nothing takes parts at that address",
-    410: "nothing takes parts at that address any more",
-    413: "a part is too large for it: let it take bodies of 16 MB",
+    404: "no one accepts parts at that address",
+    405: "no one accepts parts at that address",
+    410: "no one accepts parts at that address any more",
+    413: "a part is too large for it: let it accept bodies of 16 MB",
     429: "it has had too many parts",
 }
 
 
 class HookError(Exception):
-    """A message was not taken. The text is a sentence without secrets; ``retry_after``: seconds that the hook asks to wait."""
+    """A message that was not accepted. The text has no secrets.
+
+    ``retry_after``: seconds that the hook wants the console to wait; None if it gave none.
+    """
 
     def __init__(self, sentence: str, retry_after: float | None = None) -> None:
         self.sentence, self.retry_after = sentence, retry_after
@@ -60,23 +64,25 @@ class HookError(Exception):
 
 
 class Hook(Protocol):
-    """``name`` may be shown to anybody who signs in."""
+    """A data hook. Everybody who signs in may see ``name``."""
 
     name: str
 
     def send(self, message: Message) -> None:
-        """Hand one message over; returns when it was taken. ``message["key"]`` is the same each time that it is tried.
+        """Send one message; return when it was accepted.
+
+        ``message["key"]`` is the same in each attempt.
 
         Raises:
-            HookError: it was not taken, or nobody knows whether.
+            HookError: the hook refused it, or the outcome is unknown.
         """
 
     def problem(self) -> str | None:
-        """What is wrong with it, as far as can be told without handing anything over."""
+        """Return what is wrong with the hook, found without a message; None if nothing is."""
 
 
 def open_hook(settings: "Settings", clock: Callable[[], datetime]) -> Hook | None:
-    """The hook that the settings name; None where they name none."""
+    """Return the configured hook; None if the settings name none."""
     if not settings.dashboard_hook:
         return None
     if "://" in settings.dashboard_hook:
@@ -85,26 +91,29 @@ def open_hook(settings: "Settings", clock: Callable[[], datetime]) -> Hook | Non
 
 
 class FunctionHook:
-    """``module:function``, called in the worker's own process with each message as a dict. An exception means: not taken."""
+    """Python function, ``module:function``, called in the worker process with each message.
+
+    The message is a dict. An exception means that the message was not accepted.
+    """
 
     def __init__(self, path: str) -> None:
         self.name = path
 
     def send(self, message: Message) -> None:
-        """See ``Hook``."""
+        """Call the function with the message."""
         function = self._function()
         try:
             function(dict(message))
-        except Exception as error:  # noqa: BLE001  # somebody else's code, which may raise anything
+        except Exception as error:  # noqa: BLE001  # the partner's code may raise anything
             raised = type(error).__name__
-            # It had rows in its hands, and may quote them.
-            said = f" in {_where(error)}: {scrubbed(without_values(str(error)))}".removesuffix(": ")
+            # The error may quote rows, so values are removed.
+            text = f" in {_where(error)}: {scrubbed(without_values(str(error)))}".removesuffix(": ")
         else:
             return
-        raise HookError(f"The function {self.name} raised {raised}{said}.")
+        raise HookError(f"The function {self.name} raised {raised}{text}.")
 
     def problem(self) -> str | None:
-        """See ``Hook``."""
+        """Return why the function cannot be imported or called; None if it can."""
         try:
             self._function()
         except HookError as error:
@@ -114,28 +123,29 @@ class FunctionHook:
     def _function(self) -> Callable[[dict[str, Any]], object]:
         try:
             found = pkgutil.resolve_name(self.name)
-        except Exception as error:  # noqa: BLE001  # as above: the module is run by being imported
+        except Exception as error:  # noqa: BLE001  # the import runs the partner's code
             raised = type(error).__name__
         else:
             if callable(found):
                 return found  # type: ignore[no-any-return]
             raise HookError(f"{self.name} is no function.")
         raise HookError(
-            f"{self.name} could not be imported ({raised}): its module has to be where this Python looks for it."
+            f"{self.name} could not be imported ({raised}):"
+            " its module has to be on this Python's import path."
         )
 
 
 class AddressHook:
-    """An address that each message is posted to. Safe to use from many threads.
+    """HTTP address that each message is posted to. Thread-safe.
 
-    Through requests' adapter and not its sessions: see ``peliqan.transport``. Trying again is the caller's.
+    Uses requests' adapter without a session: see ``peliqan.transport``. The caller retries.
     """
 
     def __init__(self, url: str, secret: str, clock: Callable[[], datetime]) -> None:
         self._url, self._secret, self._clock = url, secret, clock
-        parts = urlsplit(url)
-        # The rest of the address may hold secrets.
-        self.name = f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
+        split = urlsplit(url)
+        # The path and query may contain secrets, so the name has none of them.
+        self.name = f"{split.scheme}://{split.hostname}" + (f":{split.port}" if split.port else "")
         self._proxies = get_environ_proxies(url)
         self._verify = (
             os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
@@ -143,7 +153,7 @@ class AddressHook:
         self._adapter = HTTPAdapter(1, 4)
 
     def send(self, message: Message) -> None:
-        """See ``Hook``."""
+        """Post the message to the address."""
         body = _encoded(message)
         timestamp = str(int(self._clock().timestamp()))
         headers = {
@@ -153,7 +163,7 @@ class AddressHook:
             TIMESTAMP: timestamp,
             SIGNATURE: f"sha256={signature_of(timestamp.encode() + b'.' + body, self._secret)}",
         }
-        # Raised below, outside of ``except``: what requests and urllib3 raise holds the address.
+        # Raised outside ``except``: errors of requests and urllib3 contain the address.
         try:
             keep_paths_from_logs()
             request = requests.Request("POST", self._url, headers, data=body).prepare()
@@ -166,22 +176,22 @@ class AddressHook:
         except requests.Timeout:
             failure = HookError("The hook did not answer in time.")
         except (requests.RequestException, HTTPError, OSError) as error:
-            why = unreachable.reason(error)
+            reason = unreachable.reason(error)
             failure = HookError(
-                f"The hook cannot be reached: {why}."
-                if why
+                f"The hook cannot be reached: {reason}."
+                if reason
                 else "The connection to the hook broke off."
             )
         if failure is not None:
             raise failure
 
     def problem(self) -> str | None:
-        """Nothing: to post something would be to hand it over."""
+        """Return None: only a message would show a problem."""
         return None
 
 
 def keep_paths_from_logs() -> None:
-    """What is sent to places that operators name has paths that are secrets; where everything is logged, libraries say them."""
+    """Keep request paths, which may be secrets, out of the log even at level DEBUG."""
     for name in ("urllib3", "requests"):
         if logging.getLogger(name).getEffectiveLevel() < logging.INFO:
             logging.getLogger(name).setLevel(logging.INFO)
@@ -193,16 +203,22 @@ def _refusal(response: requests.Response) -> HookError | None:
         return None
     if 300 <= status < 400:
         return HookError(
-            f"The hook answered {status}: it points to another address, and redirects are not followed."
+            f"The hook answered {status}: it points to another address,"
+            " and redirects are not followed."
         )
-    meant = _MEANT.get(status, "it is in trouble" if status >= 500 else "it did not take the part")
+    meaning = _STATUS_MEANINGS.get(
+        status, "it is in trouble" if status >= 500 else "it did not accept the part"
+    )
     return HookError(
-        f"The hook answered {status}: {meant}.", retry_wait(response.headers.get("Retry-After"))
+        f"The hook answered {status}: {meaning}.", retry_wait(response.headers.get("Retry-After"))
     )
 
 
 def _encoded(message: Message) -> bytes:
-    """In ASCII: half of a surrogate pair, which UTF-8 cannot hold, stands as it came. Infinity, which JSON has not, as a text."""
+    """Return the message as JSON in ASCII, which can also hold lone surrogates.
+
+    JSON has no infinity, so such numbers become texts.
+    """
     try:
         return json.dumps(message, allow_nan=False, separators=(",", ":")).encode()
     except ValueError:

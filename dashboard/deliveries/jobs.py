@@ -1,8 +1,9 @@
-"""Hands a new connection's tables to the partner's hook: once its first run has completed, part by part, each until it is taken.
+"""Delivery of a new connection's tables to the data hook, in parts, after its first run.
 
-A part is a page of Peliqan's, so there is never more of a table in memory than a few of these, and nothing of it on the disk.
-Which part is next is written down before it is tried, and that it was taken afterwards: who goes on after a cut, or after a
-worker was killed, begins with the part whose fate is not known. It has the same key each time; by that a hook knows it again.
+A part is one page of Peliqan's API, so memory holds a few pages of a table, and the disk none. The
+number of accepted parts is committed after each part. After an interruption, the delivery resumes
+with the part whose outcome is unknown. A part has the same key in each attempt, so that the hook
+can recognise it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,9 +30,10 @@ from dashboard.refresh import live
 from dashboard.tables.of_connection import tables_of
 from dashboard.tables.reader import Row, TableChanged, TableReading
 
-# So long a completed run is waited for.
+# How long the delivery waits for a completed run.
 WAITED: Final = timedelta(hours=24)
-# After the first try that failed, the second, and so on; then it is dead, until somebody sends it again.
+# After the first failed attempt, the second, and so on. After the sixth, the delivery is dead until
+# a user sends it again.
 WAITS: Final = (
     timedelta(minutes=1),
     timedelta(minutes=5),
@@ -39,23 +41,24 @@ WAITS: Final = (
     timedelta(hours=2),
     timedelta(hours=6),
 )
-# Others have their turn after so long.
+# A delivery works for this long, then others continue.
 TURN: Final = timedelta(minutes=1)
+# Pages read ahead.
 AHEAD: Final = 2
 NEW_ACCOUNT: Final = (
-    "The console does not know its account yet; the next pass over the fleet lists what is new."
+    "The console does not know its account yet; the next fleet refresh lists new accounts."
 )
 NO_RUN: Final = "No run of it completed within 24 hours."
 PARTIAL_RUN: Final = "Run {} ended {}: some of the data was not loaded and is missing here. {}"
 WAREHOUSE: Final = "It is a warehouse, into which others load: no run of its own brings tables."
-KILLED: Final = "The worker that had it in hand was stopped."
+KILLED: Final = "The worker that delivered it was stopped."
 NO_TABLES: Final = "It has no table that DASHBOARD_HOOK_TABLES names."
-GONE: Final = "“{}” was gone at Peliqan before it was read to its end."
+REMOVED: Final = "“{}” was gone at Peliqan before it was read to its end."
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where tables go, and which: ``names`` as ``Settings.hook_tables`` has them. ``hook`` is None where none is set."""
+    """Destination of tables. ``hook``: None if none is set; ``names``: ``Settings.hook_tables``."""
 
     hook: Hook | None
     names: frozenset[str]
@@ -64,7 +67,10 @@ class Target:
 def work_on(
     services: Services, target: Target, delivery: Delivery, interval: float, stop: Event
 ) -> None:
-    """One turn at a delivery whose lease the caller has: to its end, or to where it has to wait. ``interval``: see ``pace``."""
+    """Work on a leased delivery for one turn: to its end, or until it has to wait. Commits.
+
+    ``interval``: seconds between two polls of a run, see ``next_poll``.
+    """
     if delivery.tries > len(WAITS):
         deliveries.complete(
             delivery, deliveries.DEAD, services.clock(), error=delivery.error or KILLED
@@ -73,84 +79,85 @@ def work_on(
     try:
         if delivery.state == deliveries.WAITING and not _has_loaded(services, delivery, interval):
             return
-        _Turn(services, target, delivery, stop).hand_over()
+        _Turn(services, target, delivery, stop).deliver()
     except HookError as error:
-        _try_again(delivery, error.sentence, services.clock(), error.retry_after)
+        _retry_later(delivery, error.sentence, services.clock(), error.retry_after)
     except TableChanged as error:
-        _try_again(delivery, str(error), services.clock())
+        _retry_later(delivery, str(error), services.clock())
     except peliqan.ApiUnavailable as error:
-        # Nobody was asked, so that is no try.
+        # No request was sent, so this is no attempt.
         deliveries.reschedule(
             delivery, services.clock() + WAITS[0], tries=delivery.tries, error=sentence_of(error)
         )
     except peliqan.PeliqanError as error:
-        _try_again(delivery, sentence_of(error), services.clock(), error.retry_after)
+        _retry_later(delivery, sentence_of(error), services.clock(), error.retry_after)
 
 
-def _try_again(
+def _retry_later(
     delivery: Delivery, error: str, at: datetime, retry_after: float | None = None
 ) -> None:
     tries = delivery.tries + 1
     if tries > len(WAITS):
         deliveries.complete(delivery, deliveries.DEAD, at, error=error, tries=tries)
         return
-    asked = min(timedelta(seconds=retry_after or 0), WAITS[-1])
-    deliveries.reschedule(delivery, at + max(WAITS[tries - 1], asked), tries=tries, error=error)
+    requested = min(timedelta(seconds=retry_after or 0), WAITS[-1])
+    due_at = at + max(WAITS[tries - 1], requested)
+    deliveries.reschedule(delivery, due_at, tries=tries, error=error)
 
 
 def _has_loaded(services: Services, delivery: Delivery, interval: float) -> bool:
-    """Look whether a run has completed: then it goes on; else at the next look, for a day."""
-    at, said = services.clock(), ""
+    """Return whether a run has completed; else reschedule the delivery, for up to 24 hours."""
+    at, remark = services.clock(), ""
     delivery.looks, delivery.looked_at = delivery.looks + 1, at
-    looked = {"looks": delivery.looks, "looked_at": at}
+    polls = {"looks": delivery.looks, "looked_at": at}
     if queries.account_or_none(delivery.account_id) is None:
-        said = NEW_ACCOUNT
+        remark = NEW_ACCOUNT
     else:
         try:
             connection = live.read_connection(
                 services.api, delivery.account_id, delivery.connection_id, at
             )
         except peliqan.PeliqanError as error:
-            said = error.explained
+            remark = error.explained
         else:
             if connection.is_warehouse:
-                deliveries.complete(delivery, deliveries.CANCELLED, at, error=WAREHOUSE, **looked)
+                deliveries.complete(delivery, deliveries.CANCELLED, at, error=WAREHOUSE, **polls)
                 return False
-            run, said = _completed_run(delivery)
+            run, remark = _completed_run(delivery)
             if run is not None:
                 remarks = [*delivery.remarks, *_missing_in(run)]
-                reached = {"state": deliveries.READING, "run_id": run.id, "remarks": remarks}
-                return deliveries.save_progress(delivery, at, error="", **reached, **looked)
+                values = {"state": deliveries.READING, "run_id": run.id, "remarks": remarks}
+                return deliveries.save_progress(delivery, at, error="", **values, **polls)
     if at - delivery.waits_since > WAITED:
-        deliveries.complete(
-            delivery, deliveries.DEAD, at, error=f"{NO_RUN} {said}".strip(), **looked
-        )
+        error = f"{NO_RUN} {remark}".strip()
+        deliveries.complete(delivery, deliveries.DEAD, at, error=error, **polls)
     else:
-        deliveries.reschedule(delivery, next_poll(delivery, at, interval), error=said, **looked)
+        due_at = next_poll(delivery, at, interval)
+        deliveries.reschedule(delivery, due_at, error=remark, **polls)
     return False
 
 
 def _completed_run(delivery: Delivery) -> tuple[Run | None, str]:
-    """The newest run that completed, wholly or in part; or none, and what is to be said of those that did not."""
+    """Return the newest run that completed, or None and a remark on the last failed one."""
     runs = fleet_runs.latest(delivery.account_id, delivery.connection_id, fleet_runs.KEPT)
     completed = next((run for run in runs if outcome_of_run(run.status).is_success), None)
     ended = next((run for run in runs if run_is_over(run.status)), None)
     if completed is not None or ended is None:
         return completed, ""
-    why = f": {ended.error}" if ended.error else ""
-    said = clean(f"Run {ended.id} ended {ended.status}{why}")[:1000].rstrip(".")
-    return None, f"{said}. A completed one is waited for."
+    reason = f": {ended.error}" if ended.error else ""
+    remark = clean(f"Run {ended.id} ended {ended.status}{reason}")[:1000].rstrip(".")
+    return None, f"{remark}. A completed one is waited for."
 
 
 def _missing_in(run: Run) -> list[str]:
-    """The remark for a run that loaded only a part; nothing for a complete one."""
+    """Return a remark if the run loaded only a part; nothing for a complete run."""
     if outcome_of_run(run.status) is not RunOutcome.PARTIAL:
         return []
     return [clean(PARTIAL_RUN.format(run.id, run.status, run.error))[:1000].strip()]
 
 
 class _Turn:
-    """What is handed over until it ends, fails, or others have their turn."""
+    """One turn of a delivery: until it ends, fails, or others must continue."""
 
     def __init__(self, services: Services, target: Target, delivery: Delivery, stop: Event) -> None:
         if target.hook is None:
@@ -161,31 +168,31 @@ class _Turn:
             target.names,
             stop,
         )
-        self._delivery, self._began = delivery, services.clock()
+        self._delivery, self._started = delivery, services.clock()
         self._api = services.api.for_account(delivery.account_id)
         connection = queries.connection_or_none(delivery.account_id, delivery.connection_id)
-        assert connection is not None  # its run was read
+        assert connection is not None  # its run was read before
         self._connection = connection
         self._head = _head(delivery, connection)
-        # Kept for the turn; no transaction stays open while a place far away takes its time.
+        # Sending takes seconds: no transaction may stay open.
         db.session.expunge(connection)
         db.session.rollback()
 
-    def hand_over(self) -> None:
-        """Everything that the hook has not taken, then a message that this was all."""
+    def deliver(self) -> None:
+        """Send all parts that the hook has not accepted, then a message of completion."""
         delivery = self._delivery
         if delivery.tables is None and not self._list_tables():
             return
-        for place, table in enumerate(delivery.tables or ()):
-            if not table["whole"] and not self._hand_over_table(place):
+        for index, table in enumerate(delivery.tables or ()):
+            if not table["whole"] and not self._deliver_table(index):
                 return
         tables = [
             {name: each[name] for name in ("id", "name", "rows", "parts")}
             for each in delivery.tables or ()
         ]
         remarks = [*delivery.remarks] if tables else [NO_TABLES]
-        whole = {"complete": True, "tables": tables, "rows": delivery.rows, "remarks": remarks}
-        self._hook.send({**self._head, "key": f"{delivery.id}-complete", **whole})
+        summary = {"complete": True, "tables": tables, "rows": delivery.rows, "remarks": remarks}
+        self._hook.send({**self._head, "key": f"{delivery.id}-complete", **summary})
         deliveries.complete(
             delivery,
             deliveries.DELIVERED,
@@ -196,7 +203,7 @@ class _Turn:
         )
 
     def _list_tables(self) -> bool:
-        """Settle which tables go over, and in which order: that stays, however often it is interrupted."""
+        """Fix the tables to deliver and their order, which no interruption changes."""
         found = tables_of(
             self._connection,
             (table for each in self._api.databases() for table in self._api.tables(each.id)),
@@ -214,30 +221,30 @@ class _Turn:
             self._delivery, self._services.clock(), state=deliveries.SENDING, tables=tables
         )
 
-    def _hand_over_table(self, place: int) -> bool:
-        """A table from the first part on that was not taken. False where it is somebody else's, or goes on later."""
-        table = self._table(place)
+    def _deliver_table(self, index: int) -> bool:
+        """Send a table's remaining parts; return False if the lease is lost or the turn is over."""
+        table = self._table(index)
         try:
             columns = with_id(self._api.columns(table["id"]))
             reading = TableReading(
                 self._api, table["id"], {}, first_page=table["parts"] + 1, ahead=AHEAD
             )
-            # As if it had never been interrupted.
-            told = reading.told
-            told.count = told.last_count = table["count"]
-            told.read, told.repeated = table["rows"], table["repeated"]
+            # Restores the counts of earlier turns.
+            counts = reading.told
+            counts.count = counts.last_count = table["count"]
+            counts.read, counts.repeated = table["rows"], table["repeated"]
             pages = reading.pages()
             try:
                 for rows in pages:
                     self._hook.send(self._part(table, columns, rows, reading))
-                    if not self._note(place, reading) or self._has_to_wait():
+                    if not self._save(index, reading) or self._has_to_wait():
                         return False
             finally:
                 pages.close()
         except peliqan.NotFound:
-            remark = GONE.format(table["name"])
-            return self._note_table(
-                place, {"whole": True}, remarks=[*self._delivery.remarks, remark]
+            remark = REMOVED.format(table["name"])
+            return self._save_table(
+                index, {"whole": True}, remarks=[*self._delivery.remarks, remark]
             )
         return True
 
@@ -259,28 +266,25 @@ class _Turn:
             "rows": [{each.name: row.get(each.name) for each in columns} for row in rows],
         }
 
-    def _note(self, place: int, reading: TableReading) -> bool:
-        told = reading.told
-        reached = {
+    def _save(self, index: int, reading: TableReading) -> bool:
+        counts = reading.told
+        values = {
             "parts": reading.page,
-            "rows": told.read,
-            "count": told.count,
-            "repeated": told.repeated,
+            "rows": counts.read,
+            "count": counts.count,
+            "repeated": counts.repeated,
+            "whole": counts.ended,
         }
         remarks = self._delivery.remarks
-        if told.ended:
-            remarks = [
-                *remarks,
-                *(f"“{self._table(place)['name']}”: {said}" for said in told.remarks),
-            ]
-        return self._note_table(
-            place, {**reached, "whole": told.ended}, tries=0, error="", remarks=remarks
-        )
+        if counts.ended:
+            name = self._table(index)["name"]
+            remarks = [*remarks, *(f"“{name}”: {remark}" for remark in counts.remarks)]
+        return self._save_table(index, values, tries=0, error="", remarks=remarks)
 
-    def _note_table(self, place: int, reached: Mapping[str, Any], **values: Any) -> bool:
+    def _save_table(self, index: int, table: Mapping[str, Any], **values: Any) -> bool:
         tables = [
-            {**each, **reached} if at == place else each
-            for at, each in enumerate(self._delivery.tables or ())
+            {**each, **table} if position == index else each
+            for position, each in enumerate(self._delivery.tables or ())
         ]
         rows = sum(each["rows"] for each in tables)
         return deliveries.save_progress(
@@ -288,26 +292,29 @@ class _Turn:
         )
 
     def _has_to_wait(self) -> bool:
-        """Whether it is let go for now: the worker ends, or others have their turn."""
+        """Return whether the turn is over or the worker ends; then the delivery is released."""
         at = self._services.clock()
-        over = self._stop.is_set() or at - self._began >= TURN
+        over = self._stop.is_set() or at - self._started >= TURN
         if over:
             deliveries.reschedule(self._delivery, at)
         return over
 
-    def _table(self, place: int) -> dict[str, Any]:
-        return (self._delivery.tables or [])[place]
+    def _table(self, index: int) -> dict[str, Any]:
+        return (self._delivery.tables or [])[index]
 
 
 def is_wanted(table: peliqan.Table, connection: Connection, names: frozenset[str]) -> bool:
-    """Whether a connection's table is among these, by its name with or without the connector's, in any case, or its id."""
+    """Return whether a table is among the named ones; no names mean all tables.
+
+    A name matches in any case, with or without the connector's prefix. An id matches too.
+    """
     name = comparable(table.name)
-    its_own = {name, name.removeprefix(f"{comparable(connection.connector)}_"), str(table.id)}
-    return not names or not its_own.isdisjoint(map(comparable, names))
+    keys = {name, name.removeprefix(f"{comparable(connection.connector)}_"), str(table.id)}
+    return not names or not keys.isdisjoint(map(comparable, names))
 
 
 def _head(delivery: Delivery, connection: Connection) -> dict[str, Any]:
-    """What each message begins with."""
+    """Return the fields that all messages of a delivery share."""
     account = connection.account
     return {
         "delivery": delivery.id,

@@ -1,4 +1,4 @@
-"""New connections whose tables are handed to the partner's hook; never a row of theirs."""
+"""Table of deliveries to the data hook; it never contains a row of the delivered tables."""
 
 from datetime import datetime
 from typing import Any
@@ -13,13 +13,14 @@ from dashboard.fleet.models import Account, Connection
 
 
 class Delivery(Model):
-    """One hand-over of a connection's tables, and how far it is; states and their order: ``deliveries.service``.
+    """Delivery of a connection's tables, with its progress. States: see ``deliveries.service``.
 
-    ``key``: "account/connection", so that however often a new connection is told it is one; of those that somebody asked for,
-    with a number behind. ``waits_since``: from when on a completed run is waited for; ``looks`` and ``looked_at``: how often
-    that was, and when last. ``run_id``: the run that was waited for.
-    ``tables``: ``id``, ``name``, ``rows`` and ``parts`` that the hook has taken, ``count`` and ``repeated`` as ``tables.reader``
-    tells them, and ``whole``, of each; None before they are known. ``tries``: tries in a row that failed.
+    ``key``: "account/connection", so that repeated events start one delivery; a delivery requested
+    by a user has a number after it. ``waits_since``: since when it waits for a completed run;
+    ``looks``, ``looked_at``: number and time of the polls; ``run_id``: the completed run.
+    ``tables``: None until listed. Each has ``id``, ``name``, the ``rows`` and ``parts`` that the
+    hook accepted, ``count`` and ``repeated`` of ``tables.reader``, and ``whole`` once it is done.
+    ``tries``: failed attempts in a row.
     """
 
     __tablename__ = "delivery"
@@ -65,15 +66,15 @@ class Delivery(Model):
 
     @property
     def may_be_sent(self) -> bool:
-        """Whether it ended without its tables at the hook, so that somebody can have it go on."""
+        """Return whether it ended without success, so that a user can resume it."""
         return self.state in ("dead", "cancelled")
 
     @property
     def is_open(self) -> bool:
-        """Whether it is under way."""
+        """Return whether it has not ended."""
         return self.settled_at is None
 
     @property
     def parts(self) -> int:
-        """Parts that the hook has taken."""
+        """Return how many parts the hook has accepted."""
         return sum(each["parts"] for each in self.tables or ())

@@ -1,16 +1,17 @@
-"""New connections whose tables go to the partner's hook: each begun once, how far it is, its end in the audit trail.
+"""Deliveries to the data hook: each started once, its progress, its end in the audit trail.
 
-A delivery is ``waiting`` (for the first completed run), ``reading`` (which tables there are), ``sending`` (them, part by part),
-then ``delivered``; ``dead`` where that failed too often or no run completed in time, ``cancelled`` where somebody did not want
-it. Both of these can be sent on, from the first part that the hook has not taken. Whoever works on one has its lease, and is
-told when that is another's by now.
+A delivery is ``waiting`` (for the first completed run), ``reading`` (the list of tables),
+``sending`` (the tables, in parts), then ``delivered``. It is ``dead`` if it failed too often or no
+run completed in time, ``cancelled`` if a user cancelled it. A dead or cancelled delivery can be
+resumed with the first part that the hook has not accepted. A worker holds a lease; its writes
+return False once it has lost the lease.
 """
 
 from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import case, select, tuple_, update
+from sqlalchemy import Select, case, select, tuple_, update
 from sqlalchemy.orm import contains_eager
 
 from dashboard.audit import service as audit
@@ -33,61 +34,68 @@ WAITING, READING, SENDING, DELIVERED, DEAD, CANCELLED = (
 STATES: Final = (WAITING, READING, SENDING, DELIVERED, DEAD, CANCELLED)
 OPEN: Final = (WAITING, READING, SENDING)
 BY_EVENT: Final = "webhook"
-# Renewed with each part. Longer than one takes to read and to hand over, however slowly either side answers.
+# Renewed with each part. Longer than any part takes to read and to send.
 LEASE = timedelta(minutes=10)
 
-Place = tuple[int, int]
+# Ids of an account and of its connection.
+ConnectionKey = tuple[int, int]
 
 
-def start(places: Iterable[Place], who: str, at: datetime) -> list[int]:
-    """Write down that these connections (account and its own id) are new, each once however often it is told; the new ones' ids.
+def start(connections: Iterable[ConnectionKey], who: str, at: datetime) -> list[int]:
+    """Start the delivery of new connections, once each; return the ids of new deliveries.
 
-    Does not commit: it goes along with what told so.
+    Does not commit: it belongs to the transaction of the event that reports the connection.
     """
-    keys = {_key(place): place for place in places}
+    keys = {_key(connection): connection for connection in connections}
     if not keys:
         return []
-    # Others that begin some wait from here on.
+    # From here on, other writers wait, so that no delivery is started twice.
     lock_snapshot()
     known = set(db.session.scalars(select(Delivery.key).where(Delivery.key.in_(keys))))
-    return [_add(key, place, who, at).id for key, place in keys.items() if key not in known]
+    new = {key: connection for key, connection in keys.items() if key not in known}
+    return [_add(key, connection, who, at).id for key, connection in new.items()]
 
 
-def ask(place: Place, who: str, at: datetime) -> Delivery:
-    """One that somebody wants; the open one, where there is one. Commits."""
+def request(connection: ConnectionKey, who: str, at: datetime) -> Delivery:
+    """Return the connection's open delivery; start one if there is none. Commits."""
     lock_snapshot()
-    mine = select(Delivery).where(
-        Delivery.account_id == place[0], Delivery.connection_id == place[1]
-    )
-    before = db.session.scalars(mine.order_by(Delivery.id)).all()
-    found = next((each for each in before if each.state in OPEN), None)
+    query = _of(connection).order_by(Delivery.id)
+    existing = db.session.scalars(query).all()
+    found = next((each for each in existing if each.state in OPEN), None)
     if found is None:
-        # Never the number of one that was forgotten: the newest is the last to go.
-        last = before[-1].key.removeprefix(_key(place)).lstrip("/") if before else None
-        found = _add(
-            _key(place) + ("" if last is None else f"/{int(last or 0) + 1}"), place, who, at
-        )
+        # Retention deletes the newest one last, so its number is never used again.
+        key = _key(connection)
+        if existing:
+            last = existing[-1].key.removeprefix(key).lstrip("/")
+            key += f"/{int(last or 0) + 1}"
+        found = _add(key, connection, who, at)
     db.session.commit()
     return found
 
 
-def _key(place: Place) -> str:
-    return f"{place[0]}/{place[1]}"
+def _key(connection: ConnectionKey) -> str:
+    return f"{connection[0]}/{connection[1]}"
 
 
-def _add(key: str, place: Place, who: str, at: datetime) -> Delivery:
+def _of(connection: ConnectionKey) -> Select[tuple[Delivery]]:
+    return select(Delivery).where(
+        Delivery.account_id == connection[0], Delivery.connection_id == connection[1]
+    )
+
+
+def _add(key: str, connection: ConnectionKey, who: str, at: datetime) -> Delivery:
     entry = audit.begin(
         at,
         who,
         "deliver",
-        account_id=place[0],
-        connection_id=place[1],
+        account_id=connection[0],
+        connection_id=connection[1],
         detail="Its tables for the hook, unmasked.",
     )
-    made = Delivery(
+    delivery = Delivery(
         key=key,
-        account_id=place[0],
-        connection_id=place[1],
+        account_id=connection[0],
+        connection_id=connection[1],
         who=who,
         audit_id=entry.id,
         state=WAITING,
@@ -95,111 +103,116 @@ def _add(key: str, place: Place, who: str, at: datetime) -> Delivery:
         waits_since=at,
         due_at=at,
     )
-    db.session.add(made)
+    db.session.add(delivery)
     db.session.flush()
-    return made
+    return delivery
 
 
-def make_due(places: Collection[Place], at: datetime) -> list[int]:
-    """A run of these connections ended: whoever waits for that looks at once. Their ids. Does not commit."""
-    if not places:
+def make_due(connections: Collection[ConnectionKey], at: datetime) -> list[int]:
+    """Make deliveries due that wait for a run of these connections; return their ids.
+
+    Does not commit.
+    """
+    if not connections:
         return []
     waiting = Delivery.state == WAITING, Delivery.due_at > at
-    mine = select(Delivery.id).where(
-        *waiting, tuple_(Delivery.account_id, Delivery.connection_id).in_(list(places))
+    query = select(Delivery.id).where(
+        *waiting, tuple_(Delivery.account_id, Delivery.connection_id).in_(list(connections))
     )
-    ids = list(db.session.scalars(mine))
+    ids = list(db.session.scalars(query))
     if ids:
         change(update(Delivery).where(Delivery.id.in_(ids), *waiting).values(due_at=at))
     return ids
 
 
 def delivery_or_none(delivery_id: int) -> Delivery | None:
-    """One delivery."""
+    """Return a delivery by its id."""
     return db.session.get(Delivery, delivery_id)
 
 
-def latest_of(place: Place) -> Delivery | None:
-    """A connection's newest delivery."""
-    mine = select(Delivery).where(
-        Delivery.account_id == place[0], Delivery.connection_id == place[1]
-    )
-    return db.session.scalar(mine.order_by(Delivery.id.desc()).limit(1))
+def latest_of(connection: ConnectionKey) -> Delivery | None:
+    """Return a connection's newest delivery."""
+    return db.session.scalar(_of(connection).order_by(Delivery.id.desc()).limit(1))
 
 
 def due(at: datetime, most: int = 100) -> list[int]:
-    """Ids of those that somebody should work on now."""
+    """Return the ids of deliveries that are due and not leased, longest due first."""
     ready = select(Delivery.id).where(Delivery.due_at <= at, is_free(Delivery, at))
     return list(db.session.scalars(ready.order_by(Delivery.due_at).limit(most)))
 
 
 def lease(delivery_id: int, at: datetime) -> Delivery | None:
-    """The delivery, if it is due and nobody else works on it, apart from the session. Commits.
+    """Lease a delivery that is due; None if it is not due or another worker has it. Commits.
 
-    One that a killed worker had in hand counts a try more: should it be what kills them, it ends.
+    The row is detached from the session. An expired lease counts as a failed attempt, so that a
+    delivery which kills its workers ends.
     """
-    mine = update(Delivery).where(
+    leasing = update(Delivery).where(
         Delivery.id == delivery_id,
         Delivery.state.in_(OPEN),
         Delivery.due_at <= at,
         is_free(Delivery, at),
     )
     tries = Delivery.tries + case((Delivery.leased_until.is_(None), 0), else_=1)
-    taken = change(mine.values(leased_until=at + LEASE, tries=tries))
+    leased = change(leasing.values(leased_until=at + LEASE, tries=tries))
     db.session.commit()
-    if not taken:
+    if not leased:
         return None
     found = db.session.scalar(
         select(Delivery).where(Delivery.id == delivery_id).execution_options(populate_existing=True)
     )
     if found is not None:
-        # No transaction stays open while a place far away takes its time.
+        # Sending takes seconds: no transaction may stay open.
         db.session.expunge(found)
     db.session.rollback()
     return found
 
 
-def save_progress(delivery: Delivery, at: datetime, **reached: Any) -> bool:
-    """How far it is; the lease is longer by that. False where somebody else has it now, or cancelled it. Commits."""
-    return _move(delivery, leased_until=at + LEASE, **reached)
+def save_progress(delivery: Delivery, at: datetime, **values: Any) -> bool:
+    """Save progress and extend the lease. Commits.
+
+    Returns:
+        False if the lease is lost or the delivery was cancelled.
+    """
+    return _move(delivery, leased_until=at + LEASE, **values)
 
 
-def reschedule(delivery: Delivery, due_at: datetime, **reached: Any) -> bool:
-    """Leave it for later: to whoever is free then. Commits."""
-    return _move(delivery, due_at=due_at, leased_until=None, **reached)
+def reschedule(delivery: Delivery, due_at: datetime, **values: Any) -> bool:
+    """Release the lease; any worker may continue at ``due_at``. Commits."""
+    return _move(delivery, due_at=due_at, leased_until=None, **values)
 
 
-def complete(delivery: Delivery, state: str, at: datetime, **reached: Any) -> bool:
-    """Its end, in the audit trail too; ``reached``: ``error`` and ``remarks``. Commits."""
-    ended = _move(
+def complete(delivery: Delivery, state: str, at: datetime, **values: Any) -> bool:
+    """Complete a delivery, also in the audit trail. ``values``: such as ``error``. Commits."""
+    completed = _move(
         delivery,
         commit=False,
         state=state,
         settled_at=at,
         due_at=None,
         leased_until=None,
-        **reached,
+        **values,
     )
-    if ended:
-        told = [
+    if completed:
+        summary = [
             f"{delivery.rows:,} rows of {len(delivery.tables or ())} tables handed over.",
             delivery.error,
             *delivery.remarks,
         ]
         result = audit.DONE if state == DELIVERED else audit.FAILED
-        audit.settle(delivery.audit_id, result, " ".join(part for part in told if part), at)
+        audit.settle(delivery.audit_id, result, " ".join(filter(None, summary)), at)
     db.session.commit()
-    return ended
+    return completed
 
 
 def _move(delivery: Delivery, *, commit: bool = True, **values: Any) -> bool:
-    """Write this of a delivery that the caller has the lease of; both in the store and in hand."""
-    mine = update(Delivery).where(
+    """Write values of a leased delivery, to the database and to the object; False if it is lost."""
+    leased = update(Delivery).where(
         Delivery.id == delivery.id,
         Delivery.state.in_(OPEN),
         Delivery.leased_until == delivery.leased_until,
     )
-    moved = change(mine.values(with_folds(Delivery, values)))
+    moved = change(leased.values(with_folds(Delivery, values)))
     if commit:
         db.session.commit()
     if moved:
@@ -209,7 +222,7 @@ def _move(delivery: Delivery, *, commit: bool = True, **values: Any) -> bool:
 
 
 def send_again(delivery: Delivery, who: str, at: datetime) -> bool:
-    """Have one that is dead or was cancelled go on, with what the hook has not taken. False where it is neither. Commits."""
+    """Resume a dead or cancelled delivery; return False if it is neither. Commits."""
     state = (
         SENDING
         if delivery.tables is not None
@@ -217,11 +230,12 @@ def send_again(delivery: Delivery, who: str, at: datetime) -> bool:
         if delivery.run_id is not None
         else WAITING
     )
-    place = {"account_id": delivery.account_id, "connection_id": delivery.connection_id}
-    entry = audit.begin(
-        at, who, "send_delivery", detail=f"Delivery {delivery.id} goes on.", **place
+    connection = {"account_id": delivery.account_id, "connection_id": delivery.connection_id}
+    detail = f"Delivery {delivery.id} goes on."
+    entry = audit.begin(at, who, "send_delivery", detail=detail, **connection)
+    ended = update(Delivery).where(
+        Delivery.id == delivery.id, Delivery.state.in_((DEAD, CANCELLED))
     )
-    mine = update(Delivery).where(Delivery.id == delivery.id, Delivery.state.in_((DEAD, CANCELLED)))
     fresh = {
         "tries": 0,
         "looks": 0,
@@ -230,26 +244,30 @@ def send_again(delivery: Delivery, who: str, at: datetime) -> bool:
         "settled_at": None,
         "error": "",
     }
-    moved = change(
-        mine.values(with_folds(Delivery, {"state": state, "audit_id": entry.id, **fresh}))
+    resumed = change(
+        ended.values(with_folds(Delivery, {"state": state, "audit_id": entry.id, **fresh}))
     )
-    if moved:
+    if resumed:
         db.session.commit()
         db.session.refresh(delivery)
     else:
         db.session.rollback()
-    return bool(moved)
+    return bool(resumed)
 
 
 def cancel(delivery: Delivery, who: str, at: datetime) -> bool:
-    """Stop it; whoever works on it sees that with the next part. False where it was over already. Commits."""
-    mine = update(Delivery).where(Delivery.id == delivery.id, Delivery.state.in_(OPEN))
-    ended = change(mine.values(state=CANCELLED, settled_at=at, due_at=None, leased_until=None))
-    if ended:
+    """Cancel an open delivery; return False if it has ended. Commits.
+
+    A worker that sends it stops after the current part, since its next write fails.
+    """
+    is_open = update(Delivery).where(Delivery.id == delivery.id, Delivery.state.in_(OPEN))
+    values = {"state": CANCELLED, "settled_at": at, "due_at": None, "leased_until": None}
+    cancelled = change(is_open.values(values))
+    if cancelled:
         audit.settle(delivery.audit_id, audit.FAILED, f"Cancelled by {who}.", at)
     db.session.commit()
     db.session.refresh(delivery)
-    return bool(ended)
+    return bool(cancelled)
 
 
 DELIVERIES = Listing(
@@ -279,7 +297,7 @@ DELIVERIES = Listing(
 
 
 def serialize_delivery(delivery: Delivery) -> dict[str, Any]:
-    """One delivery as scripts see it."""
+    """Return one delivery as JSON fields."""
     return {
         "id": delivery.id,
         "account_id": delivery.account_id,

@@ -1,4 +1,4 @@
-"""The task that delivers a new connection's tables to the partner's data hook."""
+"""Task that delivers a new connection's tables to the partner's data hook."""
 
 from datetime import datetime
 
@@ -12,20 +12,23 @@ from dashboard.tasks.queue import task
 
 @task("deliver", queue="deliveries")
 def deliver(delivery_id: int) -> None:
-    """Work on a delivery for one turn, unless it is not due or another worker has it; then enqueue the next turn."""
-    parts = services()
-    delivery = deliveries.lease(delivery_id, parts.clock())
-    if delivery is not None:
-        target = jobs.Target(parts.hook, parts.settings.hook_tables)
-        jobs.work_on(
-            parts, target, delivery, parts.settings.dashboard_watch_interval, parts.queues.stop
-        )
-        if not parts.queues.stop.is_set():
-            deliver.enqueue_when_due(delivery)
+    """Work on a due delivery for one turn, then enqueue the next turn.
+
+    Does nothing if the delivery is not due or another worker has it.
+    """
+    current = services()
+    delivery = deliveries.lease(delivery_id, current.clock())
+    if delivery is None:
+        return
+    target = jobs.Target(current.hook, current.settings.hook_tables)
+    interval = current.settings.dashboard_watch_interval
+    jobs.work_on(current, target, delivery, interval, current.queues.stop)
+    if not current.queues.stop.is_set():
+        deliver.enqueue_when_due(delivery)
 
 
 def deliver_new_connection(account_id: int, connection_id: int, user_email: str) -> Delivery | None:
-    """Start the delivery of a new connection, once, however often this is called. Commits.
+    """Start the delivery of a new connection; later calls start no second one. Commits.
 
     Returns:
         The connection's latest delivery; None where no data hook is set up.

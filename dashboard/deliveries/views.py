@@ -1,4 +1,4 @@
-"""What became of new connections whose tables go to the partner's hook: the list, and the buttons that have one go on or end."""
+"""Pages of deliveries to the data hook: the list, and buttons to start, resume or cancel."""
 
 from flask import Blueprint, abort, flash, redirect, url_for
 from flask.typing import ResponseReturnValue
@@ -23,7 +23,7 @@ bp = Blueprint("deliveries", __name__)
 @bp.get("/deliveries.csv", endpoint="index_csv")
 @requires("viewer")
 def index() -> ResponseReturnValue:
-    """All of them, the newest first."""
+    """Show all deliveries, newest first."""
     template, fragment = "deliveries/deliveries.html", "deliveries/_deliveries.html"
     return render_list(DELIVERIES, serialize_delivery, template, fragment, hook=services().hook)
 
@@ -31,16 +31,16 @@ def index() -> ResponseReturnValue:
 @bp.post(f"{PATH}/read")
 @requires("operator")
 def read(account_id: int, connection_id: int) -> ResponseReturnValue:
-    """Hand a connection's tables over now; where that is under way, it is shown."""
+    """Deliver a connection's tables now; show the delivery if one is open."""
     connection, at = get_connection_or_404(account_id, connection_id), services().clock()
-    why = (
+    problem = (
         NONE
         if services().hook is None
         else ""
         if connection.may_sync
         else "It is no source: no run of it brings tables."
     )
-    if why:
+    if problem:
         audit.record(
             at,
             visitor().email,
@@ -48,32 +48,31 @@ def read(account_id: int, connection_id: int) -> ResponseReturnValue:
             audit.REFUSED,
             account_id=account_id,
             connection_id=connection_id,
-            detail=why,
+            detail=problem,
         )
-        abort(400, why)
+        abort(400, problem)
+    delivery = deliveries.request((account_id, connection_id), visitor().email, at)
     delivery = deliveries.ask((account_id, connection_id), visitor().email, at)
     deliver.enqueue_when_due(delivery)
     if delivery.asked_at < at:
-        flash(
-            "Its tables are being handed over already. The first line below says how far that is.",
-            "info",
-        )
+        message = "Its tables are being handed over already. The first line below shows how far."
+        flash(message, "info")
     else:
-        flash(
-            "Its tables are handed over as soon as a run of it has completed. Look again to see how far that is.",
-            "success",
+        message = (
+            "Its tables are delivered as soon as a run of it has completed. Reload to see how far."
         )
+        flash(message, "success")
     return redirect(url_for(".index", account=account_id, q=connection_id), 303)
 
 
 @bp.post("/deliveries/<int:delivery_id>/send")
 @requires("operator")
 def send(delivery_id: int) -> ResponseReturnValue:
-    """Have one that is dead or was cancelled go on, now."""
+    """Resume a dead or cancelled delivery now."""
     delivery = _delivery_or_404(delivery_id)
     if deliveries.send_again(delivery, visitor().email, services().clock()):
         deliver.enqueue_when_due(delivery)
-        flash(f"Delivery {delivery_id} goes on with what the hook has not taken yet.", "success")
+        flash(f"Delivery {delivery_id} goes on with what the hook has not accepted yet.", "success")
     else:
         flash(
             f"Delivery {delivery_id} is {delivery.state}: there is nothing to send again.", "info"
@@ -84,20 +83,23 @@ def send(delivery_id: int) -> ResponseReturnValue:
 @bp.post("/deliveries/<int:delivery_id>/cancel")
 @requires("operator")
 def cancel(delivery_id: int) -> ResponseReturnValue:
-    """Stop one that is under way; what the hook has taken, it has."""
+    """Cancel an open delivery; accepted parts stay at the hook."""
     delivery, who = _delivery_or_404(delivery_id), visitor().email
     if deliveries.cancel(delivery, who, services().clock()):
-        place = {"account_id": delivery.account_id, "connection_id": delivery.connection_id}
+        connection = {
+            "account_id": delivery.account_id,
+            "connection_id": delivery.connection_id,
+        }
         audit.record(
             services().clock(),
             who,
             "cancel_delivery",
             audit.DONE,
-            **place,
+            **connection,
             detail=f"Delivery {delivery_id}",
         )
         flash(
-            f"Delivery {delivery_id} is cancelled. What the hook has taken before, it has.",
+            f"Delivery {delivery_id} is cancelled. The hook keeps the parts that it has accepted.",
             "success",
         )
     else:

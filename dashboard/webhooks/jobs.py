@@ -1,12 +1,14 @@
-"""What Peliqan's webhooks say, into the snapshot: at once as far as an event tells it, the rest when the account is read.
+"""Processing of webhook events: reported facts are stored at once, the rest is read.
 
-An event tells that a run began or how it ended, and no more: neither why nor what it loaded. So there are two steps. What it
-tells is written at once, many events in one transaction. Then the account becomes due, ahead of the pass under way, and the
-fleet's own reader reads it, with the rate and the number in flight that all readings keep to; in a storm a little later, once
-for all that was told meanwhile. Findings are evaluated with the reading, since half of the facts would make wrong ones. Until
-it has been read the event waits, and asks for it again, ever more rarely.
+An event reports that a run started or how it ended, but neither why nor what it loaded. So there
+are two steps. First, many events are applied to the snapshot in one transaction. Then their
+accounts become due before the rest of the refresh, and the refresh reads them under its usual rate
+limit. If very many events wait, each account is read a little later, once for all its events.
+Findings are evaluated after that read, since incomplete facts would give wrong findings. Until
+then the event waits; the read is requested again at growing intervals.
 
-What came late or twice does no harm: a run that has ended never runs again, and of two runs the one with the higher id counts.
+Late and repeated events do no harm: a completed run never runs again, and the run with the highest
+id is the latest one.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,22 +26,25 @@ from dashboard.refresh import queue as refresh_queue
 from dashboard.webhooks import run_state
 from dashboard.webhooks import service as webhook_events
 from dashboard.webhooks.retention import EVENTS_KEPT
-from dashboard.webhooks.run_state import Place, RunState
+from dashboard.webhooks.run_state import ConnectionKey, RunState
 
-# While so many events wait for their accounts it is a storm: what is told is written at once as always, but the accounts are
-# asked for so much later, and then once for all that was told meanwhile.
+# With more waiting events than this, events are still applied at once, but their accounts are read
+# this much later, once for all events of the account.
 MOST_WAITING, STORM = 100, timedelta(seconds=10)
-NO_ACCOUNT = "It names no account that is known."
-UNKNOWN_ACCOUNT = "Account {} is not known yet; the next pass over the fleet lists what is new."
-UNKNOWN = "The console does not know this event; it is kept, and nothing was done."
+NO_ACCOUNT = "It names no known account."
+UNKNOWN_ACCOUNT = "Account {} is not known yet; the next fleet refresh lists new accounts."
+UNKNOWN = "The console does not know this event; it is stored, and nothing was done."
 LATE = "The run was known to have ended; nothing was changed."
-TOO_LATE = "It was sent more than two weeks before it came, so long ago that its like has been forgotten; nothing was done."
-IN_SNAPSHOT = "What it says is in the snapshot."
+TOO_LATE = (
+    "It was sent more than two weeks before it was received, and events that old are deleted:"
+    " whether it is a repetition is not known, so nothing was done."
+)
+IN_SNAPSHOT = "Its content is in the snapshot."
 
 
 @dataclass
 class ProcessedEvents:
-    """What follows from events: accounts to be read, actions and deliveries that are due. ``count``: how many events."""
+    """Consequences of events: accounts to read, due actions and deliveries; ``count`` of events."""
 
     count: int = 0
     accounts: set[int] = field(default_factory=set)
@@ -50,82 +55,91 @@ class ProcessedEvents:
 def process_all(
     clock: Callable[[], datetime], interval: float, *, delivers: bool = False
 ) -> ProcessedEvents:
-    """Work through everything that waits, a batch at a time; a worker that is killed meanwhile loses none.
+    """Process all new events in batches. Commits after each, so a killed worker loses none.
 
-    ``interval``: seconds between two passes; ``delivers``: tables of new connections go to a hook. Commits after each batch.
+    ``interval``: seconds between two refreshes. ``delivers``: a data hook is set, so new
+    connections are delivered.
     """
-    taken = ProcessedEvents()
+    total = ProcessedEvents()
     while webhook_events.has_new_events():
         batch = process_batch(clock(), interval, delivers=delivers)
-        taken.count += batch.count
-        taken.accounts |= batch.accounts
-        taken.actions += batch.actions
-        taken.deliveries += batch.deliveries
+        total.count += batch.count
+        total.accounts |= batch.accounts
+        total.actions += batch.actions
+        total.deliveries += batch.deliveries
         if batch.count < webhook_events.AT_ONCE:
-            # What came meanwhile has a hint of its own.
+            # Later events have enqueued another task.
             break
-    taken.accounts |= _ask_again(clock(), interval)
-    return taken
+    total.accounts |= _prioritise_overdue(clock(), interval)
+    return total
 
 
 def process_batch(at: datetime, interval: float, *, delivers: bool = False) -> ProcessedEvents:
-    """One batch, in one transaction; another worker that takes at the same time takes others."""
-    seen = version()
-    told, named, known = _read_new()
-    # From here on others wait. Who came before may have changed what was just read, or taken it: then it is read anew.
+    """Process one batch in one transaction. Commits. Concurrent workers get other events."""
+    version_before = version()
+    events, named, known = _read_new()
+    # From here on, other writers wait. One that came first may have changed or processed what was
+    # just read: then it is read again.
     lock_snapshot()
-    if version() != seen + 1:
-        told, named, known = _read_new()
+    if version() != version_before + 1:
+        events, named, known = _read_new()
     webhook_events.name_accounts(named)
-    settled: list[tuple[int, str, str]] = []
+    finished: list[tuple[int, str, str]] = []
     waiting: dict[int, int] = {}
-    ended: dict[Place, int] = {}
-    for each in sorted(told, key=_Told.order):
+    ended: dict[ConnectionKey, int] = {}
+    for each in sorted(events, key=_Event.order):
         state, detail = _apply(each, known)
         if state != webhook_events.WAITING:
-            settled.append((each.id, state, detail))
+            finished.append((each.id, state, detail))
             continue
         assert each.account_id is not None
         waiting[each.id] = each.account_id
-        if each.place is not None and each.status is not None and run_is_over(each.status):
-            ended[each.place] = max(each.run_id or 0, ended.get(each.place, 0))
+        if each.connection is not None and each.status is not None and run_is_over(each.status):
+            ended[each.connection] = max(each.run_id or 0, ended.get(each.connection, 0))
     run_state.save(known, at)
-    run_state.note_removed(
-        {
-            each.place
-            for each in told
-            if each.event == REMOVED and each.place is not None and not each.too_late
-        },
-        at,
-    )
-    webhook_events.settle(settled, at)
+    run_state.mark_missing(_connections_of(events, REMOVED, skip_too_late=True), at)
+    webhook_events.finish(finished, at)
     is_storm = webhook_events.many_wait(MOST_WAITING)
     webhook_events.await_reading(waiting, at, at + (STORM if is_storm else webhook_events.AGAIN))
-    asked = set() if is_storm else _ask(set(waiting.values()), at, interval)
-    looked_for = actions.make_due(ended, at)
-    added = [each.place for each in told if each.event == ADDED and each.place is not None]
-    handed_over = (
-        [*deliveries.start(added, deliveries.BY_EVENT, at), *deliveries.make_due(ended, at)]
-        if delivers
-        else []
-    )
+    accounts = set() if is_storm else _prioritise(set(waiting.values()), at, interval)
+    due_actions = actions.make_due(ended, at)
+    due_deliveries: list[int] = []
+    if delivers:
+        added = _connections_of(events, ADDED)
+        due_deliveries += deliveries.start(added, deliveries.BY_EVENT, at)
+        due_deliveries += deliveries.make_due(ended, at)
     db.session.commit()
-    return ProcessedEvents(len(told), asked, looked_for, handed_over)
+    return ProcessedEvents(len(events), accounts, due_actions, due_deliveries)
 
 
-def _read_new() -> tuple[list["_Told"], dict[int, int], dict[Place, RunState]]:
-    told, named = _with_accounts([_Told.of(row) for row in webhook_events.new()])
+def _connections_of(
+    events: Sequence["_Event"], name: str, *, skip_too_late: bool = False
+) -> list[ConnectionKey]:
+    return [
+        each.connection
+        for each in events
+        if each.event == name
+        and each.connection is not None
+        and not (skip_too_late and each.too_late)
+    ]
+
+
+def _read_new() -> tuple[list["_Event"], dict[int, int], dict[ConnectionKey, RunState]]:
+    events, named = _with_accounts([_Event.of(row) for row in webhook_events.new()])
     known = run_state.load(
-        {(each.place, each.run_id) for each in told if each.place is not None and each.is_known}
+        {(e.connection, e.run_id) for e in events if e.connection is not None and e.is_known}
     )
-    return told, named, known
+    return events, named, known
 
 
-def _with_accounts(told: Sequence["_Told"]) -> tuple[list["_Told"], dict[int, int]]:
-    """The same with the accounts of connections whose events did not name them, where there is no doubt; and which those were."""
+def _with_accounts(events: Sequence["_Event"]) -> tuple[list["_Event"], dict[int, int]]:
+    """Return the events with accounts that could be inferred, and these accounts by event id.
+
+    An account is inferred if the event names a connection whose id exists in one account only.
+    """
     nameless = {
         each.id: each.connection_id
-        for each in told
+        for each in events
         if each.account_id is None and each.connection_id is not None
     }
     account_of = webhook_events.accounts_of(set(nameless.values()))
@@ -134,35 +148,36 @@ def _with_accounts(told: Sequence["_Told"]) -> tuple[list["_Told"], dict[int, in
         for id, connection_id in nameless.items()
         if connection_id in account_of
     }
-    return [
-        replace(each, account_id=named[each.id]) if each.id in named else each for each in told
-    ], named
+    completed = [
+        replace(each, account_id=named[each.id]) if each.id in named else each for each in events
+    ]
+    return completed, named
 
 
-def _ask(account_ids: set[int], at: datetime, interval: float) -> set[int]:
-    """Have these accounts read before the rest of the pass under way; those that there are."""
-    asked = refresh_queue.prioritise(account_ids, at - timedelta(seconds=interval))
-    for account_id in account_ids - asked:
-        webhook_events.note_failure([account_id], UNKNOWN_ACCOUNT.format(account_id))
-    return asked
+def _prioritise(account_ids: set[int], at: datetime, interval: float) -> set[int]:
+    """Make accounts due before the rest of the refresh; return those that exist."""
+    prioritised = refresh_queue.prioritise(account_ids, at - timedelta(seconds=interval))
+    for account_id in account_ids - prioritised:
+        webhook_events.record_failure([account_id], UNKNOWN_ACCOUNT.format(account_id))
+    return prioritised
 
 
-def _ask_again(at: datetime, interval: float) -> set[int]:
-    """Ask once more for accounts that were asked for and have not been read. Commits where there are any."""
+def _prioritise_overdue(at: datetime, interval: float) -> set[int]:
+    """Prioritise once more the accounts that were not read in time. Commits if there are any."""
     late = webhook_events.overdue(at)
     if not late:
         db.session.rollback()
         return set()
-    asked = _ask(webhook_events.await_again(late, at), at, interval)
+    accounts = _prioritise(webhook_events.retry_overdue(late, at), at, interval)
     db.session.commit()
-    return asked
+    return accounts
 
 
 @dataclass(frozen=True)
-class _Told:
-    """An event as far as it matters here. ``status``: what it tells of a run, if it is of one.
+class _Event:
+    """The fields of an event that matter here. ``status``: the run's, None if it is of no run.
 
-    ``too_late``: it is older than anything that is kept, so whether it came before cannot be told any more.
+    ``too_late``: it is older than all stored events, so a repetition could not be recognised.
     """
 
     id: int
@@ -176,8 +191,8 @@ class _Told:
     too_late: bool
 
     @classmethod
-    def of(cls, row: Any) -> "_Told":
-        """From the store's row."""
+    def of(cls, row: Any) -> "_Event":
+        """Read an event from its row."""
         return cls(
             id=row.id,
             event=row.event,
@@ -186,20 +201,20 @@ class _Told:
             connection_id=row.connection_id,
             run_id=row.run_id,
             status=run_status(row.event, row.status),
-            # Nothing was sent after it came: what says so has another clock.
+            # Senders' clocks differ: no event is later than its receipt.
             at=min(row.sent_at or row.received_at, row.received_at),
             too_late=row.sent_at is not None and row.received_at - row.sent_at > EVENTS_KEPT,
         )
 
     @property
-    def place(self) -> Place | None:
-        """The connection it is of."""
+    def connection(self) -> ConnectionKey | None:
+        """Return the key of the event's connection; None if it names none."""
         if self.account_id is None or self.connection_id is None:
             return None
         return self.account_id, self.connection_id
 
     def order(self) -> tuple[int, datetime, bool, int]:
-        """Runs in their order, and the end of each after its beginning."""
+        """Return the sort key: runs by id, and the end of each after its start."""
         return (
             self.run_id or 0,
             self.at,
@@ -208,23 +223,21 @@ class _Told:
         )
 
 
-def _apply(told: _Told, known: Mapping[Place, RunState]) -> tuple[str, str]:
-    """Take over what an event tells; the state that it is in then, with a sentence."""
-    if told.too_late:
+def _apply(event: _Event, known: Mapping[ConnectionKey, RunState]) -> tuple[str, str]:
+    """Apply an event to the run states; return its new state, with a sentence."""
+    if event.too_late:
         return webhook_events.IGNORED, TOO_LATE
-    if not told.is_known:
+    if not event.is_known:
         return webhook_events.IGNORED, UNKNOWN
-    if told.account_id is None:
+    if event.account_id is None:
         return webhook_events.IGNORED, NO_ACCOUNT
-    standing = known.get(told.place) if told.place is not None else None
-    if told.status is None or told.run_id is None or standing is None:
-        # A connection came or went, or there is more to it than the event tells: reading the account shows it.
+    run_state = known.get(event.connection) if event.connection is not None else None
+    if event.status is None or event.run_id is None or run_state is None:
+        # A connection was added or removed, or is unknown: only reading the account shows it.
         return webhook_events.WAITING, ""
-    changed = standing.hear(told.run_id, told.status, told.at)
-    if run_is_over(told.status):
-        return (
-            (webhook_events.DONE, LATE)
-            if not changed and standing.was_read_since(told.at)
-            else (webhook_events.WAITING, "")
-        )
-    return webhook_events.DONE, IN_SNAPSHOT if changed else LATE
+    changed = run_state.apply(event.run_id, event.status, event.at)
+    if not run_is_over(event.status):
+        return webhook_events.DONE, IN_SNAPSHOT if changed else LATE
+    if changed or not run_state.was_read_since(event.at):
+        return webhook_events.WAITING, ""
+    return webhook_events.DONE, LATE

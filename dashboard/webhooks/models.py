@@ -1,4 +1,4 @@
-"""Events that were received."""
+"""Table of received webhook events."""
 
 from datetime import datetime
 
@@ -11,11 +11,13 @@ from dashboard.core.search_text import folded
 
 
 class WebhookEvent(Model):
-    """One event of Peliqan's, as it came. ``key``: its id, or a hash of its body, so that it counts once however often it comes.
+    """Event of Peliqan, as received.
 
-    ``state``: ``waiting``, ``done``, ``ignored`` (kept, but nothing to do with it) or ``failed``. ``times``: how often it came.
-    ``applied_at``: what it says is in the snapshot since then; where it waits all the same, it is for its account to be read.
-    ``due_at``: when to ask for that again, after so many ``tries``; None of all others.
+    ``key``: the event's id, or a hash of its body, so that a repeated event is stored once;
+    ``times`` counts its receipts. ``state``: ``waiting``, ``done``, ``ignored`` (stored, nothing to
+    do) or ``failed``. ``applied_at``: when its content was written to the snapshot; a waiting
+    event that has it waits for its account to be read. ``due_at``: when to request that read again,
+    after ``tries`` requests; None for all other events.
     """
 
     __tablename__ = "webhook_event"

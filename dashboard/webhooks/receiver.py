@@ -1,7 +1,7 @@
-"""The address that takes Peliqan's events, in front of everything else.
+"""WSGI middleware that receives Peliqan's events, in front of the Flask application.
 
-Peliqan has no session, no form and no browser. So nothing of what a page needs is done for it: a thousand events a second, each
-asked for its cookie and answered with what protects pages, would slow down every page to half.
+Peliqan has no session, form or browser, so an event needs nothing that a page needs. With a
+thousand events a second, cookies and security headers for each would halve the speed of all pages.
 """
 
 import json
@@ -30,15 +30,17 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 ADDRESS = "/webhooks/peliqan"
+# Bytes of a body.
 LARGEST = 256 * 1024
+# Characters of an event's name or status.
 LONGEST_WORD = 64
-# That some were refused is noted this often, and where.
+# Refused events are recorded at most this often, under this name.
 REFUSED, NOTED_EVERY = "webhook_refused", timedelta(minutes=1)
 RETRY_AFTER = ("Retry-After", "10")
 
 
 class _Refusal(Exception):
-    """An answer other than that all is well, with a code for scripts and a sentence."""
+    """Response other than 204, with a code for scripts and a sentence."""
 
     def __init__(self, status: str, code: str, detail: str) -> None:
         self.status, self.code, self.detail = status, code, detail
@@ -46,56 +48,56 @@ class _Refusal(Exception):
 
 
 def init_app(app: Flask) -> None:
-    """Put the door in front of the app."""
+    """Wrap the application in the receiver."""
     app.wsgi_app = WebhookReceiver(app, app.wsgi_app)  # type: ignore[method-assign]
 
 
-# Seconds between two messages to the workers, however many events come.
+# Seconds between two messages to the workers, for any number of events.
 WAKE_EVERY = 0.2
 
 
 class WebhookReceiver:
-    """Keeps an event and answers 204, in a few lines; everything that is asked for elsewhere goes on to ``inner``."""
+    """Middleware that stores an event and answers 204; ``inner`` handles all other paths."""
 
     def __init__(self, app: Flask, inner: "WSGIApplication") -> None:
-        parts: Services = app.extensions["services"]
-        self._app, self._inner, self._parts = app, inner, parts
-        self._secret = parts.settings.peliqan_webhook_secret
-        self._header = "HTTP_" + parts.settings.peliqan_webhook_header.upper().replace("-", "_")
+        services: Services = app.extensions["services"]
+        self._app, self._inner, self._services = app, inner, services
+        self._secret = services.settings.peliqan_webhook_secret
+        self._header = "HTTP_" + services.settings.peliqan_webhook_header.upper().replace("-", "_")
         with app.app_context():
             self._engine = db.engine
-        self._intake = EventBatcher()
+        self._batcher = EventBatcher()
         self._wake_worker = Throttle(
-            lambda: parts.queues.try_to_enqueue(process_events), WAKE_EVERY
+            lambda: services.queues.try_to_enqueue(process_events), WAKE_EVERY
         )
         self._refused_at: float | None = None
 
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
-        """WSGI."""
+        """Handle a request (WSGI)."""
         if environ.get("PATH_INFO") != ADDRESS:
             return self._inner(environ, start_response)
         environ[ENDPOINT] = "webhooks.take"
         try:
-            self._keep(environ)
+            self._store(environ)
         except _Refusal as refusal:
-            return _say(start_response, refusal.status, refusal.code, refusal.detail)
+            return _respond(start_response, refusal.status, refusal.code, refusal.detail)
         except (OperationalError, InterfaceError) as error:
             self._app.logger.error(
-                "An event could not be kept: %s.", type(error.orig).__name__, extra={AWAY: error}
+                "An event could not be stored: %s.", type(error.orig).__name__, extra={AWAY: error}
             )
-            return _say(
+            return _respond(
                 start_response,
                 "503 Service Unavailable",
                 "store_away",
-                "Nothing is kept; send it again.",
+                "The event was not stored; send it again.",
                 RETRY_AFTER,
             )
         start_response("204 No Content", [("Cache-Control", "no-store")])
         return []
 
-    def _keep(self, environ: "WSGIEnvironment") -> None:
+    def _store(self, environ: "WSGIEnvironment") -> None:
         if environ["REQUEST_METHOD"] != "POST":
             raise _Refusal(
                 "405 Method Not Allowed", "method_not_allowed", "Events are posted to this address."
@@ -104,26 +106,28 @@ class WebhookReceiver:
             body = get_input_stream(environ, max_content_length=LARGEST).read()
         except RequestEntityTooLarge:
             raise _Refusal(
-                "413 Content Too Large", "too_large", f"At most {LARGEST // 1024} kB are taken."
+                "413 Content Too Large",
+                "too_large",
+                f"The body is larger than {LARGEST // 1024} kB.",
             ) from None
-        # Nothing of the body is read before it is known who wrote it.
+        # The body is untrusted until its signature is verified, so it is parsed afterwards.
         if self._secret and not peliqan_webhooks.is_signed(
             body, environ.get(self._header), self._secret
         ):
-            self._note_refused()
-            sentence = "The signature is missing, or it is not of this body and the secret."
+            self._record_refusal()
+            sentence = "The signature is missing, or does not match the body and the secret."
             raise _Refusal("401 Unauthorized", "bad_signature", sentence)
         try:
             event = peliqan_webhooks.parse_event(body)
         except ValueError as error:
             raise _Refusal("400 Bad Request", "bad_event", str(error)) from None
-        self._intake.keep(self._engine, self._row(event, body))
+        self._batcher.store(self._engine, self._row(event, body))
         self._wake_worker()
 
     def _row(self, event: peliqan_webhooks.Event, body: bytes) -> dict[str, Any]:
         return {
             "key": clean(peliqan_webhooks.key_of(event, body)),
-            "received_at": self._parts.clock(),
+            "received_at": self._services.clock(),
             "sent_at": event.sent_at,
             "event": clean(event.event or "")[:LONGEST_WORD],
             "account_id": event.account_id,
@@ -133,23 +137,26 @@ class WebhookReceiver:
             "body": body.decode(),
         }
 
-    def _note_refused(self) -> None:
-        """For the page, which else would say that nothing came. Whoever sends without the secret costs no more than this."""
+    def _record_refusal(self) -> None:
+        """Record a refusal for the events page, at most once a minute. Commits.
+
+        The limit keeps unsigned requests cheap.
+        """
         now = monotonic()
         if self._refused_at is None or now - self._refused_at >= NOTED_EVERY.total_seconds():
             self._refused_at = now
             with self._app.app_context():
-                periodic.claim_periodic(REFUSED, self._parts.clock(), NOTED_EVERY)
+                periodic.claim_periodic(REFUSED, self._services.clock(), NOTED_EVERY)
 
 
-def _say(
+def _respond(
     start_response: "StartResponse", status: str, code: str, detail: str, *headers: tuple[str, str]
 ) -> list[bytes]:
-    answer = json.dumps({"error": code, "detail": detail}).encode()
-    head = [
+    body = json.dumps({"error": code, "detail": detail}).encode()
+    common = [
         ("Content-Type", "application/json"),
-        ("Content-Length", str(len(answer))),
+        ("Content-Length", str(len(body))),
         ("X-Content-Type-Options", "nosniff"),
     ]
-    start_response(status, [*head, ("Cache-Control", "no-store"), *headers])
-    return [answer]
+    start_response(status, [*common, ("Cache-Control", "no-store"), *headers])
+    return [body]

@@ -1,4 +1,4 @@
-"""How long events are kept."""
+"""Deletion of old events."""
 
 from datetime import datetime, timedelta
 
@@ -11,14 +11,14 @@ EVENTS_KEPT = timedelta(days=14)
 
 
 def delete_old_events(at: datetime) -> int:
-    """Delete events that came more than fourteen days ago; how many. Commits, in small steps."""
+    """Delete events received more than 14 days ago; return how many. Commits, in small steps."""
     old = (
         select(WebhookEvent.id)
         .where(WebhookEvent.received_at < at - EVENTS_KEPT)
         .limit(MOST_AT_ONCE)
     )
-    forgotten = 0
+    total = 0
     while deleted := change(delete(WebhookEvent).where(WebhookEvent.id.in_(old))):
         db.session.commit()
-        forgotten += deleted
-    return forgotten
+        total += deleted
+    return total

@@ -1,6 +1,6 @@
-"""How connections stand with their runs, and what is heard of that between two readings. See ``webhooks.jobs``.
+"""Run state of connections, and its changes by events between two reads.
 
-Whatever order things are heard in, the outcome is the same: a run that has ended never runs again, and the connection shows the
+The order of events does not matter: a completed run never runs again, and the connection shows the
 run with the highest id.
 """
 
@@ -15,13 +15,13 @@ from dashboard.core.database import change, change_many, db, upsert
 from dashboard.fleet.models import Connection, Run
 from dashboard.peliqan.statuses import outcome_of_run, run_is_over
 
-# An account's and a connection's id.
-Place = tuple[int, int]
+# Ids of an account and of its connection.
+ConnectionKey = tuple[int, int]
 
 
 @dataclass
 class ReportedRun:
-    """A run. ``is_new``: the store does not have it; ``is_changed``: it has it otherwise."""
+    """Run of a connection. ``is_new``: not stored yet; ``is_changed``: stored with other values."""
 
     status: str
     started_at: datetime | None = None
@@ -31,13 +31,13 @@ class ReportedRun:
 
     @property
     def is_over(self) -> bool:
-        """Whether it has ended."""
+        """Return whether the run has ended."""
         return run_is_over(self.status)
 
 
 @dataclass
 class RunState:
-    """A connection. ``newest``: the highest id of a run; ``runs`` by id, those that matter here."""
+    """State of a connection. ``newest``: the highest run id; ``runs``: the relevant runs, by id."""
 
     newest: int = 0
     running: bool = False
@@ -47,12 +47,12 @@ class RunState:
     runs_read_at: datetime | None = None
     runs: dict[int, ReportedRun] = field(default_factory=dict)
 
-    def hear(self, run_id: int, status: str, at: datetime) -> bool:
-        """A run had this status at a time; whether that was news."""
+    def apply(self, run_id: int, status: str, at: datetime) -> bool:
+        """Apply a run's status at a time; return whether it was news."""
         over, run = run_is_over(status), self.runs.get(run_id)
         if run is None:
             if not over and run_id < self.newest:
-                # It began before one that is known, so it is known how it ended, or soon will be.
+                # A later run is known, so the end of this one is known or will be reported.
                 return False
             run = self.runs[run_id] = ReportedRun(
                 status, None if over else at, at if over else None, is_new=True
@@ -63,7 +63,7 @@ class RunState:
                 self._show(run_id, run)
             return False
         elif run.is_over:
-            # It stays as it ended first; where that is not what is said now, a reading shows which it is.
+            # The first reported end stays; a read decides between two different ones.
             return run.status.upper() != status.upper()
         else:
             run.status, run.ended_at, run.is_changed = status, at, True
@@ -73,7 +73,7 @@ class RunState:
         return True
 
     def was_read_since(self, at: datetime) -> bool:
-        """Whether its runs were read after this time, so that what was told then is known already."""
+        """Return whether the runs were read at this time or later, so reports of it are known."""
         return self.runs_read_at is not None and self.runs_read_at >= at
 
     def _show(self, run_id: int, run: ReportedRun) -> None:
@@ -82,36 +82,43 @@ class RunState:
             self.last_run_at = run.started_at or run.ended_at
 
 
-def load(heard: Collection[tuple[Place, int | None]]) -> dict[Place, RunState]:
-    """The standings of connections that are not gone, with those runs and the newest of each."""
-    places = {place for place, _ in heard}
+def load(reported: Collection[tuple[ConnectionKey, int | None]]) -> dict[ConnectionKey, RunState]:
+    """Return the states of existing connections, each with its reported and its newest runs.
+
+    ``reported``: connections, each with a run's id or None.
+    """
+    connections = {connection for connection, _ in reported}
     newest = (
         select(func.max(Run.id))
         .where(Run.account_id == Connection.account_id, Run.connection_id == Connection.id)
         .correlate(Connection)
         .scalar_subquery()
     )
-    facts = (
+    shown = (
         Connection.running,
         Connection.last_run_status,
         Connection.last_run_at,
         Connection.last_success_at,
     )
-    mine = select(
-        Connection.account_id, Connection.id, newest, *facts, Connection.runs_read_at
+    stored = select(
+        Connection.account_id, Connection.id, newest, *shown, Connection.runs_read_at
     ).where(
-        Connection.account_id.in_({account_id for account_id, _ in places}),
+        Connection.account_id.in_({account_id for account_id, _ in connections}),
         Connection.gone_at.is_(None),
     )
     found = {
         (row[0], row[1]): RunState(row[2] or 0, *row[3:])
-        for row in db.session.execute(mine)
-        if (row[0], row[1]) in places
+        for row in db.session.execute(stored)
+        if (row[0], row[1]) in connections
     }
-    wanted = {(*place, run_id) for place, run_id in heard if run_id is not None and place in found}
-    wanted |= {(*place, standing.newest) for place, standing in found.items() if standing.newest}
-    if wanted:
-        these = tuple_(Run.account_id, Run.connection_id, Run.id).in_(wanted)
+    runs = {
+        (*connection, run_id)
+        for connection, run_id in reported
+        if run_id is not None and connection in found
+    }
+    runs |= {(*connection, state.newest) for connection, state in found.items() if state.newest}
+    if runs:
+        is_relevant = tuple_(Run.account_id, Run.connection_id, Run.id).in_(runs)
         columns = (
             Run.account_id,
             Run.connection_id,
@@ -120,21 +127,21 @@ def load(heard: Collection[tuple[Place, int | None]]) -> dict[Place, RunState]:
             Run.started_at,
             Run.ended_at,
         )
-        for row in db.session.execute(select(*columns).where(these)):
+        for row in db.session.execute(select(*columns).where(is_relevant)):
             found[row.account_id, row.connection_id].runs[row.id] = ReportedRun(
                 row.status, row.started_at, row.ended_at
             )
     return found
 
 
-def save(standings: Mapping[Place, RunState], at: datetime) -> None:
-    """Write them down, and that something was heard of them. Within ``begin_change``. Does not commit."""
+def save(states: Mapping[ConnectionKey, RunState], at: datetime) -> None:
+    """Store run states and the time of the event. Requires ``lock_snapshot``. Does not commit."""
     runs = [
-        (place, id, run)
-        for place, standing in standings.items()
-        for id, run in standing.runs.items()
+        (connection, id, run)
+        for connection, state in states.items()
+        for id, run in state.runs.items()
     ]
-    upsert(Run, [_row(place, id, run) for place, id, run in runs if run.is_new], keep=True)
+    upsert(Run, [_row(key, id, run) for key, id, run in runs if run.is_new], keep=True)
     names = ("status", "started_at", "ended_at")
     this_run = (
         Run.account_id == bindparam("account"),
@@ -143,12 +150,12 @@ def save(standings: Mapping[Place, RunState], at: datetime) -> None:
     )
     changed: list[dict[str, Any]] = [
         {
-            "account": place[0],
-            "connection": place[1],
+            "account": connection[0],
+            "connection": connection[1],
             "run": id,
             **{f"to_{name}": getattr(run, name) for name in names},
         }
-        for place, id, run in runs
+        for connection, id, run in runs
         if run.is_changed and not run.is_new
     ]
     change_many(
@@ -157,34 +164,37 @@ def save(standings: Mapping[Place, RunState], at: datetime) -> None:
     )
     shown = ("running", "last_run_status", "last_run_at", "last_success_at")
     this = (Connection.account_id == bindparam("account"), Connection.id == bindparam("connection"))
-    facts: list[dict[str, Any]] = [
+    values: list[dict[str, Any]] = [
         {
-            "account": place[0],
-            "connection": place[1],
+            "account": connection[0],
+            "connection": connection[1],
             "at": at,
-            **{f"to_{name}": getattr(standing, name) for name in shown},
+            **{f"to_{name}": getattr(state, name) for name in shown},
         }
-        for place, standing in standings.items()
+        for connection, state in states.items()
     ]
     to: dict[str, Any] = {name: bindparam(f"to_{name}") for name in shown}
-    change_many(update(Connection).where(*this).values({**to, "event_at": bindparam("at")}), facts)
+    change_many(update(Connection).where(*this).values({**to, "event_at": bindparam("at")}), values)
 
 
-def note_removed(places: Collection[Place], at: datetime) -> None:
-    """Peliqan says that these are no more: that is as good as one listing without them. Does not commit."""
-    for account_id, id in places:
-        here = (
+def mark_missing(connections: Collection[ConnectionKey], at: datetime) -> None:
+    """Mark connections as missing once. Does not commit.
+
+    Peliqan's event of a removal counts like one listing without the connection.
+    """
+    for account_id, id in connections:
+        is_listed = (
             Connection.account_id == account_id,
             Connection.id == id,
             Connection.missing_at.is_(None),
         )
-        change(update(Connection).where(*here).values(missing_at=at))
+        change(update(Connection).where(*is_listed).values(missing_at=at))
 
 
-def _row(place: Place, run_id: int, run: ReportedRun) -> dict[str, Any]:
+def _row(connection: ConnectionKey, run_id: int, run: ReportedRun) -> dict[str, Any]:
     return {
-        "account_id": place[0],
-        "connection_id": place[1],
+        "account_id": connection[0],
+        "connection_id": connection[1],
         "id": run_id,
         "status": run.status,
         "started_at": run.started_at,

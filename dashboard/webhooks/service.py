@@ -1,6 +1,7 @@
-"""Events that Peliqan sent: stored once each, waiting until the snapshot holds what they report.
+"""Events that Peliqan sent: each stored once, waiting until the snapshot contains it.
 
-``EventBatcher`` stores them: one request writes what has arrived meanwhile, in one transaction, and all are answered after it.
+``EventBatcher`` stores them: one request writes all that have arrived, in one transaction, and all
+are answered after it.
 """
 
 from collections import defaultdict
@@ -24,12 +25,14 @@ from dashboard.webhooks.models import WebhookEvent
 WAITING, DONE, IGNORED, FAILED = "waiting", "done", "ignored", "failed"
 STATES = (WAITING, DONE, IGNORED, FAILED)
 AT_ONCE = 200
-# An account that was asked for is asked for again after so long, then after twice that, and so on: in all some twenty minutes.
+# The read of an account is requested again after this time, then after twice that, and so on: in
+# all, for about 20 minutes.
 AGAIN = timedelta(seconds=5)
 MOST_TRIES = 8
+# Seconds.
 GATHERED = 0.01
-READ = "What it says is in the snapshot, and the account was read after it."
-NOT_READ = "Its account was not read in time; the next pass over the fleet reads it."
+READ = "Its content is in the snapshot, and the account was read after it."
+NOT_READ = "Its account was not read in time; the next fleet refresh reads it."
 
 EVENTS = Listing(
     statement=select(WebhookEvent),
@@ -51,7 +54,7 @@ EVENTS = Listing(
 
 
 def serialize_event(event: WebhookEvent) -> dict[str, Any]:
-    """One event as scripts see it."""
+    """Return one event as JSON fields."""
     return {
         "id": event.id,
         "key": event.key,
@@ -70,7 +73,7 @@ def serialize_event(event: WebhookEvent) -> dict[str, Any]:
 
 
 class PendingEvent:
-    """A row on its way in. ``woken`` when it is written, or could not be, or when it is the next to lead."""
+    """Row to be written. ``woken``: set when it is written, has failed, or is to lead next."""
 
     def __init__(self, row: Mapping[str, Any]) -> None:
         self.row = row
@@ -80,53 +83,53 @@ class PendingEvent:
 
 
 class EventBatcher:
-    """One process's way in: one of those that came leads, writes all that have come, and everybody is answered after the commit.
+    """Batches the events of one process: one request writes all that arrived meanwhile.
 
-    One that comes alone is written at once. Of many, as many as come within ``GATHERED`` seconds share a transaction: that is
-    what a transaction costs most of.
+    A single event is written at once. Events that arrive within ``GATHERED`` seconds of a write
+    share the next transaction, since the commit is the expensive part.
     """
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._arrived: list[PendingEvent] = []
+        self._pending: list[PendingEvent] = []
         self._is_led = False
         self._written_at = 0.0
 
-    def keep(self, engine: Engine, row: Mapping[str, Any]) -> None:
-        """Write an event down, or count it once more where it is known; returns when that is committed.
+    def store(self, engine: Engine, row: Mapping[str, Any]) -> None:
+        """Store an event, or count it if its key is known; return when that is committed.
 
         Raises:
-            SQLAlchemyError: what the database said; the event is not kept then.
+            SQLAlchemyError: the write failed; the event is not stored.
         """
-        arrival = PendingEvent({**row, "state": WAITING, "tries": 0, "detail": "", "times": 1})
+        pending = PendingEvent({**row, "state": WAITING, "tries": 0, "detail": "", "times": 1})
         with self._lock:
-            self._arrived.append(arrival)
-            arrival.leads = not self._is_led
+            self._pending.append(pending)
+            pending.leads = not self._is_led
             self._is_led = True
-        if not arrival.leads:
-            arrival.woken.wait()
-        if arrival.leads:
+        if not pending.leads:
+            pending.woken.wait()
+        if pending.leads:
             self._lead(engine)
-        if arrival.error is not None:
-            raise arrival.error
+        if pending.error is not None:
+            raise pending.error
 
     def _lead(self, engine: Engine) -> None:
-        taken: list[PendingEvent] = []
+        batch: list[PendingEvent] = []
         try:
             sleep(max(0.0, self._written_at + GATHERED - monotonic()))
             with self._lock:
-                taken, self._arrived = self._arrived, []
-            _insert(engine, [each.row for each in taken])
-        except BaseException as error:  # whatever it is, each of them is to be told
-            for each in taken:
+                batch, self._pending = self._pending, []
+            _insert(engine, [each.row for each in batch])
+        except BaseException as error:  # every request of the batch must learn of any failure
+            for each in batch:
                 each.error = error
             raise
         finally:
             self._written_at = monotonic()
             with self._lock:
-                following = next(iter(self._arrived), None)
+                following = next(iter(self._pending), None)
                 self._is_led = following is not None
-            for each in taken:
+            for each in batch:
                 each.woken.set()
             if following is not None:
                 following.leads = True
@@ -144,75 +147,78 @@ def _statement(dialect: str) -> UpdateBase:
 
 def _insert(engine: Engine, rows: Sequence[Mapping[str, Any]]) -> None:
     with engine.begin() as connection:
-        # In one order, so that two processes that were sent the same do not wait for each other.
+        # Sorted, so that two processes with the same events do not deadlock.
         connection.execute(_statement(engine.dialect.name), sorted(rows, key=itemgetter("key")))
 
 
 def event_or_none(event_id: int) -> WebhookEvent | None:
-    """One event."""
+    """Return an event by its id."""
     return db.session.get(WebhookEvent, event_id)
 
 
 def latest_at() -> datetime | None:
-    """When the last event came."""
+    """Return when the last event was received."""
     return db.session.scalar(select(func.max(WebhookEvent.received_at)))
 
 
 def replay(event: WebhookEvent) -> None:
-    """Have it worked through once more. Commits."""
+    """Make an event new, so that it is processed again. Commits."""
     event.state, event.tries, event.detail = WAITING, 0, ""
     event.applied_at = event.due_at = event.settled_at = None
     db.session.commit()
 
 
-_TOLD = (
-    WebhookEvent.id, WebhookEvent.event, WebhookEvent.status, WebhookEvent.account_id, WebhookEvent.connection_id,
-    WebhookEvent.run_id, WebhookEvent.sent_at, WebhookEvent.received_at, WebhookEvent.tries, WebhookEvent.detail,
+_COLUMNS = (
+    WebhookEvent.id, WebhookEvent.event, WebhookEvent.status, WebhookEvent.account_id,
+    WebhookEvent.connection_id, WebhookEvent.run_id, WebhookEvent.sent_at,
+    WebhookEvent.received_at, WebhookEvent.tries, WebhookEvent.detail,
 )  # fmt: skip
 
 _NEW = (WebhookEvent.state == WAITING, WebhookEvent.applied_at.is_(None))
 
 
 def new(most: int = AT_ONCE) -> Sequence[Any]:
-    """Events that nobody has worked through yet, in the order in which they came; the caller's until the commit.
+    """Return the oldest unprocessed events, locked until the commit.
 
-    Those that are just counted once more are left for the next time: whoever waited for them could be waited for in turn.
+    Rows that are locked, since a repetition is being counted, are left for the next batch: waiting
+    for them could deadlock.
     """
-    fresh = select(*_TOLD).where(*_NEW).order_by(WebhookEvent.id).limit(most)
+    fresh = select(*_COLUMNS).where(*_NEW).order_by(WebhookEvent.id).limit(most)
     return db.session.execute(fresh.with_for_update(skip_locked=True)).all()
 
 
 def has_new_events() -> bool:
-    """Whether anything is to be worked through."""
+    """Return whether any event is unprocessed."""
     return db.session.scalar(select(WebhookEvent.id).where(*_NEW).limit(1)) is not None
 
 
 def overdue(at: datetime, most: int = 20 * AT_ONCE) -> Sequence[Any]:
-    """Events whose account has not been read although it was asked for; the caller's until the commit, as above."""
-    late = select(*_TOLD).where(WebhookEvent.due_at <= at).order_by(WebhookEvent.due_at).limit(most)
+    """Return events whose account was not read in time, locked until the commit as in ``new``."""
+    late = select(*_COLUMNS).where(WebhookEvent.due_at <= at)
+    late = late.order_by(WebhookEvent.due_at).limit(most)
     return db.session.execute(late.with_for_update(skip_locked=True)).all()
 
 
 def next_due() -> datetime | None:
-    """When the first of those that wait for a reading is to be asked for again."""
+    """Return when the next read of an account is to be requested again."""
     return db.session.scalar(select(func.min(WebhookEvent.due_at)))
 
 
 def many_wait(most: int) -> bool:
-    """Whether more than ``most`` events wait for their accounts to be read."""
+    """Return whether more than ``most`` events wait for their accounts to be read."""
     waiting = (
         select(WebhookEvent.id).where(WebhookEvent.due_at.is_not(None)).limit(most + 1).subquery()
     )
     return (db.session.scalar(select(func.count()).select_from(waiting)) or 0) > most
 
 
-def settle(outcomes: Iterable[tuple[int, str, str]], at: datetime) -> None:
-    """Events with the state and the sentence that they end with. Does not commit."""
-    alike: dict[tuple[str, str], list[int]] = defaultdict(list)
+def finish(outcomes: Iterable[tuple[int, str, str]], at: datetime) -> None:
+    """Set the final state and sentence of events, given with their ids. Does not commit."""
+    ids_of: dict[tuple[str, str], list[int]] = defaultdict(list)
     for id, state, detail in outcomes:
-        alike[state, detail].append(id)
-    for (state, detail), ids in alike.items():
-        over = {
+        ids_of[state, detail].append(id)
+    for (state, detail), ids in ids_of.items():
+        values = {
             "state": state,
             "detail": detail,
             "applied_at": at,
@@ -222,12 +228,12 @@ def settle(outcomes: Iterable[tuple[int, str, str]], at: datetime) -> None:
         change(
             update(WebhookEvent)
             .where(WebhookEvent.id.in_(ids))
-            .values(with_folds(WebhookEvent, over))
+            .values(with_folds(WebhookEvent, values))
         )
 
 
 def await_reading(ids: Collection[int], at: datetime, until: datetime) -> None:
-    """What these say is in the snapshot; their accounts are to be read, or asked for at ``until``. Does not commit."""
+    """Mark events as applied; their accounts must be read until ``until``. Does not commit."""
     if ids:
         waiting = {"applied_at": at, "due_at": until, "detail": ""}
         change(
@@ -237,54 +243,55 @@ def await_reading(ids: Collection[int], at: datetime, until: datetime) -> None:
         )
 
 
-def await_again(late: Sequence[Any], at: datetime) -> set[int]:
-    """The accounts to ask for once more; what was asked for too often fails. Does not commit."""
-    settle(
+def retry_overdue(late: Sequence[Any], at: datetime) -> set[int]:
+    """Return the accounts whose read is to be requested again. Does not commit.
+
+    Events that were retried too often become failed.
+    """
+    finish(
         [(row.id, FAILED, row.detail or NOT_READ) for row in late if row.tries + 1 >= MOST_TRIES],
         at,
     )
-    still = [row for row in late if row.tries + 1 < MOST_TRIES]
+    retried = [row for row in late if row.tries + 1 < MOST_TRIES]
     rows = [
         {"which": row.id, "now": row.tries + 1, "due": at + AGAIN * 2 ** (row.tries + 1)}
-        for row in still
+        for row in retried
     ]
-    again: dict[str, Any] = {"tries": bindparam("now"), "due_at": bindparam("due")}
+    values: dict[str, Any] = {"tries": bindparam("now"), "due_at": bindparam("due")}
     change_many(
-        update(WebhookEvent).where(WebhookEvent.id == bindparam("which")).values(again), rows
+        update(WebhookEvent).where(WebhookEvent.id == bindparam("which")).values(values), rows
     )
-    return {row.account_id for row in still}
+    return {row.account_id for row in retried}
 
 
 def on_accounts_read(_sender: object, *, fetches: Sequence[AccountFetch]) -> None:
-    """Complete events that waited for these accounts to be read, or record why they could not be. Does not commit.
+    """Complete events that waited for these accounts, or record why the read failed.
 
-    One statement where all went well, as almost always.
+    Does not commit. Needs one statement if all reads succeeded, which is the common case.
     """
-    if well := [fetch for fetch in fetches if fetch.error is None]:
-        note_reading({fetch.account_id: fetch.at for fetch in well})
+    if succeeded := [fetch for fetch in fetches if fetch.error is None]:
+        record_reading({fetch.account_id: fetch.at for fetch in succeeded})
     for fetch in fetches:
         if fetch.error is not None:
-            note_failure([fetch.account_id], fetch.error.explained)
+            record_failure([fetch.account_id], fetch.error.explained)
 
 
-def note_reading(began_at: Mapping[int, datetime]) -> None:
-    """These accounts were read, beginning at these times: what waited for that is done. Does not commit."""
-    waiting = select(WebhookEvent.account_id).where(*_waits_for(began_at)).distinct()
+def record_reading(started_at: Mapping[int, datetime]) -> None:
+    """Complete events applied before the reads of their accounts started. Does not commit."""
+    waiting = select(WebhookEvent.account_id).where(*_waits_for(started_at)).distinct()
     for account_id in db.session.scalars(waiting).all():
         if account_id is not None:
-            at = began_at[account_id]
-            over = with_folds(
-                WebhookEvent, {"state": DONE, "settled_at": at, "due_at": None, "detail": READ}
-            )
+            at = started_at[account_id]
+            values = {"state": DONE, "settled_at": at, "due_at": None, "detail": READ}
             change(
                 update(WebhookEvent)
                 .where(*_waits_for([account_id]), WebhookEvent.applied_at <= at)
-                .values(over)
+                .values(with_folds(WebhookEvent, values))
             )
 
 
-def note_failure(account_ids: Collection[int], reason: str) -> None:
-    """These accounts could not be read, or there are none such: what waits for them says why. Does not commit."""
+def record_failure(account_ids: Collection[int], reason: str) -> None:
+    """Set the reason why accounts could not be read, on events that wait. Does not commit."""
     change(
         update(WebhookEvent)
         .where(*_waits_for(account_ids))
@@ -298,18 +305,20 @@ def _waits_for(account_ids: Collection[int]) -> tuple[ColumnElement[bool], ...]:
 
 
 def accounts_of(connection_ids: Collection[int]) -> dict[int, int]:
-    """The accounts of connections, by their ids, where there is no doubt."""
+    """Return the account of each connection id that exists in exactly one account."""
     if not connection_ids:
         return {}
-    known = select(Connection.id, func.min(Connection.account_id)).where(
-        Connection.id.in_(connection_ids)
+    unique = (
+        select(Connection.id, func.min(Connection.account_id))
+        .where(Connection.id.in_(connection_ids))
+        .group_by(Connection.id)
+        .having(func.count() == 1)
     )
-    only = known.group_by(Connection.id).having(func.count() == 1)
-    return dict(db.session.execute(only).all())
+    return dict(db.session.execute(unique).all())
 
 
 def name_accounts(found: Mapping[int, int]) -> None:
-    """The accounts, by the events' ids, of events that did not name them. Does not commit."""
+    """Set the account of events that did not name it. ``found``: by event id. Does not commit."""
     rows = [{"which": id, "account": account_id} for id, account_id in found.items()]
     change_many(
         update(WebhookEvent)

@@ -1,4 +1,4 @@
-"""The tasks that process what Peliqan sends."""
+"""Tasks that process Peliqan's events."""
 
 from datetime import datetime, timedelta
 from threading import Event, Lock
@@ -12,14 +12,14 @@ from dashboard.tasks.queue import task
 from dashboard.webhooks import jobs as webhook_jobs
 from dashboard.webhooks import service as webhook_events
 
-LOOK_AGAIN_AFTER: Final = timedelta(seconds=5)
-# One thread of a process at a time processes events; ``_more`` says that another message came meanwhile.
+RECHECK_AFTER: Final = timedelta(seconds=5)
+# One thread of a process processes events at a time; ``_more``: another message came meanwhile.
 _processing, _more = Lock(), Event()
 
 
 @task("take_events")
 def process_events() -> None:
-    """Process the events that wait: one thread at a time, again where another message came meanwhile."""
+    """Process new events, in one thread at a time; repeat if another message came meanwhile."""
     _more.set()
     while _more.is_set() and _processing.acquire(blocking=False):
         try:
@@ -36,23 +36,26 @@ def read_reported() -> None:
 
 
 def _process_events() -> None:
-    parts = services()
-    taken = webhook_jobs.process_all(
-        parts.clock, parts.settings.dashboard_refresh_interval, delivers=parts.hook is not None
+    current = services()
+    processed = webhook_jobs.process_all(
+        current.clock,
+        current.settings.dashboard_refresh_interval,
+        delivers=current.hook is not None,
     )
-    for action_id in taken.actions:
+    for action_id in processed.actions:
         poll_action.enqueue(action_id)
-    for delivery_id in taken.deliveries:
+    for delivery_id in processed.deliveries:
         deliver.enqueue(delivery_id)
-    if taken.accounts and not parts.queues["readings"].pending_count():
+    if processed.accounts and not current.queues["readings"].pending_count():
         read_reported.enqueue()
     due_at = webhook_events.next_due()
     if due_at is not None:
-        # One message, however many events wait: it processes all of them.
-        parts.queues.enqueue_once_at(process_events, max(due_at, parts.clock() + LOOK_AGAIN_AFTER))
+        # One message for all waiting events: the task processes all of them.
+        recheck_at = max(due_at, current.clock() + RECHECK_AFTER)
+        current.queues.enqueue_once_at(process_events, recheck_at)
 
 
 def enqueue_due(_at: datetime) -> None:
-    """Enqueue the processing if any event waits."""
+    """Enqueue the processing if an event is new or waits."""
     if webhook_events.has_new_events() or webhook_events.next_due() is not None:
         process_events.enqueue()

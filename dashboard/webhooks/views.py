@@ -1,4 +1,4 @@
-"""The administrators' page of Peliqan's events. The address that takes them: ``door``."""
+"""Administrators' page of Peliqan's events. ``receiver`` is the address that Peliqan calls."""
 
 import json
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ bp = Blueprint("webhooks", __name__)
 
 @dataclass(frozen=True)
 class Setup:
-    """How webhooks are set up, and whether any came. ``address``: to be entered at Peliqan."""
+    """Webhook settings, and the last receipts. ``address``: the URL to enter at Peliqan."""
 
     address: str
     header: str
@@ -38,7 +38,7 @@ class Setup:
 @bp.get("/webhooks.csv", endpoint="index_csv")
 @requires("admin")
 def index() -> ResponseReturnValue:
-    """What came lately, and what became of it."""
+    """Show the received events with their outcomes."""
     return render_list(
         EVENTS, serialize_event, "webhooks/events.html", "webhooks/_events.html", setup=_setup()
     )
@@ -47,7 +47,7 @@ def index() -> ResponseReturnValue:
 @bp.get("/webhooks/<int:event_id>")
 @requires("admin")
 def show(event_id: int) -> ResponseReturnValue:
-    """One event with its body."""
+    """Show one event with its body."""
     event = _get_or_404(event_id)
     return render_template("webhooks/event.html", event=event, body=_pretty(event.body))
 
@@ -55,7 +55,7 @@ def show(event_id: int) -> ResponseReturnValue:
 @bp.post("/webhooks/<int:event_id>/replay")
 @requires("admin")
 def replay(event_id: int) -> ResponseReturnValue:
-    """Have it worked through once more, as if it had just come."""
+    """Process an event again, as if it had just been received."""
     event = _get_or_404(event_id)
     webhook_events.replay(event)
     audit.record(
@@ -69,7 +69,7 @@ def replay(event_id: int) -> ResponseReturnValue:
     )
     services().queues.try_to_enqueue(process_events)
     flash(
-        "The event is worked through once more. Reload in a moment to see what became of it.",
+        "The event is processed again. Reload in a moment to see the outcome.",
         "success",
     )
     return redirect(url_for(".show", event_id=event_id), 303)
@@ -78,7 +78,7 @@ def replay(event_id: int) -> ResponseReturnValue:
 def _get_or_404(event_id: int) -> WebhookEvent:
     event = webhook_events.event_or_none(event_id)
     if event is None:
-        abort(404, f"There is no event {event_id}, or it came more than two weeks ago.")
+        abort(404, f"There is no event {event_id}, or it is older than two weeks.")
     return event
 
 
@@ -94,7 +94,7 @@ def _setup() -> Setup:
 
 
 def _pretty(body: str) -> str:
-    """For people: one value a line."""
+    """Return a JSON body with one value a line; any other body as it is."""
     try:
         return json.dumps(json.loads(body), indent=2, ensure_ascii=False)
     except (ValueError, RecursionError):

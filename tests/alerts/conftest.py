@@ -1,4 +1,4 @@
-"""Everything about the fleet holds on the embedded pair and on real servers."""
+"""Fixtures of alert tests: a receiver, and a worker driven minute by minute."""
 
 from collections.abc import Iterator
 
@@ -11,18 +11,18 @@ from tests.support.clock import Clock
 
 @pytest.fixture
 def store(store: dict[str, str]) -> dict[str, str]:
-    """With an operator who names the place where alerts go."""
+    """Allow the receiver's address as a destination."""
     return {**store, **RECEIVERS}
 
 
 @pytest.fixture
 def place() -> Iterator[Receiver]:
-    """Where alerts go."""
+    """Start the receiver that alerts are sent to."""
     with receive() as receiver:
         yield receiver
 
 
 @pytest.fixture
 def worker(parts: Services, clock: Clock, place: Receiver) -> Clockwork:
-    """Who sends them, a minute at a time."""
+    """Return the worker that sends alerts, one minute at a time."""
     return Clockwork(parts, clock, place)

@@ -1,4 +1,4 @@
-"""Which addresses alerts may go to, and what is shown of them."""
+"""Addresses that alerts may go to, and the part of them that is shown."""
 
 import subprocess
 import sys
@@ -37,9 +37,11 @@ def test_of_an_address_the_service_is_shown_and_the_host_where_it_is_no_secret(
 @pytest.mark.parametrize(
     "address",
     [
-        "", "nonsense", "https://example.com/hook", "json://", "slack://too/short", "custom://x", "json://a\nb", "json://" + "a" * 3000,
-        "file:///etc/passwd", "FILE:///etc/passwd", "syslog://", "SysLog://local0", "dbus://", "qt://", "kde://", "glib://", "gnome://",
-        "windows://", "macosx://", "blink1://", "vapid://mailer@example.com/x", "fcm://project@key/x?mode=oauth2&keyfile=/etc/passwd",
+        "", "nonsense", "https://example.com/hook", "json://", "slack://too/short", "custom://x",
+        "json://a\nb", "json://" + "a" * 3000, "file:///etc/passwd", "FILE:///etc/passwd",
+        "syslog://", "SysLog://local0", "dbus://", "qt://", "kde://", "glib://", "gnome://",
+        "windows://", "macosx://", "blink1://", "vapid://mailer@example.com/x",
+        "fcm://project@key/x?mode=oauth2&keyfile=/etc/passwd",
         "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/?template=/etc/passwd",
         "mailto://u:p@example.com?pgp=yes&pgpkey=/etc/passwd",
     ],
@@ -53,7 +55,7 @@ def test_an_address_that_cannot_be_read_or_that_leads_to_the_machine_itself_is_r
 
 
 def test_every_place_of_apprises_that_is_not_across_the_network_is_refused() -> None:
-    """A later version may bring another: what runs programs or has no host, token or target."""
+    """A later version may add one that runs programs or has no host, token or target."""
     from apprise.manager_plugins import NotificationManager
 
     for plugin in NotificationManager().plugins():
@@ -93,8 +95,8 @@ def test_an_address_cannot_keep_a_worker_waiting(place: Receiver) -> None:
 
 
 def test_apprise_is_not_imported_before_something_is_sent() -> None:
-    asked = "import sys, dashboard.app, dashboard.blueprints; print('apprise' in sys.modules)"
-    said = subprocess.run(
-        [sys.executable, "-c", asked], capture_output=True, text=True, check=True, timeout=60
+    code = "import sys, dashboard.app, dashboard.blueprints; print('apprise' in sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
-    assert said.stdout.strip() == "False"
+    assert result.stdout.strip() == "False"

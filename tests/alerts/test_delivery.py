@@ -1,4 +1,4 @@
-"""How alerts are sent: once, again where it failed, and without a secret; on both databases."""
+"""Delivery of alerts: once, retried after a failure, without a secret; on both databases."""
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
@@ -37,8 +37,6 @@ def context(app: Flask) -> Any:
 
 
 def test_two_workers_at_once_send_it_once(
-    app: Flask,
-    parts: Services,
     store: dict[str, str],
     sandbox: Sandbox,
     tmp_path: Path,
@@ -63,7 +61,7 @@ def test_two_workers_at_once_send_it_once(
     worker.place.may_answer.clear()
     with ThreadPoolExecutor(4) as pool:
         done = [pool.submit(work, other) for other in others]
-        wait_for(lambda: len(worker.place.paths) >= 1, "something is on its way")
+        wait_for(lambda: len(worker.place.paths) >= 1, "a message is being sent")
         worker.place.may_answer.set()
         for each in done:
             each.result(30)
@@ -98,7 +96,7 @@ def test_what_cannot_be_sent_is_tried_three_times_more_and_given_up(
     assert len(worker.place.paths) == 4
     worker.minute(hours=5)
     assert len(worker.place.paths) == 4
-    # Recovery is told to whoever heard of it alone.
+    # A recovery is sent only where its cause was sent.
     refused_fleet(clock, 3, error="")
     worker.place.status = 200
     assert worker.minute(minutes=6) == []
@@ -167,13 +165,13 @@ def test_no_secret_of_an_error_nor_of_the_address_reaches_a_message_the_store_or
     alert_delivery.send_test(worker.parts, rule, "adam@example.com", None)
     with pytest.raises(alert_delivery.BadAddress) as caught:
         alert_delivery.check_address(f"slack://{SECRET}/{SECRET}")
-    told = [f"{each.subject} {each.body} {each.error}" for each in messages()]
+    texts = [f"{each.subject} {each.body} {each.error}" for each in messages()]
     out = "".join(capfd.readouterr())
-    for text in (*told, caplog.text, out, str(caught.value), repr(rule)):
+    for text in (*texts, caplog.text, out, str(caught.value), repr(rule)):
         assert SECRET not in text
-    kept = db.session.execute(db.text("SELECT address FROM alert_rule")).scalar_one()
-    assert SECRET.encode() not in bytes(kept)
-    assert worker.parts.vault.decrypt(bytes(kept)) == worker.place.address
+    stored = db.session.execute(db.text("SELECT address FROM alert_rule")).scalar_one()
+    assert SECRET.encode() not in bytes(stored)
+    assert worker.parts.vault.decrypt(bytes(stored)) == worker.place.address
     assert logging.getLogger("apprise").propagate is False
 
 

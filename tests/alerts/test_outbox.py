@@ -1,4 +1,4 @@
-"""What alerts tell, and when: from the cause to the place that is told, over sockets, on both databases."""
+"""Alert messages and their times: from the cause to the receiver, on both databases."""
 
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ def test_a_critical_cause_of_three_hundred_connections_is_one_message(
     worker: Clockwork, clock: Clock
 ) -> None:
     worker.rule()
-    assert worker.minute(minutes=6) == []  # what was wrong before the rule was made is not told
+    assert worker.minute(minutes=6) == []  # causes older than the rule are not sent
     refused_fleet(clock, 300)
     assert worker.minute() == []
     assert worker.minute(minutes=4) == []
@@ -50,7 +50,6 @@ def test_a_critical_cause_of_three_hundred_connections_is_one_message(
 
 @pytest.mark.parametrize("url", ["https://console.example.com/", "https://example.com/console/"])
 def test_what_the_platform_did_is_said_so_with_a_link(
-    app: Flask,
     store: dict[str, str],
     sandbox: Sandbox,
     tmp_path: Path,
@@ -59,10 +58,14 @@ def test_what_the_platform_did_is_said_so_with_a_link(
     url: str,
 ) -> None:
     linked = make_settings(sandbox.url, tmp_path, dashboard_url=url, **store)
-    worker = Clockwork(create_app(linked, clock=clock).extensions["services"], clock, place)
-    worker.rule()
-    dark_fleet(clock, 12)
-    assert len(worker.minute(minutes=6)) == 1
+    app = create_app(linked, clock=clock)
+    worker = Clockwork(app.extensions["services"], clock, place)
+    with app.app_context():
+        worker.rule()
+        dark_fleet(clock, 12)
+        assert len(worker.minute(minutes=6)) == 1
+        db.session.remove()
+        db.engine.dispose()
     text = worker.place.got[0]["message"]
     assert "it lies on the platform's side" in text
     assert text.splitlines()[-1] == f"{url}causes/{the_cause().id}"
@@ -118,7 +121,7 @@ def test_findings_that_move_to_another_cause_have_not_recovered(
     first = the_cause().id
     refused_fleet(clock, 3, error="401 that")
     assert worker.minute(minutes=6) == ["Critical: Access is refused: made_up (3 customers)"]
-    # The told one is kept, so that its number is not given to another.
+    # The sent cause stays, so that its id is not used again.
     assert (db.session.get_one(Cause, first).state, the_cause().id > first) == ("recovered", True)
 
 

@@ -1,4 +1,4 @@
-"""Alert rules and what they sent, as administrators see them; nobody else does, and nobody sees an address."""
+"""Pages of alert rules and messages: for administrators only, and without addresses."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -19,7 +19,7 @@ from tests.support.people import Person, words
 
 @pytest.fixture
 def store(store: dict[str, str]) -> dict[str, str]:
-    """With an operator who names the place where alerts go."""
+    """Allow the receiver's address as a destination."""
     return {**store, **RECEIVERS}
 
 
@@ -59,8 +59,10 @@ def test_a_rule_is_made_shown_changed_switched_off_and_deleted(
     assert (made.status_code, made.location) == (303, "/alerts")
     [rule] = rules(adam)
     shown = words(adam.get("/alerts"))
-    for word in ("Support on call", "JSON (json://) at 127.0.0.1", "New causes", "Morning digest", "Quiet 22:00 to 07:00", "Digest at 08:30",
-                 "Europe/Brussels", "Amber Foods BV"):  # fmt: skip
+    for word in (
+        "Support on call", "JSON (json://) at 127.0.0.1", "New causes", "Morning digest",
+        "Quiet 22:00 to 07:00", "Digest at 08:30", "Europe/Brussels", "Amber Foods BV",
+    ):  # fmt: skip
         assert word in shown
     assert (rule["quiet_from"], rule["digest_at"], rule["account_id"], rule["created_by"]) == (
         "22:00",
@@ -99,7 +101,7 @@ def test_a_rule_is_made_shown_changed_switched_off_and_deleted(
     assert rules(adam)[0]["on"] is False
     assert "Switch on" in words(adam.get("/alerts"))
     adam.post(f"/alerts/{rule['id']}/test")
-    assert place.titles == ["Test of the Partner Console's alerts"]  # the address was kept
+    assert place.titles == ["Test of the Partner Console's alerts"]  # with the stored address
     adam.post(f"/alerts/{rule['id']}/delete")
     assert rules(adam) == []
     done = [(each["what"], each["result"]) for each in adam.json("/audit.json")["items"]]
@@ -108,7 +110,7 @@ def test_a_rule_is_made_shown_changed_switched_off_and_deleted(
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "error"),
     [
         ({"address": "slack://nothing"}, "Apprise cannot read that address"),
         ({"address": ""}, "Type the address"),
@@ -127,11 +129,11 @@ def test_a_rule_is_made_shown_changed_switched_off_and_deleted(
     ],
 )
 def test_a_wrong_rule_is_refused_with_a_sentence_and_the_rest_of_the_form_is_kept(
-    adam: Person, place: Receiver, fields: dict[str, Any], said: str
+    adam: Person, place: Receiver, fields: dict[str, Any], error: str
 ) -> None:
     answer = save(adam, place, **{"name": "Kept name", "connector": "shopify", **fields})
     assert answer.status_code == 400
-    assert said in answer.text
+    assert error in answer.text
     assert SECRET not in answer.text
     assert "slack://nothing" not in answer.text
     assert 'value="shopify" selected' in answer.text
@@ -160,8 +162,8 @@ def test_a_test_says_how_it_went(adam: Person, place: Receiver) -> None:
     adam.post(f"/alerts/{rule['id']}/test")
     shown = words(adam.get("/alerts"))
     assert (
-        "was not sent. The place answered 401: the address's token or password is not valid any more."
-        in shown
+        "was not sent. The place answered 401:"
+        " the address's token or password is not valid any more." in shown
     )
     assert [each["state"] for each in adam.json("/alerts/messages.json")["items"]] == [
         "failed",
@@ -186,7 +188,7 @@ def test_what_could_not_be_sent_is_shown_and_sent_again_by_hand(
     assert page.select_one(f"a[href='/causes/{message['cause_id']}']") is not None
     assert "Critical: Access is refused: made_up (3 customers)" in words(page)
     place.status = 200
-    # More than an hour has gone by on the clock.
+    # The clock is an hour later: the first session has expired.
     again = Person(app.test_client(), "adam@example.com")
     answer = again.post(f"/alerts/messages/{message['id']}/send")
     assert (answer.status_code, answer.location) == (303, "/alerts/messages")
@@ -211,12 +213,14 @@ def test_no_page_twin_or_audit_entry_holds_a_part_of_the_address(
     adam.post(f"/alerts/{rule['id']}/test")
     save(adam, place, f"/alerts/{rule['id']}", zone="nowhere")
     adam.post(f"/alerts/{rule['id']}/switch", to="off")
-    for path in ("/alerts", "/alerts.json", "/alerts.csv", f"/alerts/{rule['id']}", "/alerts/messages", "/alerts/messages.json",
-                 "/alerts/messages.csv", "/audit", "/audit.json"):  # fmt: skip
+    for path in (
+        "/alerts", "/alerts.json", "/alerts.csv", f"/alerts/{rule['id']}", "/alerts/messages",
+        "/alerts/messages.json", "/alerts/messages.csv", "/audit", "/audit.json",
+    ):  # fmt: skip
         assert SECRET not in adam.client.get(path).text, path
     with app.app_context():
-        for told in db.session.scalars(select(AlertMessage)):
-            assert SECRET not in f"{told.subject} {told.body} {told.error}"
+        for message in db.session.scalars(select(AlertMessage)):
+            assert SECRET not in f"{message.subject} {message.body} {message.error}"
         assert place.address not in str(db.session.execute(select(AlertRule.__table__)).all())
 
 

@@ -1,4 +1,4 @@
-"""Quiet hours and digests by the clock on the wall: over midnight, across zones, and where the clock is put forward or back."""
+"""Quiet hours and digests by local time: over midnight, across zones, at clock changes."""
 
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
@@ -85,10 +85,10 @@ def test_a_digest_is_due_from_its_minute_on_in_its_zone() -> None:
     morning = rule(zone="Europe/Brussels", digest_at=at(8))
     assert digest_due(morning, utc("2026-03-10T06:59")) is None
     assert digest_due(morning, utc("2026-03-10T07:00")) == date(2026, 3, 10)
-    # Late is better than never, until it is evening.
+    # A late digest is sent until 12 hours have passed.
     assert digest_due(morning, utc("2026-03-10T18:59")) == date(2026, 3, 10)
     assert digest_due(morning, utc("2026-03-10T19:00")) is None
-    # A minute before midnight is met by whoever comes after it.
+    # A digest at 23:59 is still due after midnight.
     assert digest_due(rule(digest_at=at(23, 59)), utc("2026-03-11T00:03")) == date(2026, 3, 10)
     assert digest_due(rule(zone="Europe/Brussels"), utc("2026-03-10T12:00")) is None
 

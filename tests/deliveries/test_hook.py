@@ -32,7 +32,7 @@ MESSAGE = {"key": "1-2-3", "complete": False, "rows": []}
 
 @pytest.fixture
 def engine() -> str:
-    """Nothing here is the database's."""
+    """Run on one engine: nothing here depends on the database."""
     return "embedded"
 
 
@@ -48,7 +48,7 @@ def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 @pytest.fixture
 def address(example: Any) -> Iterator[str]:
-    """The example as a back end."""
+    """Serve the example as a back end."""
     server = make_server("127.0.0.1", 0, example.app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -110,7 +110,9 @@ def test_what_a_function_raises_is_said_without_secrets_and_where(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "broken_hook.py").write_text(
-        "def take(message):\n    raise ValueError('password=hunter2 for https://x.example.com/hush?token=1')\n\nthing = 7\n"
+        "def take(message):\n"
+        "    raise ValueError('password=hunter2 for https://x.example.com/hush?token=1')\n\n"
+        "thing = 7\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(HookError, match=r"raised ValueError in broken_hook.py, line 2") as caught:
@@ -138,13 +140,13 @@ def test_what_json_cannot_hold_does_not_stop_a_part(clock: Clock) -> None:
     with receiving() as receiver:
         row = {"id": 1, "large": float("inf"), "half": "\ud83d", "deep": [{"n": float("-inf")}]}
         AddressHook(receiver.url, SECRET, clock).send({**MESSAGE, "rows": [row]})
-        (told,) = receiver.told
-        assert told["rows"] == [{**row, "large": "Infinity", "deep": [{"n": "-Infinity"}]}]
+        (message,) = receiver.told
+        assert message["rows"] == [{**row, "large": "Infinity", "deep": [{"n": "-Infinity"}]}]
         json.loads(receiver.posts[0][1].decode("ascii"))
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "error"),
     [
         (
             {"DASHBOARD_HOOK": "http://backend.example.com/hush"},
@@ -163,10 +165,10 @@ def test_what_json_cannot_hold_does_not_stop_a_part(clock: Clock) -> None:
     ],
 )
 def test_a_hook_that_cannot_be_is_named_without_what_was_typed(
-    wrong: dict[str, str], said: str
+    wrong: dict[str, str], error: str
 ) -> None:
     good = {"SECRET_KEY": "s" * 40, "PELIQAN_PARTNER_TOKEN": "t"}
-    with pytest.raises(SettingsError, match=said) as caught:
+    with pytest.raises(SettingsError, match=error) as caught:
         read_settings({**good, **wrong}, Path("/nonexistent"))
     assert "hush" not in str(caught.value)
 

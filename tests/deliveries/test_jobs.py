@@ -1,4 +1,4 @@
-"""Tables of new connections, handed to a hook that fails, is away, or loses its worker: against the sandbox, on both databases."""
+"""Deliveries to a hook that fails or is unreachable, and with killed workers; on both databases."""
 
 import json
 import logging
@@ -73,16 +73,16 @@ def context(app: Flask) -> Iterator[None]:
 
 
 @pytest.fixture
-def begun(parts: Services, sandbox: Sandbox) -> Any:
-    """A connection whose delivery has begun."""
+def started(parts: Services, sandbox: Sandbox) -> Any:
+    """Return a connection whose delivery has started."""
     connection = connect(sandbox)
     assert deliver_new_connection(connection.account_id, connection.id, WHO) is not None
     return connection
 
 
-def tell(app: Flask, parts: Services, *told: dict[str, Any]) -> None:
-    """Peliqan's events, worked through."""
-    for each in told:
+def tell(app: Flask, parts: Services, *events: dict[str, Any]) -> None:
+    """Send Peliqan's events and process them."""
+    for each in events:
         assert post(app.test_client(), each).status_code == 204
     process_events()
 
@@ -145,7 +145,7 @@ def test_a_new_connections_tables_are_handed_over_whole_in_parts(
 
 
 def test_what_is_posted_is_signed_with_its_time_and_has_its_key(
-    parts: Services, begun: Any, hook: Receiver, clock: Clock
+    parts: Services, started: Any, hook: Receiver, clock: Clock
 ) -> None:
     work(parts)
     assert hook.posts
@@ -180,7 +180,7 @@ def test_a_first_run_that_failed_is_said_and_the_next_one_waited_for(
     assert (delivery.state, delivery.looks, hook.posts) == ("waiting", 1, [])
     assert "ended ERROR" in delivery.error
     assert delivery.error.endswith("A completed one is waited for.")
-    # The next look is far off, as where the interval is long; the end of a run is told before.
+    # The next poll is far off, as with a long interval; the event of the run's end comes first.
     db.session.execute(update(Delivery).values(due_at=clock() + timedelta(minutes=5)))
     db.session.commit()
     before = parts.queues["deliveries"].pending_count()
@@ -212,7 +212,7 @@ def test_after_a_day_without_a_completed_run_it_is_dead_with_the_reason(
 
 
 def test_peliqan_being_away_is_waited_out(
-    parts: Services, sandbox: Sandbox, begun: Any, hook: Receiver, clock: Clock
+    parts: Services, sandbox: Sandbox, started: Any, hook: Receiver, clock: Clock
 ) -> None:
     sandbox.fault("server", status=500, times=1)
     work(parts)
@@ -223,11 +223,11 @@ def test_peliqan_being_away_is_waited_out(
     assert (the_delivery().state, the_delivery().tries, hook.posts) == ("reading", 1, [])
     work_after(parts, clock, seconds=wait_of(0))
     assert (the_delivery().state, the_delivery().error) == ("delivered", "")
-    assert taken(hook.told) == tables_at_peliqan(parts, begun)
+    assert taken(hook.told) == tables_at_peliqan(parts, started)
 
 
 def test_while_peliqan_answers_nobody_no_try_is_used_up(
-    parts: Services, sandbox: Sandbox, begun: Any, hook: Receiver, clock: Clock
+    parts: Services, sandbox: Sandbox, started: Any, hook: Receiver, clock: Clock
 ) -> None:
     sandbox.fault("applications", status=403, times=1)
     work(parts)
@@ -253,7 +253,7 @@ def test_an_account_that_is_not_known_yet_is_waited_for(
 
 
 def test_a_hook_that_answers_500_three_times_gets_the_same_part_again_and_then_the_rest(
-    parts: Services, begun: Any, hook: Receiver, clock: Clock
+    parts: Services, started: Any, hook: Receiver, clock: Clock
 ) -> None:
     hook.answers += [200, 500, 500, 500]
     work(parts)
@@ -276,11 +276,11 @@ def test_a_hook_that_answers_500_three_times_gets_the_same_part_again_and_then_t
         0,
         "",
     )
-    assert taken(hook.told) == tables_at_peliqan(parts, begun)
+    assert taken(hook.told) == tables_at_peliqan(parts, started)
 
 
 def test_a_wait_that_the_hook_asks_for_is_kept(
-    parts: Services, begun: Any, hook: Receiver, clock: Clock
+    parts: Services, started: Any, hook: Receiver, clock: Clock
 ) -> None:
     hook.answers, hook.retry_after = [503], "1200"
     work(parts)
@@ -288,7 +288,7 @@ def test_a_wait_that_the_hook_asks_for_is_kept(
     assert len(hook.posts) == 1
 
 
-def test_a_redirect_is_not_followed(parts: Services, begun: Any, hook: Receiver) -> None:
+def test_a_redirect_is_not_followed(parts: Services, started: Any, hook: Receiver) -> None:
     hook.answers += [302]
     work(parts)
     assert len(hook.posts) == 1
@@ -305,11 +305,16 @@ class TestAHookThatIsAway:
 
     @pytest.fixture
     def store(self, store: dict[str, str], port: int) -> dict[str, str]:
-        # What is behind the host may be a secret.
+        # The path may be a secret.
         return {**store, "dashboard_hook": f"http://127.0.0.1:{port}/hush-4711"}
 
     def test_it_is_given_up_after_six_tries_and_sent_again_from_the_part_that_is_missing(
-        self, parts: Services, begun: Any, clock: Clock, port: int, caplog: pytest.LogCaptureFixture
+        self,
+        parts: Services,
+        started: Any,
+        clock: Clock,
+        port: int,
+        caplog: pytest.LogCaptureFixture,
     ) -> None:
         caplog.set_level(logging.DEBUG)
         with receiving(port) as first:
@@ -329,17 +334,17 @@ class TestAHookThatIsAway:
             assert deliveries.send_again(the_delivery(), WHO, clock())
             work(parts)
         assert the_delivery().state == "delivered"
-        assert keys(second)[0] == keys(first)[1], "what was taken is not sent again"
-        assert taken([first.told[0], *second.told]) == tables_at_peliqan(parts, begun)
+        assert keys(second)[0] == keys(first)[1], "accepted parts are not sent again"
+        assert taken([first.told[0], *second.told]) == tables_at_peliqan(parts, started)
         assert audited() == [("deliver", WHO, "failed"), ("send_delivery", WHO, "done")]
 
 
 def test_a_table_that_is_gone_is_left_out_and_said(
-    parts: Services, sandbox: Sandbox, begun: Any, hook: Receiver
+    parts: Services, sandbox: Sandbox, started: Any, hook: Receiver
 ) -> None:
     sandbox.fault("fields", status=404, times=1)
     work(parts)
-    there, last = tables_at_peliqan(parts, begun), hook.told[-1]
+    there, last = tables_at_peliqan(parts, started), hook.told[-1]
     assert len(taken(hook.told)) == len(there) - 1
     (missing,) = set(there) - set(taken(hook.told))
     assert last["remarks"] == [f"“{missing}” was gone at Peliqan before it was read to its end."]
@@ -347,7 +352,7 @@ def test_a_table_that_is_gone_is_left_out_and_said(
 
 
 def test_others_have_their_turn_and_it_goes_on_with_the_next_part(
-    parts: Services, begun: Any, hook: Receiver, clock: Clock
+    parts: Services, started: Any, hook: Receiver, clock: Clock
 ) -> None:
     parts.queues.stop.set()
     for turns in range(30):
@@ -356,11 +361,11 @@ def test_others_have_their_turn_and_it_goes_on_with_the_next_part(
             break
         work(parts)
     assert turns == len(hook.posts) == len(set(keys(hook))) > 3
-    assert taken(hook.told) == tables_at_peliqan(parts, begun)
+    assert taken(hook.told) == tables_at_peliqan(parts, started)
 
 
 def test_a_part_that_a_cancelled_delivery_had_on_its_way_is_its_last(
-    parts: Services, begun: Any, hook: Receiver
+    parts: Services, started: Any, hook: Receiver
 ) -> None:
     hook.answers += [200, 500]
     work(parts)
@@ -377,15 +382,15 @@ def machines(store: dict[str, str], sandbox: Sandbox, tmp_path: Path) -> Iterato
 
 
 def test_what_a_killed_worker_had_in_hand_is_taken_over_and_no_row_is_lost_or_there_twice(
-    parts: Services, begun: Any, hook: Receiver, machines: Processes
+    parts: Services, started: Any, hook: Receiver, machines: Processes
 ) -> None:
     hook.holds_from = 2
     victim = machines.start("worker")
-    wait_for(lambda: len(hook.posts) >= 2, "the second part is on its way")
+    wait_for(lambda: len(hook.posts) >= 2, "the second part is being sent")
     victim.send_signal(signal.SIGKILL)
     victim.wait()
     assert (the_delivery().state, the_delivery().parts) == ("sending", 1)
-    # As eleven minutes later.
+    # The lease has expired, as eleven minutes later.
     db.session.execute(update(Delivery).values(leased_until=parts.clock() - timedelta(seconds=1)))
     db.session.commit()
     hook.holds_from = None
@@ -393,9 +398,9 @@ def test_what_a_killed_worker_had_in_hand_is_taken_over_and_no_row_is_lost_or_th
     machines.start("worker")
     wait_for(lambda: the_delivery().state == "delivered", "another worker goes on")
     sent = keys(hook)
-    assert sent[1] == sent[2], "nobody knows whether it was taken, so it comes again with its key"
+    assert sent[1] == sent[2], "its outcome is unknown, so it is sent again with its key"
     assert len(set(sent)) == len(sent) - 1
-    assert taken(hook.told) == tables_at_peliqan(parts, begun)
+    assert taken(hook.told) == tables_at_peliqan(parts, started)
 
 
 @pytest.mark.parametrize("engine", ["embedded"], indirect=True)
@@ -440,7 +445,7 @@ class TestWhichTables:
 
 
 def test_a_lost_message_is_made_good_by_the_next_tick(
-    parts: Services, begun: Any, clock: Clock
+    parts: Services, started: Any, clock: Clock
 ) -> None:
     parts.queues["deliveries"].storage.flush_queue()
     clock.move(minutes=2)

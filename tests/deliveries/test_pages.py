@@ -1,4 +1,4 @@
-"""The page of deliveries and its buttons; "Read now" on a connection's page; what a new connection begins."""
+"""Pages of deliveries and their buttons; "Read now"; the delivery of a new connection."""
 
 from collections.abc import Iterator
 
@@ -34,13 +34,13 @@ def hook() -> Iterator[Receiver]:
 
 @pytest.fixture
 def is_set() -> bool:
-    """Whether the settings name a hook."""
+    """Return whether the settings name a hook."""
     return True
 
 
 @pytest.fixture
 def store(store: dict[str, str], hook: Receiver, is_set: bool) -> dict[str, str]:
-    # What is behind the host may be a secret.
+    # The path may be a secret.
     ours = {"dashboard_hook": hook.url + "/hush-4711", "dashboard_hook_secret": SECRET}
     return {**store, **ours} if is_set else store
 
@@ -104,7 +104,7 @@ def test_read_now_hands_over_and_a_second_press_shows_the_first(
     assert "Delivered" in words(olga.get(path))
     assert "hush" not in str(olga.get("/deliveries")) + str(olga.get(path))
     olga.post(f"{path}/read", page=path)
-    assert states(app) == ["delivered", "waiting"], "it begins anew"
+    assert states(app) == ["delivered", "waiting"], "another delivery starts"
     with app.app_context():
         assert audited() == [("deliver", OLGA, "done"), ("deliver", OLGA, "pending")]
 
@@ -122,7 +122,7 @@ def test_the_list_says_what_happened_and_its_buttons_have_it_go_on_or_end(
     with app.app_context():
         for minutes in (2, 6, 31, 121, 361):
             work_after(parts, clock, minutes=minutes)
-    # Hours without use have ended the session.
+    # The session has expired after hours without use.
     olga = Person(app.test_client(), OLGA)
     assert "Given up" in words(olga.get("/deliveries?state=dead"))
     (line,) = olga.json("/deliveries.json?state=dead")["items"]
@@ -149,8 +149,11 @@ def test_the_list_says_what_happened_and_its_buttons_have_it_go_on_or_end(
     assert "there is nothing to send again" in words(olga.get("/deliveries"))
     with app.app_context():
         assert audited() == [
-            ("deliver", OLGA, "failed"), ("send_delivery", OLGA, "failed"), ("cancel_delivery", OLGA, "done"), ("send_delivery", OLGA, "done"),
-        ]  # fmt: skip
+            ("deliver", OLGA, "failed"),
+            ("send_delivery", OLGA, "failed"),
+            ("cancel_delivery", OLGA, "done"),
+            ("send_delivery", OLGA, "done"),
+        ]
     assert olga.client.get("/deliveries.csv").text.count("\n") == 2
 
 
@@ -159,7 +162,7 @@ def test_viewers_see_the_list_and_press_nothing(
 ) -> None:
     path, place = path_of(sandbox.healthy), (sandbox.healthy.account_id, sandbox.healthy.id)
     with app.app_context():
-        delivery_id = deliveries.ask(place, OLGA, parts.clock()).id
+        delivery_id = deliveries.request(place, OLGA, parts.clock()).id
     page = viv.get("/deliveries")
     assert "Waits for a run" in words(page)
     assert not page.select("main td form")

@@ -1,4 +1,4 @@
-"""Deliveries in the store: begun once, in one worker's hands, with their end in the audit trail; on both databases."""
+"""Stored deliveries: started once, leased to one worker, audited; on both databases."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +31,7 @@ def context(app: Flask) -> Iterator[None]:
 
 
 @pytest.fixture
-def begun(parts: Services) -> int:
+def started(parts: Services) -> int:
     (delivery_id,) = deliveries.start([PLACE], WHO, parts.clock())
     db.session.commit()
     return delivery_id
@@ -56,7 +56,7 @@ def test_a_connection_is_begun_once_however_often_and_by_whom_it_is_told(
 def test_processes_that_hear_of_it_at_once_begin_one(app: Flask, parts: Services) -> None:
     barrier = Barrier(4)
 
-    def tell(number: int) -> list[int]:
+    def start(number: int) -> list[int]:
         with app.app_context():
             barrier.wait(60)
             found = deliveries.start([PLACE], f"{number}", parts.clock())
@@ -65,33 +65,33 @@ def test_processes_that_hear_of_it_at_once_begin_one(app: Flask, parts: Services
             return found
 
     with ThreadPoolExecutor(4) as pool:
-        begun = [id for found in pool.map(tell, range(4)) for id in found]
-    assert len(begun) == len(all_deliveries()) == 1
+        started = [id for found in pool.map(start, range(4)) for id in found]
+    assert len(started) == len(all_deliveries()) == 1
 
 
 def test_what_is_asked_for_is_the_open_one_and_else_another(
-    begun: int, parts: Services, clock: Clock
+    started: int, parts: Services, clock: Clock
 ) -> None:
-    assert deliveries.ask(PLACE, "viv@example.com", clock()).id == begun
+    assert deliveries.request(PLACE, "viv@example.com", clock()).id == started
     for number in (1, 2):
         deliveries.cancel(deliveries.latest_of(PLACE), WHO, clock())  # type: ignore[arg-type]
-        assert deliveries.ask(PLACE, WHO, clock()).key == f"1002/100299/{number}"
+        assert deliveries.request(PLACE, WHO, clock()).key == f"1002/100299/{number}"
     assert deliveries.start([PLACE], deliveries.BY_EVENT, clock()) == []
-    assert deliveries.ask(OTHER, WHO, clock()).key == "1003/100399"
+    assert deliveries.request(OTHER, WHO, clock()).key == "1003/100399"
 
 
-def test_one_worker_has_it_and_who_lost_it_is_told(begun: int, clock: Clock) -> None:
-    first = leased(begun, clock)
-    assert deliveries.lease(begun, clock()) is None
+def test_one_worker_has_it_and_who_lost_it_is_told(started: int, clock: Clock) -> None:
+    first = leased(started, clock)
+    assert deliveries.lease(started, clock()) is None
     assert deliveries.due(clock()) == []
     clock.move(minutes=9)
     assert deliveries.save_progress(first, clock(), run_id=7)
     clock.move(minutes=9)
-    assert deliveries.lease(begun, clock()) is None, "its lease was made longer"
+    assert deliveries.lease(started, clock()) is None, "its lease was extended"
     clock.move(minutes=2)
-    assert deliveries.due(clock()) == [begun]
-    second = leased(begun, clock)
-    assert (second.run_id, second.tries) == (7, 1), "what it was taken from counts as a try"
+    assert deliveries.due(clock()) == [started]
+    second = leased(started, clock)
+    assert (second.run_id, second.tries) == (7, 1), "the expired lease counts as a failed attempt"
     assert not deliveries.save_progress(first, clock(), run_id=8)
     assert not deliveries.reschedule(first, clock())
     assert not deliveries.complete(first, deliveries.DELIVERED, clock(), error="")
@@ -101,20 +101,20 @@ def test_one_worker_has_it_and_who_lost_it_is_told(begun: int, clock: Clock) -> 
 
 
 def test_a_cancelled_one_is_nobodys_and_goes_on_where_it_was_when_it_is_sent(
-    begun: int, clock: Clock
+    started: int, clock: Clock
 ) -> None:
-    in_hand, tables = (
-        leased(begun, clock),
+    mine, tables = (
+        leased(started, clock),
         [{"id": 1, "name": "a", "rows": 5, "parts": 1, "whole": False}],
     )
     assert deliveries.save_progress(
-        in_hand, clock(), state=deliveries.SENDING, run_id=7, tables=tables, rows=5
+        mine, clock(), state=deliveries.SENDING, run_id=7, tables=tables, rows=5
     )
-    row = deliveries.delivery_or_none(begun)
+    row = deliveries.delivery_or_none(started)
     assert row is not None
     assert deliveries.cancel(row, WHO, clock())
     assert not deliveries.cancel(row, WHO, clock())
-    assert not deliveries.save_progress(in_hand, clock(), rows=10)
+    assert not deliveries.save_progress(mine, clock(), rows=10)
     assert deliveries.send_again(row, "viv@example.com", clock())
     assert not deliveries.send_again(row, "viv@example.com", clock())
     assert (row.state, row.tables, row.rows, row.tries) == ("sending", tables, 5, 0)
@@ -122,12 +122,13 @@ def test_a_cancelled_one_is_nobodys_and_goes_on_where_it_was_when_it_is_sent(
         ("deliver", WHO, "failed"),
         ("send_delivery", "viv@example.com", "pending"),
     ]
-    again = leased(begun, clock)
+    again = leased(started, clock)
     deliveries.complete(again, deliveries.DEAD, clock(), error="The hook answered 500.")
     entry = db.session.scalars(select(AuditEntry).where(AuditEntry.what == "send_delivery")).one()
     assert (entry.result, entry.detail) == (
-        "failed", f"Delivery {begun} goes on. 5 rows of 1 tables handed over. The hook answered 500.",
-    )  # fmt: skip
+        "failed",
+        f"Delivery {started} goes on. 5 rows of 1 tables handed over. The hook answered 500.",
+    )
 
 
 @pytest.mark.parametrize(
@@ -135,34 +136,34 @@ def test_a_cancelled_one_is_nobodys_and_goes_on_where_it_was_when_it_is_sent(
     [({}, "waiting"), ({"run_id": 7}, "reading"), ({"run_id": 7, "tables": []}, "sending")],
 )
 def test_what_is_sent_again_goes_on_with_what_it_was_at(
-    begun: int, clock: Clock, reached: dict[str, object], state: str
+    started: int, clock: Clock, reached: dict[str, object], state: str
 ) -> None:
-    in_hand = leased(begun, clock)
-    assert deliveries.save_progress(in_hand, clock(), **reached)
-    assert deliveries.complete(in_hand, deliveries.DEAD, clock(), error="No.")
-    row = deliveries.delivery_or_none(begun)
+    mine = leased(started, clock)
+    assert deliveries.save_progress(mine, clock(), **reached)
+    assert deliveries.complete(mine, deliveries.DEAD, clock(), error="No.")
+    row = deliveries.delivery_or_none(started)
     assert row is not None
     assert deliveries.send_again(row, WHO, clock())
     assert (row.state, row.error, row.waits_since) == (state, "", row.due_at)
 
 
-def test_the_end_of_a_run_makes_those_due_that_wait_for_one(begun: int, clock: Clock) -> None:
-    in_hand = leased(begun, clock)
-    assert deliveries.reschedule(in_hand, clock() + timedelta(minutes=1))
+def test_the_end_of_a_run_makes_those_due_that_wait_for_one(started: int, clock: Clock) -> None:
+    mine = leased(started, clock)
+    assert deliveries.reschedule(mine, clock() + timedelta(minutes=1))
     assert deliveries.make_due([OTHER], clock()) == []
-    assert deliveries.make_due([PLACE], clock()) == [begun]
+    assert deliveries.make_due([PLACE], clock()) == [started]
     db.session.commit()
-    assert deliveries.due(clock()) == [begun]
-    in_hand = leased(begun, clock)
-    assert deliveries.reschedule(in_hand, clock() + timedelta(minutes=1), state=deliveries.SENDING)
-    assert deliveries.make_due([PLACE], clock()) == [], "it waits for the hook, and not for a run"
+    assert deliveries.due(clock()) == [started]
+    mine = leased(started, clock)
+    assert deliveries.reschedule(mine, clock() + timedelta(minutes=1), state=deliveries.SENDING)
+    assert deliveries.make_due([PLACE], clock()) == [], "it waits for the hook, not for a run"
 
 
-def test_what_has_ended_is_forgotten_with_the_rest_of_history(begun: int, clock: Clock) -> None:
+def test_what_has_ended_is_forgotten_with_the_rest_of_history(started: int, clock: Clock) -> None:
     clock.move(days=100)
     retention.delete_old(clock())
     assert len(all_deliveries()) == 1
-    deliveries.complete(leased(begun, clock), deliveries.DELIVERED, clock(), error="")
+    deliveries.complete(leased(started, clock), deliveries.DELIVERED, clock(), error="")
     clock.move(days=1)
     retention.delete_old(clock())
     assert all_deliveries() == []

@@ -149,7 +149,7 @@ def add_outsiders(app: Flask, at: datetime) -> dict[str, int]:
             olga, account_id, 1, "Outsider’s table", "csv", {}, [], [], "Outsider’s table", at
         )
         search = searches.begin("olga@example.com", connection, b"x", at)
-        delivery = deliveries.ask(place, "adam@example.com", at)
+        delivery = deliveries.request(place, "adam@example.com", at)
         found = {
             "account_id": account_id, "connection_id": connection_id, "cause_id": cause_id, "finding_id": finding.id,
             "action_id": action.id, "job_id": job.id, "question_id": question.id,

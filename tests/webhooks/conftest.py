@@ -1,4 +1,4 @@
-"""A console that knows the secret that events are signed with."""
+"""Fixtures of webhook tests: a console with the secret that events are signed with."""
 
 from collections.abc import Iterator
 
@@ -19,7 +19,7 @@ def store(store: dict[str, str]) -> dict[str, str]:
 
 @pytest.fixture
 def nothing_is_due(app: Flask) -> None:
-    """No account is due for a read but those that events make due."""
+    """Only accounts that events make due are due for a read."""
     with app.app_context():
         db.session.execute(update(AccountRefreshState).values(due_at=WITH_THE_NEXT_PASS))
         db.session.commit()
@@ -27,6 +27,6 @@ def nothing_is_due(app: Flask) -> None:
 
 @pytest.fixture
 def context(app: Flask, nothing_is_due: None) -> Iterator[None]:
-    """Within the application, in which nothing else is due."""
+    """Push the application context; nothing else is due."""
     with app.app_context():
         yield

@@ -1,4 +1,4 @@
-"""What events do to the snapshot: against the sandbox over sockets, on both databases."""
+"""Effects of events on the snapshot: against the sandbox over sockets, on both databases."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -32,12 +32,12 @@ def test_a_run_that_begins_is_in_the_snapshot_without_a_call(
     app: Flask, parts: Services, sandbox: Sandbox
 ) -> None:
     connection, before = sandbox.healthy, sandbox.state()["calls"]
-    told = made(connection, "pipeline_run_started", NEW_RUN, "RUNNING")
-    tell(app, told)
+    sent = made(connection, "pipeline_run_started", NEW_RUN, "RUNNING")
+    tell(app, sent)
     assert take(parts).count == 1
     row, run = known(connection), run_of(connection, NEW_RUN)
     assert (row.running, row.last_run_status) == (True, "RUNNING")
-    assert row.last_run_at == datetime.fromisoformat(told["timestamp"])
+    assert row.last_run_at == datetime.fromisoformat(sent["timestamp"])
     assert row.event_at is not None
     assert run is not None
     assert (run.status, run.ended_at) == ("RUNNING", None)
@@ -67,7 +67,7 @@ def test_how_a_run_ended_is_shown_at_once_and_read_right_after(
     before = sandbox.state()["calls"].get("runs", 0)
     read_reported()
     assert states() == ["done", "done"]
-    # The account is read, and the runs of this connection alone.
+    # The account is read, and only this connection's runs.
     assert sandbox.state()["calls"]["runs"] - before == 1
     assert known(connection).runs_read_at >= known(connection).event_at  # type: ignore[operator]
 
@@ -102,7 +102,7 @@ def test_findings_follow_with_the_reading_and_recover_after_the_event(
         run = sandbox.life.start(connection)
         tell(app, made(connection, event, run.id))
         take(parts)
-        # An event tells neither why nor what: half of the facts make no findings.
+        # An event reports neither why nor what: incomplete facts make no findings.
         assert rules() == before
         read_reported()
         assert rules() == expected
@@ -183,15 +183,15 @@ def test_duplicates_and_replays_change_nothing(
     app: Flask, parts: Services, sandbox: Sandbox
 ) -> None:
     connection = sandbox.healthy
-    told = made(connection, "pipeline_run_started", NEW_RUN)
-    tell(app, told, told)
+    sent = made(connection, "pipeline_run_started", NEW_RUN)
+    tell(app, sent, sent)
     assert take(parts).count == 1
     tell(app, made(connection, "pipeline_run_completed", NEW_RUN))
     take(parts)
-    tell(app, told)
+    tell(app, sent)
     assert take(parts).count == 0
     webhook_events.replay(
-        db.session.scalars(select(WebhookEvent).where(WebhookEvent.key == told["event_id"])).one()
+        db.session.scalars(select(WebhookEvent).where(WebhookEvent.key == sent["event_id"])).one()
     )
     assert take(parts).count == 1
     assert (known(connection).running, known(connection).last_run_status) == (False, "COMPLETED")
@@ -210,7 +210,7 @@ def test_any_order_in_any_batches_comes_to_the_same(
         next(NEW_RUNS),
     )
     names = ["started", "completed", "started", "error", "started", "completed_with_errors"]
-    told = [
+    sent = [
         made(
             connection,
             f"pipeline_run_{name}",
@@ -222,7 +222,7 @@ def test_any_order_in_any_batches_comes_to_the_same(
     for place, which in enumerate(order):
         if place in cuts:
             take(parts)
-        tell(app, told[which])
+        tell(app, sent[which])
     take(parts)
     row = known(connection)
     assert (row.running, row.last_run_status) == (False, "COMPLETED_WITH_ERRORS")
@@ -233,7 +233,7 @@ def test_a_connection_that_is_added_is_there_after_one_reading(
     app: Flask, parts: Services, sandbox: Sandbox
 ) -> None:
     connection = sandbox.healthy
-    gone = {"account_id": connection.account_id, "connection_id": connection.id}
+    ids = {"account_id": connection.account_id, "connection_id": connection.id}
     db.session.execute(
         db.delete(Run).where(
             Run.account_id == connection.account_id, Run.connection_id == connection.id
@@ -241,7 +241,7 @@ def test_a_connection_that_is_added_is_there_after_one_reading(
     )
     db.session.delete(known(connection))
     db.session.commit()
-    assert queries.connection_or_none(**gone) is None
+    assert queries.connection_or_none(**ids) is None
     tell(app, made(connection, "connection_added"))
     take(parts)
     read_reported()
@@ -307,9 +307,9 @@ def test_an_event_that_does_not_name_its_account_finds_it(
     app: Flask, parts: Services, sandbox: Sandbox
 ) -> None:
     connection = sandbox.healthy
-    told = made(connection, "pipeline_run_completed", NEW_RUN)
-    del told["account_id"]
-    tell(app, told, {"event": "connection_added", "event_id": "nobody's"})
+    sent = made(connection, "pipeline_run_completed", NEW_RUN)
+    del sent["account_id"]
+    tell(app, sent, {"event": "connection_added", "event_id": "nobody's"})
     take(parts)
     assert known(connection).last_run_status == "COMPLETED"
     read_reported()

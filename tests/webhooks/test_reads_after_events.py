@@ -1,4 +1,4 @@
-"""What events have read: once an account, however many there are, and again where it could not be."""
+"""Reads that events cause: one an account, whatever the number of events, and retries."""
 
 from datetime import timedelta
 
@@ -86,7 +86,7 @@ def test_a_failing_api_leaves_the_event_waiting_with_the_reason_and_is_asked_aga
     event = db.session.scalars(select(WebhookEvent)).one()
     assert event.state == "waiting"
     assert "Trial over." in event.detail
-    # What the event told is shown all the same.
+    # What the event reports is shown although the read failed.
     assert known(connection).last_run_status == "COMPLETED"
     sandbox.clear()
     assert take(parts).accounts == set()
@@ -129,7 +129,7 @@ def test_a_replay_reads_what_could_not_be_read_before(
     assert take(parts).accounts == {connection.account_id}
     read_reported()
     assert states() == ["done"]
-    # Once it was read, there is nothing more to it.
+    # The account was read after the event, so a replay needs no other read.
     webhook_events.replay(event)
     assert take(parts).accounts == set()
     assert states() == ["done"]

@@ -1,4 +1,4 @@
-"""The address that takes Peliqan's events, and the administrators' page of them; on both databases."""
+"""The webhook receiver and the administrators' page of events; on both databases."""
 
 import inspect
 import io
@@ -48,13 +48,13 @@ def peliqan(app: Flask) -> FlaskClient:
 def unsigned(
     app: Flask, store: dict[str, str], sandbox: Sandbox, tmp_path: Path, clock: Clock
 ) -> FlaskClient:
-    """A console over the same store that has no secret."""
+    """A console without a secret, on the same database."""
     return create_app(
         make_settings(sandbox.url, tmp_path, **{**store, "peliqan_webhook_secret": ""}), clock=clock
     ).test_client()
 
 
-def kept(app: Flask) -> list[WebhookEvent]:
+def stored(app: Flask) -> list[WebhookEvent]:
     with app.app_context():
         found = list(db.session.scalars(select(WebhookEvent).order_by(WebhookEvent.id)))
         db.session.expunge_all()
@@ -62,7 +62,7 @@ def kept(app: Flask) -> list[WebhookEvent]:
 
 
 def work(app: Flask, parts: Services) -> None:
-    """What a worker does with what came."""
+    """Process the events as a worker does."""
     with app.app_context():
         process_events()
         read_reported()
@@ -71,21 +71,21 @@ def work(app: Flask, parts: Services) -> None:
 def test_a_signed_event_is_kept_as_it_came_and_answered_with_nothing(
     app: Flask, peliqan: FlaskClient, sandbox: Sandbox
 ) -> None:
-    told = made(sandbox.healthy, "pipeline_run_started", 7, "RUNNING")
-    answer = post(peliqan, told)
+    sent = made(sandbox.healthy, "pipeline_run_started", 7, "RUNNING")
+    answer = post(peliqan, sent)
     assert (answer.status_code, answer.data) == (204, b"")
     assert "Set-Cookie" not in answer.headers
-    (event,) = kept(app)
+    (event,) = stored(app)
     assert (event.key, event.event, event.status, event.state, event.times) == (
-        told["event_id"], "pipeline_run_started", "RUNNING", "waiting", 1,
+        sent["event_id"], "pipeline_run_started", "RUNNING", "waiting", 1,
     )  # fmt: skip
     assert (event.account_id, event.connection_id, event.run_id) == (
         sandbox.healthy.account_id,
         sandbox.healthy.id,
         7,
     )
-    assert event.sent_at == datetime.fromisoformat(told["timestamp"])
-    assert json.loads(event.body) == told
+    assert event.sent_at == datetime.fromisoformat(sent["timestamp"])
+    assert json.loads(event.body) == sent
 
 
 @pytest.mark.parametrize("written", ["{}", "sha256={}", " {} ", "SHA256={}"])
@@ -126,7 +126,7 @@ def test_what_is_not_signed_with_the_secret_is_refused_and_not_kept(
     answer = post(peliqan, b"{}", **headers)
     assert (answer.status_code, answer.json["error"]) == (401, "bad_signature")  # type: ignore[index]
     assert SECRET not in answer.text
-    assert kept(app) == []
+    assert stored(app) == []
 
 
 def test_the_signature_is_of_the_raw_body_to_the_last_byte(
@@ -141,7 +141,7 @@ def test_the_signature_is_of_the_raw_body_to_the_last_byte(
         body + b" ",
     ):
         assert post(peliqan, other, **{"X-Peliqan-Signature": sign(body)}).status_code == 401
-    assert [event.body.encode() for event in kept(app)] == [body]
+    assert [event.body.encode() for event in stored(app)] == [body]
 
 
 def test_an_unsigned_body_is_not_even_read(app: Flask, peliqan: FlaskClient) -> None:
@@ -179,7 +179,7 @@ def test_the_secret_is_in_no_text_of_the_settings_and_a_header_must_be_one(tmp_p
 
 def test_without_a_secret_unsigned_events_are_taken(app: Flask, unsigned: FlaskClient) -> None:
     assert post(unsigned, b'{"event": "connection_added"}', **{"X-Other": "1"}).status_code == 204
-    assert len(kept(app)) == 1
+    assert len(stored(app)) == 1
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_what_is_no_json_object_is_refused_and_not_kept(
 ) -> None:
     answer = post(peliqan, body)
     assert (answer.status_code, answer.json["error"]) == (400, "bad_event")  # type: ignore[index]
-    assert kept(app) == []
+    assert stored(app) == []
 
 
 def test_a_body_of_more_than_256_kilobytes_is_refused_and_one_of_less_is_not(
@@ -212,18 +212,18 @@ def test_a_body_of_more_than_256_kilobytes_is_refused_and_one_of_less_is_not(
     around = b'{"event": "connection_added", "more": "%s"}'
     fits, too_large = (around % (b"x" * (256 * 1024 - len(around) + more)) for more in (2, 3))
     assert post(peliqan, too_large).status_code == 413
-    assert kept(app) == []
+    assert stored(app) == []
     assert post(peliqan, fits).status_code == 204
 
 
 def test_the_same_event_counts_once_however_often_it_comes(
     app: Flask, peliqan: FlaskClient, sandbox: Sandbox
 ) -> None:
-    told = made(sandbox.healthy, "pipeline_run_completed", 7)
-    assert {post(peliqan, told).status_code for _ in range(3)} == {204}
-    # As a proxy writes it that reads and writes JSON: another body, the same event.
-    assert post(peliqan, json.dumps(told, indent=1).encode()).status_code == 204
-    (event,) = kept(app)
+    sent = made(sandbox.healthy, "pipeline_run_completed", 7)
+    assert {post(peliqan, sent).status_code for _ in range(3)} == {204}
+    # A proxy may rewrite the JSON: another body, but the same event.
+    assert post(peliqan, json.dumps(sent, indent=1).encode()).status_code == 204
+    (event,) = stored(app)
     assert event.times == 4
 
 
@@ -231,7 +231,7 @@ def test_without_an_id_the_body_tells_events_apart(app: Flask, peliqan: FlaskCli
     for number in (1, 1, 2):
         post(peliqan, {"event": "connection_added", "server_id": number})
     post(peliqan, {"event": "connection_added", "event_id": "x" * 129})
-    assert [(event.times, len(event.key)) for event in kept(app)] == [(2, 64), (1, 64), (1, 64)]
+    assert [(event.times, len(event.key)) for event in stored(app)] == [(2, 64), (1, 64), (1, 64)]
 
 
 def test_many_that_come_at_once_are_all_kept(app: Flask, sandbox: Sandbox) -> None:
@@ -246,7 +246,7 @@ def test_many_that_come_at_once_are_all_kept(app: Flask, sandbox: Sandbox) -> No
 
     with ThreadPoolExecutor(16) as pool:
         assert set.union(*pool.map(send, range(16))) == {204}
-    found = {event.run_id: event.times for event in kept(app)}
+    found = {event.run_id: event.times for event in stored(app)}
     assert len(found) == 200
     assert {found[number] for number in range(3)} == {17}
     assert {times for run_id, times in found.items() if run_id is not None and run_id >= 3} == {1}
@@ -255,7 +255,7 @@ def test_many_that_come_at_once_are_all_kept(app: Flask, sandbox: Sandbox) -> No
 def test_a_write_that_fails_is_told_to_all_it_was_for_and_holds_up_nobody_after_it(
     app: Flask, clock: Clock
 ) -> None:
-    intake = EventBatcher()
+    batcher = EventBatcher()
     outcomes: list[str | None] = []
     with app.app_context():
         engine = db.engine
@@ -270,7 +270,9 @@ def test_a_write_that_fails_is_told_to_all_it_was_for_and_holds_up_nobody_after_
             "body": "{}",
         }
         try:
-            intake.keep(engine, {**row, "account_id": None, "connection_id": None, "run_id": None})
+            batcher.store(
+                engine, {**row, "account_id": None, "connection_id": None, "run_id": None}
+            )
         except IntegrityError:
             outcomes.append(None)
         else:
@@ -281,7 +283,7 @@ def test_a_write_that_fails_is_told_to_all_it_was_for_and_holds_up_nobody_after_
         list(pool.map(send, map("key {}".format, range(60)), times, timeout=60))
     send("the last", clock())
     assert len(outcomes) == 61
-    assert {event.key for event in kept(app)} == {key for key in outcomes if key is not None}
+    assert {event.key for event in stored(app)} == {key for key in outcomes if key is not None}
     assert "the last" in outcomes
 
 
@@ -297,14 +299,14 @@ def test_a_body_that_does_not_say_how_long_it_is_is_read_to_the_limit_and_no_fur
             environ_overrides={"wsgi.input_terminated": True},
         )
         assert answer.status_code == expected
-    assert len(kept(app)) == 1
+    assert len(stored(app)) == 1
 
 
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
-    told=st.dictionaries(
+    sent=st.dictionaries(
         st.sampled_from(
             [
                 "event",
@@ -325,9 +327,9 @@ def test_a_body_that_does_not_say_how_long_it_is_is_read_to_the_limit_and_no_fur
     )
 )
 def test_whatever_the_fields_hold_an_object_is_kept_and_worked_through(
-    app: Flask, parts: Services, peliqan: FlaskClient, told: dict[str, Any]
+    app: Flask, parts: Services, peliqan: FlaskClient, sent: dict[str, Any]
 ) -> None:
-    assert post(peliqan, json.dumps(told).encode()).status_code == 204
+    assert post(peliqan, json.dumps(sent).encode()).status_code == 204
     with app.app_context():
         process_events()
         assert not db.session.scalar(select(func.count()).where(WebhookEvent.applied_at.is_(None)))
@@ -340,7 +342,7 @@ def test_an_event_that_nobody_knows_is_kept_and_ignored(
         assert post(peliqan, made(sandbox.healthy, name)).status_code == 204
     before = sandbox.state()["calls"]
     work(app, parts)
-    assert {event.state for event in kept(app)} == {"ignored"}
+    assert {event.state for event in stored(app)} == {"ignored"}
     assert sandbox.state()["calls"] == before
 
 
@@ -375,8 +377,10 @@ def test_the_list_is_searched_filtered_and_has_its_twins(
     post(peliqan, made(connection, "connection_added"))
     rows = adam.json("/webhooks.json")["items"]
     assert [(row["event"], row["state"]) for row in rows] == [
-        ("connection_added", "waiting"), ("pipeline_run_started", "done"), ("table_created", "ignored"),
-    ]  # fmt: skip
+        ("connection_added", "waiting"),
+        ("pipeline_run_started", "done"),
+        ("table_created", "ignored"),
+    ]
     for query, expected in {
         "state=ignored": ["table_created"],
         "event=connection_added": ["connection_added"],
@@ -409,7 +413,7 @@ def test_an_event_is_shown_with_its_body_and_nothing_in_it_is_markup(
             "deep": {"a": [1, HOSTILE, "é"]},
         },
     )
-    (event,) = kept(app)
+    (event,) = stored(app)
     for path in ("/webhooks", f"/webhooks/{event.id}"):
         adam.get(path)
         assert HOSTILE not in adam.client.get(path).text
@@ -425,11 +429,11 @@ def test_a_replay_is_worked_through_again_and_stands_in_the_audit_trail(
 ) -> None:
     post(peliqan, made(sandbox.healthy, "pipeline_run_completed", 2**40, "COMPLETED"))
     work(app, parts)
-    (event,) = kept(app)
+    (event,) = stored(app)
     assert event.state == "done"
     answer = adam.post(f"/webhooks/{event.id}/replay", page=f"/webhooks/{event.id}")
     assert (answer.status_code, answer.location) == (303, f"/webhooks/{event.id}")
-    (event,) = kept(app)
+    (event,) = stored(app)
     assert (event.state, event.settled_at, event.times) == ("waiting", None, 1)
     with app.app_context():
         entry = db.session.scalars(
@@ -437,7 +441,7 @@ def test_a_replay_is_worked_through_again_and_stands_in_the_audit_trail(
         ).one()
         assert (entry.who, entry.connection_id) == ("adam@example.com", sandbox.healthy.id)
     work(app, parts)
-    (event,) = kept(app)
+    (event,) = stored(app)
     assert event.state == "done"
 
 
@@ -445,13 +449,13 @@ def test_the_pages_are_for_administrators_and_the_address_for_nobody_signed_in(
     viv: Person, olga: Person, mallory: Person, app: Flask, peliqan: FlaskClient
 ) -> None:
     post(peliqan, b'{"event": "connection_added"}')
-    (event,) = kept(app)
+    (event,) = stored(app)
     for person in (viv, olga):
         for path in ("/webhooks", f"/webhooks/{event.id}", "/webhooks.json"):
             assert person.client.get(path).status_code == 403
         assert person.post(f"/webhooks/{event.id}/replay").status_code == 403
     assert mallory.client.get("/webhooks").status_code == 302
-    assert kept(app)[0].state == "waiting"
+    assert stored(app)[0].state == "waiting"
     assert peliqan.get(ADDRESS).status_code == 405
 
 
@@ -465,5 +469,5 @@ def test_events_are_forgotten_after_two_weeks(
     with app.app_context():
         assert event_retention.delete_old_events(clock()) == 1
         assert timedelta(days=14) == EVENTS_KEPT
-    assert [event.key for event in kept(app)] == ["new"]
+    assert [event.key for event in stored(app)] == ["new"]
     assert datetime.now(UTC) < clock()

@@ -1,4 +1,4 @@
-"""What events do for whoever watches: at once, whichever process took them."""
+"""Effects of events on a watched action: at once, whichever process received them."""
 
 import signal
 import threading
@@ -82,7 +82,7 @@ def test_polling_slows_down_while_events_come_and_quickens_when_they_stop(
     connection = sandbox.healthy
     action = begin_sync(parts, connection)
 
-    def wait_after_a_look() -> timedelta:
+    def wait_after_a_poll() -> timedelta:
         clock.move(seconds=70)
         leased = actions.lease(action.id, clock())
         assert leased is not None
@@ -91,12 +91,12 @@ def test_polling_slows_down_while_events_come_and_quickens_when_they_stop(
         assert action.due_at is not None
         return action.due_at - at
 
-    assert wait_after_a_look() == timedelta(seconds=15)
+    assert wait_after_a_poll() == timedelta(seconds=15)
     tell(app, made(connection, "pipeline_run_started", action.run_id))
     take(parts)
-    assert wait_after_a_look() == timedelta(seconds=60)
+    assert wait_after_a_poll() == timedelta(seconds=60)
     clock.move(seconds=EVENTS_COME.total_seconds())
-    assert wait_after_a_look() == timedelta(seconds=15)
+    assert wait_after_a_poll() == timedelta(seconds=15)
 
 
 def test_an_end_that_is_told_while_somebody_looks_is_looked_at_right_after(
@@ -174,9 +174,9 @@ def machines(store: dict[str, str], sandbox: Sandbox, tmp_path: Path) -> Iterato
 
 
 def send_to(sandbox: Sandbox, url: str) -> None:
-    told = {"url": url + ADDRESS, "secret": SECRET}
+    sent = {"url": url + ADDRESS, "secret": SECRET}
     requests.post(
-        f"{sandbox.url}/sandbox/control/webhooks", json=told, timeout=30
+        f"{sandbox.url}/sandbox/control/webhooks", json=sent, timeout=30
     ).raise_for_status()
 
 
@@ -195,21 +195,21 @@ def test_from_the_stand_in_to_whoever_watches_in_no_time(
         f"{url}{path_of(connection)}/sync", data={"csrf_token": token}, timeout=20
     ).raise_for_status()
 
-    def settled() -> Action | None:
+    def finished() -> Action | None:
         db.session.rollback()
         return db.session.scalar(select(Action).where(Action.settled_at.is_not(None)))
 
-    # Ten minutes lie between two looks: what is seen before that is seen because it was told.
-    wait_for(settled, "the sync is settled")
-    action = settled()
+    # Polls are ten minutes apart: an earlier end is known only by the event.
+    wait_for(finished, "the sync is finished")
+    action = finished()
     assert action is not None
     assert action.state == "done"
-    wait_for(lambda: set(states()) == {"done"} and len(states()) == 2, "both events are settled")
+    wait_for(lambda: set(states()) == {"done"} and len(states()) == 2, "both events are done")
     run = run_of(connection, action.run_id or 0)
     assert run is not None
     assert run.ended_at is not None
     assert action.settled_at is not None
-    # Two seconds on a machine of one's own; other tests run beside this one.
+    # Two seconds on an idle machine; other tests may run at the same time.
     assert action.settled_at - run.ended_at < timedelta(seconds=8)
 
 
@@ -221,42 +221,42 @@ def test_a_worker_that_is_killed_between_taking_and_settling_loses_nothing(
     tell(app, *[made(connection, "pipeline_run_error", NEW_RUN + number) for number in range(5)])
     victim = machines.start("worker")
 
-    def taken() -> bool:
+    def all_applied() -> bool:
         db.session.rollback()
         return not db.session.scalars(
             select(WebhookEvent.id).where(WebhookEvent.applied_at.is_(None))
         ).all()
 
     wait_for(
-        lambda: taken() and sandbox.state()["calls"].get("servers", 0) > 0,
-        "the worker has them in hand",
+        lambda: all_applied() and sandbox.state()["calls"].get("servers", 0) > 0,
+        "the worker has leased them",
     )
     victim.send_signal(signal.SIGKILL)
     victim.wait()
     assert set(states()) == {"waiting"}
     sandbox.clear()
     machines.start("worker")
-    wait_for(lambda: set(states()) == {"done"}, "another settles them", within=60)
+    wait_for(lambda: set(states()) == {"done"}, "another worker finishes them", within=60)
     assert len(states()) == 5
     assert known(connection).runs_read_at is not None
 
 
 def test_an_event_over_a_real_socket_is_answered(app: Flask, sandbox: Sandbox) -> None:
-    """The stand-in's own sender, whose signature nobody here wrote."""
+    """The sandbox's sender signs with code of its own."""
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
         send_to(sandbox, f"http://127.0.0.1:{server.server_port}")
         for more, expected in (({}, [204, 204]), ({"bad_signature": True}, [401, 401])):
-            told = {
+            sent = {
                 "connection_id": sandbox.healthy.id,
                 "event": "pipeline_run_completed",
                 "times": 2,
                 **more,
             }
             answer = requests.post(
-                f"{sandbox.url}/sandbox/control/webhooks/send", json=told, timeout=20
+                f"{sandbox.url}/sandbox/control/webhooks/send", json=sent, timeout=20
             )
             assert answer.json() == expected
     finally:
