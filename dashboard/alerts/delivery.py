@@ -129,8 +129,10 @@ def send_again(services: Services, message_id: int) -> str | None:
         LookupError: no such message is to be sent, or a worker is sending it.
     """
     message = outbox.lease(message_id, services.clock(), by_hand=True)
-    rule = message and alert_rules.rule_or_none(message.rule_id, with_address=True)
-    if message is None or rule is None:
+    if message is None:
+        raise LookupError(message_id)
+    rule = alert_rules.rule_or_none(message.rule_id, with_address=True)
+    if rule is None:
         raise LookupError(message_id)
     return deliver(services, rule, message)
 

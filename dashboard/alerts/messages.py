@@ -54,8 +54,7 @@ def of_new(rule: AlertRule, cause: Cause, base: str | None) -> AlertText:
             lines.append(f"Others have it too: {customers(cause.accounts)} in all.")
     if cause.platform:
         lines.append(
-            "They failed in the same hour: it lies on the platform's side,"
-            " not with the customers."
+            "They failed in the same hour: it lies on the platform's side, not with the customers."
         )
     if cause.times > 1:
         lines.append(f"It is back: this is time number {cause.times}.")

@@ -16,7 +16,7 @@ from dashboard.pulls import service as pulls
 from dashboard.pulls.destinations import base as destinations
 from dashboard.pulls.destinations import registry
 from dashboard.pulls.manifest import Copied, PullResult
-from dashboard.pulls.pull import FULL_EVERY, Selection
+from dashboard.pulls.pull import FULL_EVERY, PullOptions, Selection
 
 
 @click.command()
@@ -90,9 +90,9 @@ def pull(address: str, full: bool, full_every: int, as_json: bool, **selected: A
             current.clock(),
         )
         result = pull_jobs.copy(
-            current, run, destination, chosen, full=full, full_every=full_every, progress=progress
+            current, run, destination, chosen, options=PullOptions(full, full_every, progress)
         )
-        pulls.finish(run, None, pull_jobs.ended(result), current.clock())
+        pulls.finish(run, None, pull_jobs.outcome_of(result), current.clock())
     # Cleaned, since names of tables may contain half of a surrogate pair, which cannot be printed.
     click.echo(
         clean(json.dumps(result.as_json(), ensure_ascii=False) if as_json else _report(result))

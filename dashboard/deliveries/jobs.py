@@ -129,8 +129,8 @@ def _has_loaded(services: Services, delivery: Delivery, interval: float) -> bool
                 values = {"state": deliveries.READING, "run_id": run.id, "remarks": remarks}
                 return deliveries.save_progress(delivery, at, error="", **values, **polls)
     if at - delivery.waits_since > WAITED:
-        error = f"{NO_RUN} {remark}".strip()
-        deliveries.complete(delivery, deliveries.DEAD, at, error=error, **polls)
+        reason = f"{NO_RUN} {remark}".strip()
+        deliveries.complete(delivery, deliveries.DEAD, at, error=reason, **polls)
     else:
         due_at = next_poll(delivery, at, interval)
         deliveries.reschedule(delivery, due_at, error=remark, **polls)

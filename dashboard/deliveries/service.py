@@ -77,7 +77,7 @@ def _key(connection: ConnectionKey) -> str:
     return f"{connection[0]}/{connection[1]}"
 
 
-def _of(connection: ConnectionKey) -> Select[tuple[Delivery]]:
+def _of(connection: ConnectionKey) -> Select[Delivery]:
     return select(Delivery).where(
         Delivery.account_id == connection[0], Delivery.connection_id == connection[1]
     )

@@ -52,7 +52,7 @@ def read(account_id: int, connection_id: int) -> ResponseReturnValue:
         )
         abort(400, problem)
     delivery = deliveries.request((account_id, connection_id), visitor().email, at)
-    delivery = deliveries.ask((account_id, connection_id), visitor().email, at)
+    delivery = deliveries.request((account_id, connection_id), visitor().email, at)
     deliver.enqueue_when_due(delivery)
     if delivery.asked_at < at:
         message = "Its tables are being handed over already. The first line below shows how far."

@@ -1,7 +1,8 @@
-"""What a copied column holds, and what it is called where it goes.
+"""Types of copied columns, and the conversion of Peliqan's values to them.
 
-A column has one of seven kinds. Upstream's types are where one begins, the values decide: one that does not fit makes its column
-wider (whole numbers, numbers, text; days, times, text). Objects and lists are text in JSON; of a single select, its word.
+A column has one of six types. It starts with Peliqan's declared type, and the values decide: a
+value that does not fit widens the type (integer, number, text; date, time, text). Objects and lists
+are stored as JSON text; of a single select, only its value.
 """
 
 import json
@@ -23,7 +24,7 @@ _DECLARED: Final[Mapping[str, str]] = {
     "number": NUMBER,
     "duration": NUMBER,
     "boolean": BOOLEAN,
-    # Upstream's list of columns does not tell a day from a time: the values do.
+    # Peliqan's list of columns does not distinguish dates from times: the values do.
     "date": DATE,
     "last_modified": DATE,
     "created_on": DATE,
@@ -35,7 +36,7 @@ _NEXT: Final[Mapping[str, str]] = {
     DATE: TIME,
     TIME: TEXT,
 }
-# What a formula gives that divides by zero (recorded from a Baserow server), and how a database holds it.
+# Result of a formula that divides by zero (recorded from a Baserow server), and its stored value.
 NOT_A_NUMBER: Final = "NaN"
 NAN: Final = Decimal(NOT_A_NUMBER)
 SMALLEST, LARGEST = -(2**63), 2**63 - 1
@@ -44,16 +45,16 @@ FitsNumber = Callable[[Decimal], bool]
 
 
 class Misfit(ValueError):
-    """A value that is not of its column's kind."""
+    """A value that does not fit its column's type."""
 
 
 def declared(column: peliqan.Column) -> str:
-    """The kind a column begins with, by its type, or by what its formula results in."""
+    """Return the type a column starts with, by its declared type or its formula's result type."""
     return _DECLARED.get(column.result_type, TEXT)
 
 
 def wider(one: str, other: str) -> str:
-    """The narrowest kind that holds what both hold."""
+    """Return the narrowest type that holds the values of both."""
     above = [one]
     while above[-1] in _NEXT:
         above.append(_NEXT[above[-1]])
@@ -63,7 +64,10 @@ def wider(one: str, other: str) -> str:
 
 
 def fitting(value: Any, kind: str, fits: FitsNumber) -> str:
-    """The narrowest kind, from ``kind`` upwards, that holds this value. ``fits``: which numbers the destination keeps exactly."""
+    """Return the narrowest type, from ``kind`` upwards, that holds this value.
+
+    ``fits``: returns whether the destination stores a number exactly.
+    """
     while kind != TEXT:
         try:
             convert(value, kind, fits)
@@ -75,10 +79,10 @@ def fitting(value: Any, kind: str, fits: FitsNumber) -> str:
 
 
 def convert(value: Any, kind: str, fits: FitsNumber) -> Any:
-    """A value of the API's as int, Decimal, bool, date, aware datetime in UTC, or str; None stays None.
+    """Return an API value as int, Decimal, bool, date, aware datetime in UTC, str or None.
 
     Raises:
-        Misfit: it is none of the kind.
+        Misfit: the value does not fit the type.
     """
     if value is None or (kind != TEXT and value == ""):
         return None
@@ -90,7 +94,7 @@ def convert(value: Any, kind: str, fits: FitsNumber) -> Any:
         raise Misfit
     if kind in {INTEGER, NUMBER}:
         return _number(value, kind, fits)
-    # Fifty digits are no time, although Python reads their beginning as one.
+    # Python would parse the start of a long number as a date, so a dash is required.
     if not isinstance(value, str) or value.strip()[4:5] != "-" or (kind == DATE and ":" in value):
         raise Misfit
     return _moment(value, kind)
@@ -128,7 +132,10 @@ def _moment(value: str, kind: str) -> date | datetime:
 
 
 def decimal_places(number: Decimal) -> int:
-    """How many digits a finite number has after its point, without zeros at its end. Exact, where ``normalize`` rounds to 28."""
+    """Return how many digits a finite number has after the point, without trailing zeros.
+
+    Exact, unlike ``normalize``, which rounds to 28 digits.
+    """
     _, digits, exponent = number.as_tuple()
     if not number or not isinstance(exponent, int):
         return 0

@@ -1,6 +1,7 @@
-"""Pulls, by hand or by a schedule: written down before they begin, kept alive while they run, and settled at their end."""
+"""Execution of pulls, by hand or by a schedule, with a lease that is extended meanwhile."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from threading import Event
 from typing import Final
@@ -15,10 +16,10 @@ from dashboard.pulls.destinations import base as destinations
 from dashboard.pulls.destinations import registry
 from dashboard.pulls.manifest import PullResult
 from dashboard.pulls.models import PullRun, PullSchedule
-from dashboard.pulls.pull import FULL_EVERY, Pull, Selection
+from dashboard.pulls.pull import DEFAULT_OPTIONS, Pull, PullOptions, Selection
 from dashboard.tables.of_connection import tables_of
 
-BEAT_EVERY: Final = timedelta(seconds=30)
+LEASE_EXTENDED_EVERY: Final = timedelta(seconds=30)
 BY_SCHEDULE: Final = "schedule"
 UNREADABLE: Final = (
     "The destination's address cannot be read with the console's keys: enter it again."
@@ -30,42 +31,40 @@ def copy(
     run: PullRun,
     destination: destinations.Destination,
     chosen: Selection,
-    *,
-    full: bool = False,
-    full_every: int = FULL_EVERY,
-    progress: Callable[[str], None] = lambda _: None,
+    options: PullOptions = DEFAULT_OPTIONS,
     stop: Event | None = None,
 ) -> PullResult:
-    """Carry out a pull that was written down. It ends early where ``stop`` is set, or somebody closed it meanwhile."""
-    beaten_at, now, alive = services.clock(), "", True
+    """Execute a started pull, and extend its lease meanwhile. Commits.
 
-    def go_on() -> bool:
-        nonlocal beaten_at, alive
-        if services.clock() - beaten_at >= BEAT_EVERY:
-            beaten_at = services.clock()
-            alive = pulls.extend_lease(run, beaten_at, now)
+    It ends early if ``stop`` is set, or if its run was closed by another process.
+    """
+    extended_at, now, alive = services.clock(), "", True
+
+    def should_continue() -> bool:
+        nonlocal extended_at, alive
+        if services.clock() - extended_at >= LEASE_EXTENDED_EVERY:
+            extended_at = services.clock()
+            alive = pulls.extend_lease(run, extended_at, now)
         return alive and not (stop is not None and stop.is_set())
 
-    def note(what: str) -> None:
+    def show_progress(table: str) -> None:
         nonlocal now
-        now = what
-        progress(what)
+        now = table
+        options.progress(table)
 
     work = Pull(
         services.api,
         destination,
-        belongs=_belongs,
+        tables_of=_tables_of,
         clock=services.clock,
-        full=full,
-        full_every=full_every,
-        progress=note,
-        goes_on=go_on,
+        options=replace(options, progress=show_progress),
+        should_continue=should_continue,
     )
     return work.run(chosen)
 
 
 def work_on(services: Services, schedule: PullSchedule, stop: Event) -> None:
-    """One pull by a schedule whose lease the caller has."""
+    """Execute one pull of a leased schedule. Commits."""
     chosen, at = selection_of(schedule), services.clock()
     run = pulls.start(
         schedule,
@@ -83,35 +82,35 @@ def work_on(services: Services, schedule: PullSchedule, stop: Event) -> None:
         services.settings.places.ensure(address)
         destination = registry.open_destination(address)
     except ValueError as error:
-        pulls.finish(
-            run, schedule, pulls.Ended(pulls.FAILED, 0, 0, 0, (), (), str(error)), services.clock()
-        )
+        failed = pulls.PullOutcome(pulls.FAILED, 0, 0, 0, (), (), str(error))
+        pulls.finish(run, schedule, failed, services.clock())
         return
-    result = copy(services, run, destination, chosen, full_every=schedule.full_every, stop=stop)
-    pulls.finish(run, schedule, ended(result, stopped=stop.is_set()), services.clock())
+    options = PullOptions(full_every=schedule.full_every)
+    result = copy(services, run, destination, chosen, options=options, stop=stop)
+    pulls.finish(run, schedule, outcome_of(result, stopped=stop.is_set()), services.clock())
 
 
-def ended(result: PullResult, *, stopped: bool = False) -> pulls.Ended:
-    """How a pull ended, as it is kept."""
+def outcome_of(result: PullResult, *, stopped: bool = False) -> pulls.PullOutcome:
+    """Return the outcome of a pull as it is stored."""
     by_code = {0: pulls.DONE, 1: pulls.PARTLY, 2: pulls.FAILED}
     failures = [
         {"account_id": each.account_id, "table": clean(each.table), "reason": clean(each.reason)}
         for each in result.failures
     ]
     remarks = [
-        clean(f"{each.account_id} {each.name}: {said}")
+        clean(f"{each.account_id} {each.name}: {text}")
         for each in result.copied
-        for said in (*each.schema_changes, *each.remarks)
+        for text in (*each.schema_changes, *each.remarks)
     ]
     state = pulls.STOPPED if stopped else by_code[result.exit_code]
     rows = sum(each.read for each in result.copied)
-    return pulls.Ended(
+    return pulls.PullOutcome(
         state, len(result.copied), rows, len(failures), failures, remarks, result.stopped or ""
     )
 
 
 def selection_of(schedule: PullSchedule) -> Selection:
-    """What a schedule copies."""
+    """Return the selection of a schedule."""
     chosen = schedule.chosen
     return Selection(
         frozenset(chosen.get("accounts", ())),
@@ -123,19 +122,19 @@ def selection_of(schedule: PullSchedule) -> Selection:
 
 
 def in_words(chosen: Selection) -> str:
-    """For the audit trail and for people."""
-    said = {
+    """Return the selection as a text for the audit trail and for pages."""
+    parts = {
         "Accounts": ", ".join(map(str, sorted(chosen.accounts))) or "all",
         "connections": ", ".join(map(str, sorted(chosen.connections))),
         "tables": ", ".join(sorted(chosen.tables)),
         "database": chosen.database,
         "by the growing column": chosen.grows,
     }
-    return " ".join(f"{name}: {value}." for name, value in said.items() if value)
+    return " ".join(f"{name}: {value}." for name, value in parts.items() if value)
 
 
-def _belongs(
+def _tables_of(
     connection: peliqan.Connection, tables: Sequence[peliqan.Table]
 ) -> Sequence[peliqan.Table]:
-    # The one place that says which tables a connection loads.
+    # The shared function decides which tables a connection loads.
     return tables_of(Connection(connector=connection.connector), tables)

@@ -1,4 +1,4 @@
-"""What is known of a copied table, kept with its rows and committed together with them, and what a pull says of each table."""
+"""Manifest of a copied table, committed together with its rows, and the result of a pull."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -15,7 +15,7 @@ INCREMENTAL: Final = "incremental"
 
 @dataclass(frozen=True)
 class CopiedColumn:
-    """A column at the destination: ``name`` as Peliqan says it, ``stored`` as it is called there. ``lost``: gone at Peliqan."""
+    """Column at the destination: ``name`` at Peliqan, ``stored`` there. ``lost``: now removed."""
 
     name: str
     stored: str
@@ -25,10 +25,11 @@ class CopiedColumn:
 
 @dataclass(frozen=True)
 class Copied:
-    """One table as it stands at the destination. ``target`` is its place there: a file below the folder, or a table's name.
+    """Copied table. ``target``: its location, a file in the folder or the name of a table.
 
-    ``watermark``: the change value, as Peliqan wrote it, from which on the next incremental read begins; None where only full
-    copies are possible. ``since_full``: incremental reads since the last full copy. ``keyed``: every row has its own id.
+    ``watermark``: the cursor value, as Peliqan wrote it, at which the next incremental read starts;
+    None if only full copies are possible. ``since_full``: incremental reads since the last full
+    copy. ``keyed``: every row has an id of its own.
     """
 
     account_id: int
@@ -50,20 +51,20 @@ class Copied:
     schema_changes: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """As it is kept."""
+        """Return the table as JSON fields."""
         return asdict(self)
 
     @classmethod
-    def from_json(cls, kept: dict[str, Any]) -> Self:
-        """From what ``as_json`` gave."""
-        columns = tuple(CopiedColumn(**each) for each in kept["columns"])
-        texts = {name: tuple(kept[name]) for name in ("remarks", "schema_changes")}
-        return cls(**{**kept, "columns": columns, **texts})
+    def from_json(cls, stored: dict[str, Any]) -> Self:
+        """Return the table from the fields of ``as_json``."""
+        columns = tuple(CopiedColumn(**each) for each in stored["columns"])
+        texts = {name: tuple(stored[name]) for name in ("remarks", "schema_changes")}
+        return cls(**{**stored, "columns": columns, **texts})
 
 
 @dataclass(frozen=True)
 class NameRules:
-    """What names a destination takes; see ``kinds.name_for``. ``reserved``: names of columns that it keeps for itself."""
+    """Rules for a destination's column names, see ``name_for``. ``reserved``: system columns."""
 
     fold: bool
     most_bytes: int | None
@@ -72,7 +73,7 @@ class NameRules:
 
 @dataclass(frozen=True)
 class Failure:
-    """Something that could not be copied. ``table`` is empty where a whole account could not be read."""
+    """Table that could not be copied; ``table`` is empty if a whole account could not be read."""
 
     account_id: int
     table_id: int | None
@@ -82,7 +83,7 @@ class Failure:
 
 @dataclass
 class PullResult:
-    """What a pull did. ``stopped``: why it ended before its end, in a sentence."""
+    """Result of a pull. ``stopped``: a sentence why it ended early, else None."""
 
     began: datetime
     ended: datetime | None = None
@@ -92,13 +93,13 @@ class PullResult:
 
     @property
     def exit_code(self) -> int:
-        """0 all copied, 1 some failed, 2 nothing could be copied."""
+        """Return 0 if all was copied, 1 if some failed, 2 if nothing could be copied."""
         if not self.failures and self.stopped is None:
             return 0
         return 1 if self.copied else 2
 
     def as_json(self) -> dict[str, Any]:
-        """For scripts, and for the manifest."""
+        """Return the result as JSON fields, for scripts and for the manifest."""
         tables = [each.as_json() for each in self.copied]
         return {
             "began": self.began.isoformat(),
@@ -112,37 +113,38 @@ class PullResult:
 def columns_now(
     before: Sequence[CopiedColumn], found: Sequence[peliqan.Column], rules: NameRules
 ) -> tuple[tuple[CopiedColumn, ...], list[str]]:
-    """The columns of a copy, given those of the copy before it and the table's now; and sentences on what changed.
+    """Return the columns of a copy, and sentences on what changed since the last one.
 
-    A column keeps its stored name, and never becomes narrower; one that is lost stays, and is empty from then on.
+    ``before``: columns of the last copy; ``found``: columns of Peliqan's table.
+    A column keeps its stored name and never becomes narrower. A removed column stays, empty.
     """
     known = {each.name: each for each in before}
     now: dict[str, CopiedColumn] = {}
-    told = []
-    taken = [ROW_ID, *rules.reserved, *(each.stored for each in before)]
+    changes = []
+    used = [ROW_ID, *rules.reserved, *(each.stored for each in before)]
     for column in found:
         old = known.get(column.name)
         if old is None:
-            stored = name_for(column.name, taken, fold=rules.fold, most_bytes=rules.most_bytes)
-            taken.append(stored)
+            stored = name_for(column.name, used, fold=rules.fold, most_bytes=rules.most_bytes)
+            used.append(stored)
             now[column.name] = CopiedColumn(column.name, stored, declared(column))
             if before:
-                told.append(f"Column “{column.name}” is new.")
+                changes.append(f"Column “{column.name}” is new.")
             if stored != column.name:
-                told.append(f"Column “{column.name}” is called “{stored}” at the destination.")
+                changes.append(f"Column “{column.name}” is called “{stored}” at the destination.")
             continue
         if old.lost:
-            told.append(f"Column “{column.name}” is back.")
-        # Days are a beginning only: a column of times says so by its values.
+            changes.append(f"Column “{column.name}” is back.")
+        # A declared date is only a start: the values may be times.
         kind = wider(old.kind, declared(column))
         if kind != old.kind:
-            told.append(f"Column “{column.name}” was {old.kind} and is {kind} now.")
+            changes.append(f"Column “{column.name}” was {old.kind} and is {kind} now.")
         now[column.name] = replace(old, kind=kind, lost=False)
     for old in before:
         if old.name not in now:
             if not old.lost:
-                told.append(
+                changes.append(
                     f"Column “{old.name}” is gone at Peliqan; it stays here, empty from now on."
                 )
             now[old.name] = replace(old, lost=True)
-    return tuple(now.values()), told
+    return tuple(now.values()), changes

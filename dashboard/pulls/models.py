@@ -1,4 +1,4 @@
-"""Copies that are made by a schedule, and how each went; never a row of theirs."""
+"""Tables of pull schedules and their runs; they never contain a row of the copied tables."""
 
 from datetime import datetime
 from typing import Any
@@ -12,11 +12,13 @@ from dashboard.core.search_text import folded
 
 
 class PullSchedule(Model):
-    """What is copied where, again and again. ``address`` is encrypted, since it may hold a password; ``place`` may be shown.
+    """Schedule by which tables are copied to a destination.
 
-    ``chosen``: ``accounts``, ``connections`` and ``tables`` as lists, ``database`` and ``grows`` as words; empty is all.
-    ``every``: minutes from the beginning of one pull to that of the next; where it is days, ``at_minute`` of the day by the clock
-    of ``zone`` may be when. ``leased_until`` keeps two workers from running it at once.
+    ``address``: encrypted, since it may contain a password; ``place``: the part that may be shown.
+    ``chosen``: lists ``accounts``, ``connections``, ``tables`` and texts ``database``, ``grows``;
+    empty means all. ``every``: minutes between the starts of two pulls; for days or weeks, they may
+    start at minute ``at_minute`` of the day in ``zone``. ``leased_until`` keeps two workers from
+    running it at the same time.
     """
 
     __tablename__ = "pull_schedule"
@@ -38,15 +40,16 @@ class PullSchedule(Model):
     words: Mapped[str] = folded("place", "created_by")
     due_at: Mapped[datetime | None] = mapped_column(UtcTime, index=True)
     leased_until: Mapped[datetime | None] = mapped_column(UtcTime)
-    # Who pressed "run now"; empty where the clock did.
+    # User who pressed "run now"; empty for a scheduled run.
     asked_by: Mapped[str] = mapped_column(Text, default="")
 
 
 class PullRun(Model):
-    """One pull, written down before it begins. ``schedule_id`` is None for one of the command line.
+    """Run of a pull, committed before it starts. ``schedule_id``: None for the command line.
 
-    ``state``: words of ``pulls.service``. ``failures``: ``account_id``, ``table``, ``reason`` of each; ``remarks``: sentences on
-    schema changes and on rows that may be missing. ``leased_until``: a run that is open after it was killed.
+    ``state``: see ``pulls.service``. ``failures``: ``account_id``, ``table``, ``reason`` of each;
+    ``remarks``: sentences on schema changes and on rows that may be missing. ``leased_until``: if
+    it has expired on an open run, the process was killed.
     """
 
     __tablename__ = "pull_run"

@@ -1,9 +1,10 @@
-"""Tables copied out of Peliqan: which, from where on, and one after the other, each whole or not at all.
+"""Pull: copies tables out of Peliqan, one after the other, each completely or not at all.
 
-Where a column says when a row last changed, only rows from the kept watermark on are read: sorted by it, the newest first, until
-older ones come (a filter that upstream cannot read it ignores, and says nothing; a sort that it cannot read it refuses). The next
-watermark is the newest value as it stood before the first page was read, so what changes meanwhile is read once more and never
-left out; rows are put in by their id, so twice does no harm.
+If a column tells when a row last changed, only rows from the stored watermark on are read: sorted
+by this column, newest first, until older rows appear. (Peliqan silently ignores a filter that it
+cannot apply, but refuses such a sort.) The next watermark is the newest value before the first page
+was read. So rows that change meanwhile are read again and never missed; rows are merged by id, so
+a second read does no harm.
 """
 
 import sqlite3
@@ -31,23 +32,46 @@ from dashboard.pulls.watermark import CursorColumn, cursor_column_of, until
 from dashboard.tables.reader import ReadRemarks, TableChanged, TableReading
 
 FULL_EVERY: Final = 20
-ASKED_TO_STOP = "It was stopped before its end; what had been copied is whole."
+STOPPED = "It was stopped before its end; what had been copied is complete."
 TOO_DEEP = (
     "A value of the table is nested too deeply to be copied. An earlier copy stays as it was."
 )
-ROOM = "There is no room for the rows under way: make some (TMPDIR names another folder), and run the pull again."
+ROOM = (
+    "There is no room on this machine for the rows being read: free disk space, or set TMPDIR to"
+    " another folder, and run the pull again."
+)
 
-Belongs = Callable[[peliqan.Connection, Sequence[peliqan.Table]], Sequence[peliqan.Table]]
+# Returns the tables that a connection loads.
+TableOwner = Callable[[peliqan.Connection, Sequence[peliqan.Table]], Sequence[peliqan.Table]]
 Progress = Callable[[str], None]
-# Called with each page: whether to go on.
-GoesOn = Callable[[], bool]
+# Called with each page; the pull stops if it returns False.
+ShouldContinue = Callable[[], bool]
+
+
+def _no_progress(_table: str) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class PullOptions:
+    """Options of a pull. ``full``: read every table completely; ``progress``: called per table.
+
+    ``full_every``: number of pulls after which a table is read completely.
+    """
+
+    full: bool = False
+    full_every: int = FULL_EVERY
+    progress: Progress = _no_progress
+
+
+DEFAULT_OPTIONS: Final = PullOptions()
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What is copied; empty is all. ``tables`` and ``database`` are names in any case, or ids.
+    """Selection of tables; empty means all. ``tables``, ``database``: names in any case, or ids.
 
-    ``grows``: the name of a column of whole numbers that only grows, where a table says nothing of its changes.
+    ``grows``: name of an integer column that only grows, for tables without a time of change.
     """
 
     accounts: frozenset[int] = frozenset()
@@ -59,7 +83,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class TableToPull:
-    """A table to copy, with where it belongs."""
+    """Table to copy, with its database and the connection that loads it, if that is known."""
 
     database: str
     connection_id: int | None
@@ -67,33 +91,34 @@ class TableToPull:
 
 
 class Pull:
-    """One pull. ``belongs`` says which tables a connection loads; ``full``: read every table whole."""
+    """Runs one pull. ``tables_of``: returns the tables that a connection loads."""
 
     def __init__(
         self,
         api: peliqan.Peliqan,
         destination: Destination,
         *,
-        belongs: Belongs,
+        tables_of: TableOwner,
         clock: Callable[[], datetime],
-        full: bool = False,
-        full_every: int = FULL_EVERY,
-        progress: Progress = lambda _: None,
-        goes_on: GoesOn = lambda: True,
+        options: PullOptions = DEFAULT_OPTIONS,
+        should_continue: ShouldContinue = lambda: True,
     ) -> None:
-        self._api, self._destination, self._belongs, self._clock = api, destination, belongs, clock
-        self._full, self._full_every, self._progress = full, full_every, progress
-        self._goes_on, self._grows = goes_on, ""
-        self._met: set[tuple[str, str]] = set()
+        self._api, self._destination, self._clock = api, destination, clock
+        self._tables_of, self._options = tables_of, options
+        self._should_continue, self._grows = should_continue, ""
+        self._found: set[tuple[str, str]] = set()
 
     def run(self, chosen: Selection) -> PullResult:
-        """Copy what is chosen. An account that cannot be read or a table that cannot be copied is a failure in the result, and
-        the others go on; it stops where the destination or Peliqan as a whole does not answer."""
+        """Copy the selected tables and return the result.
+
+        An account or a table that fails is a failure in the result, and the others continue. The
+        pull stops if the destination or the whole API does not answer.
+        """
         result, self._grows = PullResult(self._clock()), chosen.grows
         try:
             with self._destination:
                 try:
-                    self._accounts(chosen, result)
+                    self._pull_accounts(chosen, result)
                 except (DestinationError, _Stop) as error:
                     result.stopped = str(error)
                 result.ended = self._clock()
@@ -103,7 +128,7 @@ class Pull:
         result.ended = self._clock()
         return result
 
-    def _accounts(self, chosen: Selection, result: PullResult) -> None:
+    def _pull_accounts(self, chosen: Selection, result: PullResult) -> None:
         try:
             accounts = {account.id: account for account in self._api.accounts()}
         except peliqan.PeliqanError as error:
@@ -120,12 +145,12 @@ class Pull:
                 connections, tables = self._plan(account_id, chosen)
             except peliqan.PeliqanError as error:
                 result.failures.append(Failure(account_id, None, "", sentence_of(error)))
-                _stop_if_away(error)
+                _stop_if_unavailable(error)
                 continue
             if tables:
                 self._describe(accounts[account_id], connections, result)
-                self._tables(account_id, tables, result)
-        self._name_missing(chosen, result)
+                self._pull_tables(account_id, tables, result)
+        self._report_missing(chosen, result)
 
     def _describe(
         self,
@@ -138,13 +163,13 @@ class Pull:
         except Refused as error:
             result.failures.append(Failure(account.id, None, "", str(error)))
 
-    def _name_missing(self, chosen: Selection, result: PullResult) -> None:
-        """What was asked for and is nowhere: a misspelt name must not look like success."""
-        asked = {("database", chosen.database)} if chosen.database else set()
-        asked |= {("table", name) for name in chosen.tables} | {
+    def _report_missing(self, chosen: Selection, result: PullResult) -> None:
+        """Add a failure for each selected name that was not found: it may be misspelt."""
+        selected = {("database", chosen.database)} if chosen.database else set()
+        selected |= {("table", name) for name in chosen.tables} | {
             ("connection", str(each)) for each in chosen.connections
         }
-        for kind, name in sorted(asked - self._met):
+        for kind, name in sorted(selected - self._found):
             result.failures.append(
                 Failure(
                     0,
@@ -157,13 +182,15 @@ class Pull:
     def _plan(
         self, account_id: int, chosen: Selection
     ) -> tuple[Sequence[peliqan.Connection], list[TableToPull]]:
-        """The account's connections, and its chosen tables. One that two connections may load belongs to none: it stands under
-        the account."""
+        """Return the account's connections and its selected tables.
+
+        A table that two connections may load has no connection; it belongs to the account.
+        """
         api = self._api.for_account(account_id)
         connections = [
             each for each in api.connections() if not (each.is_warehouse or each.is_target)
         ]
-        self._met |= {("connection", str(each.id)) for each in connections}
+        self._found |= {("connection", str(each.id)) for each in connections}
         found = []
         for database in api.databases():
             if chosen.database and comparable(chosen.database) not in {
@@ -171,11 +198,11 @@ class Pull:
                 str(database.id),
             }:
                 continue
-            self._met.add(("database", chosen.database))
+            self._found.add(("database", chosen.database))
             tables = api.tables(database.id)
             owners: dict[int, list[int]] = {}
             for connection in connections:
-                for table in self._belongs(connection, tables):
+                for table in self._tables_of(connection, tables):
                     owners.setdefault(table.id, []).append(connection.id)
             for table in tables:
                 owner = owners.get(table.id, [])
@@ -186,47 +213,45 @@ class Pull:
                     for name in chosen.tables
                     if comparable(name) in {comparable(table.name), str(table.id)}
                 }
-                self._met |= {("table", name) for name in names}
+                self._found |= {("table", name) for name in names}
                 if names or not chosen.tables:
                     found.append(
                         TableToPull(database.name, owner[0] if len(owner) == 1 else None, table)
                     )
         return connections, found
 
-    def _tables(self, account_id: int, tables: Sequence[TableToPull], result: PullResult) -> None:
+    def _pull_tables(
+        self, account_id: int, tables: Sequence[TableToPull], result: PullResult
+    ) -> None:
         try:
             known = self._destination.known(account_id)
         except Refused as error:
             result.failures.append(Failure(account_id, None, "", str(error)))
             return
         for each in tables:
-            self._progress(f"{account_id}: {each.table.name}")
-            self._look_up()
+            self._options.progress(f"{account_id}: {each.table.name}")
+            self._check_continue()
+
+            def fail(reason: str, table: peliqan.Table = each.table) -> None:
+                result.failures.append(Failure(account_id, table.id, table.name, reason))
+
             try:
-                result.copied.append(self._table(account_id, each, known.get(each.table.id)))
+                result.copied.append(self._pull_table(account_id, each, known.get(each.table.id)))
             except peliqan.PeliqanError as error:
-                result.failures.append(
-                    Failure(account_id, each.table.id, each.table.name, sentence_of(error))
-                )
-                _stop_if_away(error)
+                fail(sentence_of(error))
+                _stop_if_unavailable(error)
             except (TableChanged, Refused) as error:
-                result.failures.append(
-                    Failure(account_id, each.table.id, each.table.name, str(error))
-                )
+                fail(str(error))
             except RecursionError:
-                # Read from JSON with a little less on the stack than there is where it is written.
-                result.failures.append(
-                    Failure(account_id, each.table.id, each.table.name, TOO_DEEP)
-                )
-            except _AskedToStop:
+                # JSON is parsed with less stack than is left when the value is written.
+                fail(TOO_DEEP)
+            except _StopRequested:
                 raise
             except (DestinationError, _Stop) as error:
-                result.failures.append(
-                    Failure(account_id, each.table.id, each.table.name, str(error))
-                )
+                fail(str(error))
                 raise
 
-    def _table(self, account_id: int, found: TableToPull, before: Copied | None) -> Copied:
+    def _pull_table(self, account_id: int, found: TableToPull, before: Copied | None) -> Copied:
         api, table = self._api.for_account(account_id), found.table
         columns = api.columns(table.id)
         now, changes = columns_now(
@@ -257,7 +282,10 @@ class Pull:
             except peliqan.Refused as error:
                 if not error.is_of_query:
                     raise
-                remark = f"Peliqan refused to sort by “{by.column}”, so the table was read whole and not by what changed."
+                remark = (
+                    f"Peliqan refused to sort by “{by.column}”,"
+                    " so the table was read whole and not by what changed."
+                )
                 copied = replace(copied, remarks=(remark,))
         copied = replace(
             copied, change_column=by.column if by and newest else None, watermark=newest
@@ -266,27 +294,31 @@ class Pull:
             before is not None
             and by is not None
             and newest is not None
-            and self._may_go_on(before, copied, by)
+            and self._may_be_incremental(before, copied, by)
         ):
-            merged = self._incremental(api, copied, before, by)
+            merged = self._pull_changes(api, copied, before, by)
             if merged is not None:
                 return merged
-        return self._whole(api, copied, before)
+        return self._pull_full(api, copied, before)
 
     def _newest(self, api: peliqan.AccountApi, table_id: int, by: CursorColumn) -> str | None:
-        """The newest change value of all rows; None where it is none, or lies ahead, where it would hide what follows."""
+        """Return the newest cursor value; None without one, or if it is in the future.
+
+        A value in the future would hide all later changes.
+        """
         rows = api.rows(table_id, size=1, order_by=f"-{by.column}", include=(by.column,)).rows
         value = rows[0].get(by.column) if rows else None
         return str(value) if by.is_sound(value, self._clock()) else None
 
-    def _may_go_on(self, before: Copied, now: Copied, by: CursorColumn) -> bool:
-        if self._full or before.since_full + 1 >= self._full_every or not before.keyed:
+    def _may_be_incremental(self, before: Copied, now: Copied, by: CursorColumn) -> bool:
+        is_due = before.since_full + 1 >= self._options.full_every
+        if self._options.full or is_due or not before.keyed:
             return False
         kinds = {each.name: each.kind for each in before.columns}
         if any(kinds.get(each.name, each.kind) != each.kind for each in now.columns):
             return False
         since, newest = by.read(before.watermark), by.read(now.watermark)
-        # A newest row that is older than it was: rows were deleted, or the table is another one.
+        # If the newest value is older than the last one, rows were deleted or the table replaced.
         return (
             before.change_column == now.change_column
             and since is not None
@@ -294,38 +326,40 @@ class Pull:
             and since <= newest
         )
 
-    def _incremental(
+    def _pull_changes(
         self, api: peliqan.AccountApi, copied: Copied, before: Copied, by: CursorColumn
     ) -> Copied | None:
-        """Only what changed; None where that takes a full copy: the values do not fit the columns that are there, or the copy is
-        not as the last pull left it."""
+        """Copy only changed rows; return None if a full copy is needed.
+
+        It is needed if values do not fit existing columns, or if the copy was changed since.
+        """
         reading = TableReading(api, copied.table_id, {"order_by": f"-{by.column}"}, ahead=2)
         with self._spool(copied.columns) as spool:
-            for rows in until(reading, by, by.from_where(before.watermark)):
+            for rows in until(reading, by, by.start_after(before.watermark)):
                 spool.add(rows)
-                self._look_up()
+                self._check_continue()
             known = {each.name for each in before.columns}
-            fresh = {each.name for each in copied.columns} - known
-            moved = [
+            new = {each.name for each in copied.columns} - known
+            widened = [
                 each.name
                 for each, was in zip(spool.columns, copied.columns, strict=True)
                 if each.kind != was.kind
             ]
-            if not spool.keyed or set(moved) - fresh:
+            if not spool.keyed or set(widened) - new:
                 return None
-            told = reading.told
+            counts = reading.told
             remarks = []
-            # Those that may have been left out are met again from the old watermark on.
-            unsure = _may_have_missed(told)
+            # With the old watermark, the next pull reads rows that may have been missed.
+            unsure = _may_have_missed(counts)
             if unsure:
                 remarks.append(
-                    "The table changed while it was read: the next pull begins where this one did."
+                    "The table changed while it was read: the next pull starts where this one did."
                 )
             copied = replace(
                 copied,
                 columns=tuple(spool.columns),
                 mode=INCREMENTAL,
-                read=told.read,
+                read=counts.read,
                 since_full=before.since_full + 1,
                 watermark=before.watermark if unsure else copied.watermark,
                 remarks=tuple(remarks),
@@ -333,18 +367,20 @@ class Pull:
             done = self._destination.merge(copied, spool, before)
         if done is None:
             return None
-        if told.last_count is not None and told.last_count != done.rows:
-            differs = f"Peliqan has {told.last_count:,} rows and the copy {done.rows:,}"
-            said = f"{differs}: rows were deleted there, or say no time of change. The next full copy settles it."
-            done = replace(done, remarks=(*done.remarks, said))
+        if counts.last_count is not None and counts.last_count != done.rows:
+            remark = (
+                f"Peliqan has {counts.last_count:,} rows and the copy {done.rows:,}: rows were"
+                " deleted there, or have no time of change. The next full copy corrects it."
+            )
+            done = replace(done, remarks=(*done.remarks, remark))
         return done
 
-    def _whole(self, api: peliqan.AccountApi, copied: Copied, before: Copied | None) -> Copied:
+    def _pull_full(self, api: peliqan.AccountApi, copied: Copied, before: Copied | None) -> Copied:
         reading = TableReading(api, copied.table_id, {})
         with self._spool(copied.columns) as spool:
             for rows in reading.pages():
                 spool.add(rows)
-                self._look_up()
+                self._check_continue()
             old = {each.name: each.kind for each in before.columns} if before else {}
             was = {each.name: each.kind for each in copied.columns}
             widened = [
@@ -369,9 +405,9 @@ class Pull:
             )
             return self._destination.replace(copied, spool)
 
-    def _look_up(self) -> None:
-        if not self._goes_on():
-            raise _AskedToStop(ASKED_TO_STOP)
+    def _check_continue(self) -> None:
+        if not self._should_continue():
+            raise _StopRequested(STOPPED)
 
     @contextmanager
     def _spool(self, columns: Sequence[CopiedColumn]) -> Iterator[Spool]:
@@ -383,27 +419,31 @@ class Pull:
 
 
 class _Stop(Exception):
-    """Nothing more can be copied. The message is a sentence."""
+    """Nothing more can be copied. The message is a sentence for users."""
 
 
-class _AskedToStop(_Stop):
-    """Nobody's fault: whoever runs it ends."""
+class _StopRequested(_Stop):
+    """The process that runs the pull ends; this is no failure."""
 
 
-def _may_have_missed(told: ReadRemarks) -> bool:
-    """Whether rows went while a table was read, as far as the counts tell: all that follow move, some onto pages that were read
-    already. Rows that came are no danger: they are newer than the watermark."""
-    if told.count is None or told.last_count is None:
+def _may_have_missed(counts: ReadRemarks) -> bool:
+    """Return whether rows were deleted during the read, as far as the counts show.
+
+    Then all later rows move forward, some to pages that were already read. Added rows do no harm:
+    they are newer than the watermark.
+    """
+    if counts.count is None or counts.last_count is None:
         return False
-    short = told.ended and told.read + told.repeated < min(told.count, told.last_count)
+    expected = min(counts.count, counts.last_count)
+    short = counts.ended and counts.read + counts.repeated < expected
     return (
-        told.last_count < told.count
-        or (told.repeated > 0 and told.last_count == told.count)
+        counts.last_count < counts.count
+        or (counts.repeated > 0 and counts.last_count == counts.count)
         or short
     )
 
 
-def _stop_if_away(error: peliqan.PeliqanError) -> None:
-    """End the pull if the API is down. An account that does not answer while others do is that account's failure alone."""
+def _stop_if_unavailable(error: peliqan.PeliqanError) -> None:
+    """Stop the pull if the whole API is down; one account's failure does not stop it."""
     if isinstance(error, peliqan.ApiUnavailable):
         raise _Stop(f"{sentence_of(error)} Try again later.")

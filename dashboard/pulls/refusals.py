@@ -1,8 +1,9 @@
-"""Tell what a destination refuses of one table, which fails alone, from what ends a pull: the one place that does.
+"""Classification of a destination's errors: failure of one table, or end of the pull.
 
-By PostgreSQL's SQLSTATE (https://www.postgresql.org/docs/current/errcodes-appendix.html), SQLite's result code
-(https://www.sqlite.org/rescode.html) and the operating system's errno. A reason holds the code and the names of constraints and
-columns, never a server's own text: that may quote values of a row.
+Decided by PostgreSQL's SQLSTATE (https://www.postgresql.org/docs/current/errcodes-appendix.html),
+SQLite's result code (https://www.sqlite.org/rescode.html) and the operating system's errno. A
+reason contains the code and the names of constraints and columns, but no text of a server, which
+may quote values of a row.
 """
 
 import errno
@@ -14,10 +15,10 @@ from sqlalchemy import exc
 from dashboard.core.error_values import without_values
 from dashboard.pulls.destinations.base import DestinationError, Refused
 
-# PostgreSQL: no connection, no permission to connect, no resources (53100 is a full disk), a server that shuts down or was told
-# to cancel, and errors of its machine.
+# PostgreSQL: no connection, no permission to connect, no resources (53100 is a full disk), a server
+# that shuts down or cancelled the statement, and errors of its machine.
 ENDING_CLASSES: Final = frozenset({"08", "28", "53", "57", "58"})
-# SQLite: the file as a whole cannot be read or written, or its disk is full.
+# SQLite: the file cannot be read or written, or its disk is full.
 ENDING_SQLITE: Final = frozenset(
     {
         sqlite3.SQLITE_PERM,
@@ -31,7 +32,7 @@ ENDING_SQLITE: Final = frozenset(
         sqlite3.SQLITE_NOTADB,
     }
 )
-# A file system that is full, cannot be written at all, or is not there any more.
+# A file system that is full, read-only or not mounted any more.
 ENDING_ERRNO: Final = frozenset(
     {
         errno.ENOSPC,
@@ -49,38 +50,43 @@ ENDING_ERRNO: Final = frozenset(
         errno.EHOSTDOWN,
     }
 )
-_LOCKED: Final = "Somebody else has it locked; the next pull tries again."
+_LOCKED: Final = "Another session has it locked; the next pull tries again."
 _CONSTRAINT: Final = (
     "A rule that was added to the table there does not allow a row; remove the rule."
 )
-# By the beginning of a SQLSTATE, the longest that fits: what happened, and what to do.
+# What happened and what to do, by the longest matching prefix of the SQLSTATE.
 _POSTGRESQL: Final = {
-    "22": "A value does not fit the column that is there; change the column's type back, or drop the table to have it made anew.",
+    "22": "A value does not fit its column there; change the column's type back, or drop the table:"
+    " the next pull creates it again.",
     "23": _CONSTRAINT,
-    "2BP01": "Something there depends on it, such as a view, and a column's kind changed, which takes a new table: drop the view,"
-    " run the pull, and make the view again.",
+    "2BP01": "Something there depends on it, such as a view, and a column's kind changed, which"
+    " requires a new table: drop the view, run the pull, and create the view again.",
     "40": "Another transaction was in the way; the next pull tries again.",
-    "42": "The table is not as the pull left it, or what it needs is missing; drop it to have it made anew.",
-    "42501": "The user in the destination's address may not change it; grant that user what is missing.",
-    "54": "It goes beyond a limit of PostgreSQL's, such as the size of a row; Parquet files take it.",
-    "54011": "It has more columns than a table of PostgreSQL's can have; Parquet files take it.",
+    "42": "The table is not as the pull left it, or something that it needs is missing; drop it:"
+    " the next pull creates it again.",
+    "42501": "The user in the destination's address may not change it; grant the permission.",
+    "54": "It exceeds a limit of PostgreSQL, such as the size of a row; Parquet files can hold it.",
+    "54011": "It has more columns than a table in PostgreSQL can have; Parquet files can hold it.",
     "55": _LOCKED,
     "P0": "A trigger that was added to the table there does not allow a row; remove the trigger.",
 }
 _SQLITE: Final = {
     sqlite3.SQLITE_BUSY: _LOCKED,
     sqlite3.SQLITE_LOCKED: _LOCKED,
-    sqlite3.SQLITE_TOOBIG: "A row or a value is larger than SQLite keeps; Parquet files take it.",
+    sqlite3.SQLITE_TOOBIG: "A row or value exceeds SQLite's limit; Parquet files can hold it.",
     sqlite3.SQLITE_CONSTRAINT: _CONSTRAINT,
 }
 UNCHANGED: Final = "An earlier copy stays as it was."
 
 
 def of_database(error: exc.SQLAlchemyError, what: str) -> DestinationError:
-    """What a database's error comes to: ``Refused`` where it refuses ``what`` (as in "this table"), else the end of the pull."""
+    """Return ``Refused`` if it refuses only ``what``, else the error that ends the pull.
+
+    ``what``: such as "this table".
+    """
     cause = getattr(error, "orig", None) or error
     if _ends_pull(error, cause):
-        return whole_database(error)
+        return database_unusable(error)
     return Refused(
         f"The database refuses {what} ({_code(cause)}). {_advice(cause)} {UNCHANGED}".replace(
             "  ", " "
@@ -88,30 +94,30 @@ def of_database(error: exc.SQLAlchemyError, what: str) -> DestinationError:
     )
 
 
-def whole_database(error: exc.SQLAlchemyError) -> DestinationError:
-    """The end of the pull, in words."""
+def database_unusable(error: exc.SQLAlchemyError) -> DestinationError:
+    """Return the error that ends the pull."""
     cause = getattr(error, "orig", None) or error
     return DestinationError(
-        f"The database does not take the copy ({_code(cause)}). What was copied before is whole; see that it answers,"
-        " has room and allows writing, and run the pull again."
+        f"The database does not take the copy ({_code(cause)}). What was copied before is complete;"
+        " check that it answers, has room and allows writing, and run the pull again."
     )
 
 
 def of_files(error: OSError, folder: object, what: str) -> DestinationError:
-    """What an error of the file system comes to, as ``of_database``."""
+    """Return ``Refused`` if it refuses only ``what``, else the error that ends the pull."""
     if error.errno in ENDING_ERRNO:
-        return whole_folder(error, folder)
+        return folder_unusable(error, folder)
     return Refused(
-        f"The folder {folder} does not take {what}: {_strerror(error)}. {UNCHANGED} See what stands in its place there, and that"
-        " it can be written, and run the pull again."
+        f"The folder {folder} does not take {what}: {_strerror(error)}. {UNCHANGED} Check that the"
+        " path is free there and can be written, and run the pull again."
     )
 
 
-def whole_folder(error: OSError, folder: object) -> DestinationError:
-    """The end of the pull, in words."""
+def folder_unusable(error: OSError, folder: object) -> DestinationError:
+    """Return the error that ends the pull."""
     return DestinationError(
-        f"The folder {folder} does not take the copy: {_strerror(error)}. What was copied before is whole; make room or allow"
-        " writing, and run the pull again."
+        f"The folder {folder} does not take the copy: {_strerror(error)}. What was copied before is"
+        " complete; make room or allow writing, and run the pull again."
     )
 
 
@@ -122,7 +128,7 @@ def _ends_pull(error: exc.SQLAlchemyError, cause: Any) -> bool:
         return state[:2] in ENDING_CLASSES
     if (code := getattr(cause, "sqlite_errorcode", None)) is not None:
         return code & 0xFF in ENDING_SQLITE
-    # Without a code no server has answered: psycopg raises these where there is no connection, or none any more.
+    # Errors without a code come from psycopg, not from a server: the connection is lost.
     return isinstance(
         error, exc.OperationalError | exc.InterfaceError | exc.DisconnectionError | exc.TimeoutError
     )
@@ -131,9 +137,9 @@ def _ends_pull(error: exc.SQLAlchemyError, cause: Any) -> bool:
 def _code(cause: BaseException) -> str:
     code = getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None)
     diag = getattr(cause, "diag", None)
-    named = getattr(diag, "constraint_name", None) or getattr(diag, "column_name", None)
+    name = getattr(diag, "constraint_name", None) or getattr(diag, "column_name", None)
     return ", ".join(
-        each for each in (type(cause).__name__, code, f"“{named}”" if named else "") if each
+        each for each in (type(cause).__name__, code, f"“{name}”" if name else "") if each
     )
 
 
@@ -145,12 +151,13 @@ def _advice(cause: Any) -> str:
     code = getattr(cause, "sqlite_errorcode", None)
     if code is None:
         return ""
-    # What SQLite says of these names tables and columns; a trigger's text is somebody's own, and may hold anything.
-    says_names = (
+    # These texts of SQLite contain names of tables and columns only. A trigger's text may contain
+    # anything.
+    has_names_only = (
         code & 0xFF in {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT}
         and code != sqlite3.SQLITE_CONSTRAINT_TRIGGER
     )
-    text = f"SQLite says: {without_values(str(cause))}." if says_names else ""
+    text = f"SQLite says: {without_values(str(cause))}." if has_names_only else ""
     return f"{_SQLITE.get(code & 0xFF, '')} {text}".strip()
 
 

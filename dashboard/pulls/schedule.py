@@ -1,4 +1,4 @@
-"""When a schedule's next pull is due: so many minutes after the last began, or at a time of day by the clock of its zone."""
+"""Due times of a schedule: minutes after the last start, or at a time of day in its zone."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -9,7 +9,7 @@ from dashboard.core.times import MINUTES_A_DAY, on_wall, shown_minute
 from dashboard.pulls.models import PullSchedule
 
 HOUR: Final = 60
-# Minutes from one pull to the next, and the word that follows "every".
+# Minutes between two pulls, with the word that follows "every".
 EVERY: Final[Mapping[int, str]] = {
     HOUR: "hour",
     6 * HOUR: "six hours",
@@ -20,10 +20,11 @@ EVERY: Final[Mapping[int, str]] = {
 
 
 def next_due(schedule: PullSchedule, began_at: datetime) -> datetime:
-    """When it runs next, after a pull that began at ``began_at``.
+    """Return when the schedule runs next, after a pull that started at ``began_at``.
 
-    With a time of day: the first time that its clock shows it from the last of the days between on, so that a pull which began
-    late does not put off all that follow. On the day when the clock is put back, the first of the two.
+    With a time of day, it is the first such time after the interval minus one day. So a pull that
+    started late does not delay all later ones. When clocks are put back, it is the first of the two
+    equal times.
     """
     if schedule.at_minute is None:
         return began_at + timedelta(minutes=schedule.every)
@@ -35,7 +36,10 @@ def next_due(schedule: PullSchedule, began_at: datetime) -> datetime:
 
 
 def due_after(schedule: PullSchedule, began_at: datetime, at: datetime) -> datetime:
-    """When it runs next, after a pull that ended at ``at``: one that took longer than it may goes on at once, or by its clock."""
+    """Return when the schedule runs next, after a pull that ended at ``at``.
+
+    A pull that took longer than the interval is followed at once, or at the next time of day.
+    """
     due = next_due(schedule, began_at)
     if due > at:
         return due
@@ -43,7 +47,7 @@ def due_after(schedule: PullSchedule, began_at: datetime, at: datetime) -> datet
 
 
 def when_words(schedule: PullSchedule) -> str:
-    """How often and when, for people."""
+    """Return interval and time of day as a text."""
     often = f"every {EVERY[schedule.every]}"
     return (
         often

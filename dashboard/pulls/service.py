@@ -1,8 +1,8 @@
-"""Schedules by which tables are copied out, and the pulls that were made: each written down before it begins, and its end.
+"""Pull schedules and their runs: each committed before it starts, and completed at its end.
 
-A pull is ``running``, then ``done``, ``partly`` (some tables failed), ``failed`` or ``stopped`` (the worker was; it begins
-anew); ``lost`` where whoever made it ended without a word. One pull of a schedule runs at a time, over all workers: it has the
-schedule's lease.
+A pull is ``running``, then ``done``, ``partly`` (some tables failed), ``failed`` or ``stopped``
+(the worker was stopped; the pull starts again). It is ``lost`` if its process ended without a
+report. One pull of a schedule runs at a time, over all workers: it has the schedule's lease.
 """
 
 from collections.abc import Sequence
@@ -30,15 +30,20 @@ RUNNING, DONE, PARTLY, FAILED, STOPPED, LOST = (
     "lost",
 )
 STATES: Final = (RUNNING, DONE, PARTLY, FAILED, STOPPED, LOST)
-# Renewed with every page that is read; a table that is written to the destination takes its time.
+# Renewed with every page that is read. Writing a large table to the destination takes minutes.
 LEASE = timedelta(minutes=10)
-MOST_SCHEDULES, MOST_KEPT = 50, 100
-NO_WORD = "It ended without a word: its process was killed, or its machine was. What it had copied is whole."
+MOST_SCHEDULES = 50
+# Failures and remarks that are stored of a run.
+MOST_STORED = 100
+NO_REPORT = (
+    "It ended without a report: its process was killed, or its machine stopped."
+    " What it had copied is complete."
+)
 
 
 @dataclass(frozen=True)
-class Ended:
-    """How a pull ended. ``failures`` and ``remarks``: as in ``PullRun``; ``failed``: how many failures there were."""
+class PullOutcome:
+    """Outcome of a pull. ``failures``, ``remarks``: see ``PullRun``; ``failed``: their count."""
 
     state: str
     tables: int
@@ -50,15 +55,15 @@ class Ended:
 
 
 def schedule_or_none(schedule_id: int, *, with_address: bool = False) -> PullSchedule | None:
-    """One schedule; the encrypted address only for whoever is about to use it."""
-    wanted = select(PullSchedule).where(PullSchedule.id == schedule_id)
+    """Return a schedule; the encrypted address is loaded only ``with_address``."""
+    query = select(PullSchedule).where(PullSchedule.id == schedule_id)
     return db.session.scalar(
-        wanted.options(undefer(PullSchedule.address)) if with_address else wanted
+        query.options(undefer(PullSchedule.address)) if with_address else query
     )
 
 
-def is_taken(name: str) -> bool:
-    """Whether a schedule has this name already."""
+def name_exists(name: str) -> bool:
+    """Return whether a schedule has this name, in any case."""
     return (
         db.session.scalar(
             select(PullSchedule.id).where(PullSchedule.name_folded == comparable(name))
@@ -68,57 +73,57 @@ def is_taken(name: str) -> bool:
 
 
 def is_full() -> bool:
-    """Whether there are as many schedules as there may be."""
+    """Return whether the maximum number of schedules is reached."""
     return (db.session.scalar(select(func.count(PullSchedule.id))) or 0) >= MOST_SCHEDULES
 
 
 def create(schedule: PullSchedule, at: datetime) -> PullSchedule:
-    """Write a new schedule down, and when it is due; return it as it is stored. Commits.
+    """Store a new schedule with its due time; return it as stored. Commits.
 
     Raises:
-        ValueError: a sentence: another one has its name.
+        ValueError: a sentence: another schedule has its name.
     """
     schedule.due_at = next_due(schedule, at) if schedule.on else None
-    made = add_if_new(schedule)
+    stored = add_if_new(schedule)
     db.session.commit()
-    if made is None:
-        raise ValueError(name_is_taken(schedule.name))
-    return made
+    if stored is None:
+        raise ValueError(name_exists_message(schedule.name))
+    return stored
 
 
-def name_is_taken(name: str) -> str:
-    """Return the sentence that says so."""
+def name_exists_message(name: str) -> str:
+    """Return the sentence that a schedule with this name exists."""
     return f"There is a schedule “{name}” already: choose another name."
 
 
 def save(schedule: PullSchedule, at: datetime) -> None:
-    """Write a changed schedule down, and when it is due. Commits."""
+    """Store a changed schedule with its due time. Commits."""
     schedule.due_at = next_due(schedule, at) if schedule.on else None
     db.session.commit()
 
 
 def run_now(schedule: PullSchedule, who: str, at: datetime) -> None:
-    """Have it run at once; where it runs already, right after. Commits."""
+    """Make the schedule due now; if it is running, it runs again right after. Commits."""
     schedule.due_at, schedule.asked_by = at, who
     db.session.commit()
 
 
 def switch(schedule: PullSchedule, on: bool, at: datetime) -> None:
-    """Have a schedule go on or rest. A pull that runs comes to its end. Commits."""
+    """Switch a schedule on or off. A running pull continues to its end. Commits."""
     schedule.on, schedule.asked_by = on, ""
     schedule.due_at = next_due(schedule, at) if on else None
     db.session.commit()
 
 
 def remove(schedule: PullSchedule) -> None:
-    """Forget a schedule with its runs; what was copied stays where it is. Commits."""
+    """Delete a schedule and its runs; the copies stay. Commits."""
     change(delete(PullRun).where(PullRun.schedule_id == schedule.id, PullRun.ended_at.is_not(None)))
     change(delete(PullSchedule).where(PullSchedule.id == schedule.id))
     db.session.commit()
 
 
 def due(at: datetime) -> list[int]:
-    """Ids of schedules that somebody should run now."""
+    """Return the ids of schedules that are due and not leased."""
     return list(
         db.session.scalars(
             select(PullSchedule.id)
@@ -129,14 +134,14 @@ def due(at: datetime) -> list[int]:
 
 
 def lease(schedule_id: int, at: datetime) -> PullSchedule | None:
-    """The schedule with its address, if it is due and nobody else runs it. Commits."""
-    taken = change(
+    """Lease a due schedule, with its address; None if it is not due or is leased. Commits."""
+    leased = change(
         update(PullSchedule)
         .where(PullSchedule.id == schedule_id, PullSchedule.due_at <= at, is_free(PullSchedule, at))
         .values(leased_until=at + LEASE)
     )
     db.session.commit()
-    if not taken:
+    if not leased:
         return None
     found = schedule_or_none(schedule_id, with_address=True)
     if found is not None:
@@ -147,12 +152,12 @@ def lease(schedule_id: int, at: datetime) -> PullSchedule | None:
 def start(
     schedule: PullSchedule | None, name: str, place: str, who: str, in_words: str, at: datetime
 ) -> PullRun:
-    """Write down that a pull begins, with its audit entry; an open one of the schedule's was killed, and is closed. Commits."""
+    """Add a run with its audit entry, and close an open run of the schedule as lost. Commits."""
     if schedule is not None:
         lost = select(PullRun.id).where(
             PullRun.schedule_id == schedule.id, PullRun.ended_at.is_(None)
         )
-        _lose(db.session.scalars(lost).all(), at)
+        _close_as_lost(db.session.scalars(lost).all(), at)
     entry = audit.begin(at, who, "pull", detail=clean(f"To {place}, unmasked. {in_words}"))
     run = PullRun(
         schedule_id=schedule.id if schedule is not None else None,
@@ -170,9 +175,9 @@ def start(
 
 
 def extend_lease(run: PullRun, at: datetime, now: str) -> bool:
-    """Say that it still runs, and at what; False where somebody closed it meanwhile. Commits."""
-    mine = update(PullRun).where(PullRun.id == run.id, PullRun.ended_at.is_(None))
-    alive = change(mine.values(leased_until=at + LEASE, now=clean(now)[:300]))
+    """Extend the leases and store progress; return False if the run was closed. Commits."""
+    open_run = update(PullRun).where(PullRun.id == run.id, PullRun.ended_at.is_(None))
+    alive = change(open_run.values(leased_until=at + LEASE, now=clean(now)[:300]))
     if alive and run.schedule_id is not None:
         change(
             update(PullSchedule)
@@ -183,62 +188,60 @@ def extend_lease(run: PullRun, at: datetime, now: str) -> bool:
     return bool(alive)
 
 
-def finish(run: PullRun, schedule: PullSchedule | None, ended: Ended, at: datetime) -> None:
-    """Write down how it ended, in the audit trail too, and when the schedule runs next. Commits."""
-    mine = update(PullRun).where(PullRun.id == run.id, PullRun.ended_at.is_(None))
+def finish(run: PullRun, schedule: PullSchedule | None, outcome: PullOutcome, at: datetime) -> None:
+    """Store the outcome, complete the audit entry and set the schedule's next run. Commits."""
+    open_run = update(PullRun).where(PullRun.id == run.id, PullRun.ended_at.is_(None))
     values = {
-        "state": ended.state,
-        "tables": ended.tables,
-        "rows": ended.rows,
-        "failed": ended.failed,
-        "failures": list(ended.failures)[:MOST_KEPT],
-        "remarks": list(ended.remarks)[:MOST_KEPT],
-        "error": ended.error,
+        "state": outcome.state,
+        "tables": outcome.tables,
+        "rows": outcome.rows,
+        "failed": outcome.failed,
+        "failures": list(outcome.failures)[:MOST_STORED],
+        "remarks": list(outcome.remarks)[:MOST_STORED],
+        "error": outcome.error,
     }
-    if change(
-        mine.values(
-            with_folds(PullRun, {"ended_at": at, "leased_until": None, "now": "", **values})
-        )
-    ):
-        told = f"{ended.tables} tables copied, {ended.failed} failed. {ended.error}".strip()
-        audit.settle(run.audit_id, audit.DONE if ended.state == DONE else audit.FAILED, told, at)
+    closed = {"ended_at": at, "leased_until": None, "now": "", **values}
+    if change(open_run.values(with_folds(PullRun, closed))):
+        summary = f"{outcome.tables} tables copied, {outcome.failed} failed. {outcome.error}"
+        result = audit.DONE if outcome.state == DONE else audit.FAILED
+        audit.settle(run.audit_id, result, summary.strip(), at)
         if schedule is not None:
-            _put_off(schedule.id, run.began_at, at, again=ended.state == STOPPED)
+            _reschedule(schedule.id, run.began_at, at, again=outcome.state == STOPPED)
     db.session.commit()
     db.session.refresh(run)
 
 
-def _put_off(schedule_id: int, began_at: datetime, at: datetime, *, again: bool) -> None:
-    # Somebody may have changed it, or pressed "run now", since it was read.
-    fresh = db.session.scalar(
+def _reschedule(schedule_id: int, began_at: datetime, at: datetime, *, again: bool) -> None:
+    # A user may have changed it, or pressed "run now", since it was read.
+    current = db.session.scalar(
         select(PullSchedule)
         .where(PullSchedule.id == schedule_id)
         .execution_options(populate_existing=True)
     )
-    if fresh is None:
+    if current is None:
         return
-    fresh.leased_until = None
-    if again or fresh.due_at is None or fresh.due_at > began_at:
+    current.leased_until = None
+    if again or current.due_at is None or current.due_at > began_at:
         return
-    fresh.due_at = due_after(fresh, began_at, at) if fresh.on else None
-    fresh.asked_by = ""
+    current.due_at = due_after(current, began_at, at) if current.on else None
+    current.asked_by = ""
 
 
 def close_lost(at: datetime) -> int:
-    """Close runs whose process is gone, those of the command line too; how many. Commits."""
+    """Close runs whose process died, also of the command line; return how many. Commits."""
     lost = db.session.scalars(
         select(PullRun.id).where(PullRun.ended_at.is_(None), PullRun.leased_until < at)
     ).all()
-    _lose(lost, at)
+    _close_as_lost(lost, at)
     db.session.commit()
     return len(lost)
 
 
-def _lose(run_ids: Sequence[int], at: datetime) -> None:
+def _close_as_lost(run_ids: Sequence[int], at: datetime) -> None:
     for run_id in run_ids:
         run = db.session.get_one(PullRun, run_id)
-        run.state, run.ended_at, run.leased_until, run.error = LOST, at, None, NO_WORD
-        audit.settle(run.audit_id, audit.UNKNOWN, NO_WORD, at)
+        run.state, run.ended_at, run.leased_until, run.error = LOST, at, None, NO_REPORT
+        audit.settle(run.audit_id, audit.UNKNOWN, NO_REPORT, at)
 
 
 _LAST = (
@@ -248,7 +251,7 @@ _LAST = (
     .scalar_subquery()
 )
 
-# Beside each schedule its last pull.
+# Each row is a schedule with its last run.
 SCHEDULES = Listing(
     statement=select(PullSchedule, PullRun).outerjoin(PullRun, PullRun.id == _LAST),
     search=(PullSchedule.name_folded, PullSchedule.words),
@@ -267,7 +270,7 @@ SCHEDULES = Listing(
 
 
 def serialize_schedule(row: Any) -> dict[str, Any]:
-    """One schedule as scripts see it."""
+    """Return one schedule, with its last run, as JSON fields."""
     schedule, last = row
     return {
         "id": schedule.id,
@@ -287,7 +290,7 @@ def serialize_schedule(row: Any) -> dict[str, Any]:
 
 
 def runs_listing(schedule_id: int) -> Listing:
-    """The pulls of one schedule."""
+    """Return the list of one schedule's runs."""
     return Listing(
         statement=select(PullRun).where(PullRun.schedule_id == schedule_id),
         search=(PullRun.name_folded, PullRun.words, PullRun.error_folded),
@@ -303,7 +306,7 @@ def runs_listing(schedule_id: int) -> Listing:
 
 
 def serialize_run(run: PullRun) -> dict[str, Any]:
-    """One pull as scripts see it."""
+    """Return one run as JSON fields."""
     return {
         "id": run.id,
         "schedule_id": run.schedule_id,

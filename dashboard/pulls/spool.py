@@ -1,8 +1,8 @@
-"""Rows that were read, kept on this machine's disk until all are there: each id once, the last one counts.
+"""Temporary file of a table's rows until all are read; of equal ids, the last row counts.
 
-So a destination is written only when a reading is complete, no memory is needed for a large table, and the kinds of the columns
-are known before the first row is written. The file has no name (SQLite takes it away as it makes it, in TMPDIR): a process that
-is killed leaves no rows behind.
+So a destination is written only after a complete read, memory stays small, and the columns' types
+are known before the first row is written. SQLite deletes the file (in TMPDIR) when it creates it:
+a killed process leaves no rows behind.
 """
 
 import json
@@ -22,15 +22,15 @@ from dashboard.pulls.column_types import (
 )
 from dashboard.pulls.manifest import CopiedColumn
 
-# A batch ends after so many rows, or with the row that makes it so long, in characters.
+# A batch ends after this many rows, or with the row that exceeds this many characters.
 BATCH, BATCH_LENGTH = 2_000, 32_000_000
 Values = tuple[Any, ...]
 
 
 class Spool:
-    """A table's rows under way. ``columns`` become wider as values come that do not fit.
+    """Rows of a table that is being read. ``columns`` become wider when values do not fit.
 
-    Opening, adding and reading raise sqlite3.Error where the disk is full.
+    Opening, adding and reading raise sqlite3.Error if the disk is full.
     """
 
     def __init__(self, columns: Sequence[CopiedColumn], fits: FitsNumber) -> None:
@@ -41,7 +41,7 @@ class Spool:
         self._file.execute("PRAGMA journal_mode=OFF")
         self._file.execute("PRAGMA synchronous=OFF")
         self._file.execute(
-            "CREATE TABLE rows (place INTEGER PRIMARY KEY, id INTEGER UNIQUE, body TEXT)"
+            "CREATE TABLE rows (position INTEGER PRIMARY KEY, id INTEGER UNIQUE, body TEXT)"
         )
 
     def __enter__(self) -> Self:
@@ -51,8 +51,8 @@ class Spool:
         self._file.close()
 
     def add(self, rows: Iterable[Any]) -> None:
-        """More rows; one whose id came before takes its place."""
-        kept = []
+        """Add rows; a row replaces an earlier one with the same id."""
+        added = []
         for row in rows:
             row_id = row.get(ROW_ID)
             if (
@@ -61,32 +61,32 @@ class Spool:
                 or not SMALLEST <= row_id <= LARGEST
             ):
                 self.keyed, row_id = False, None
-            kept.append((row_id, json.dumps([row.get(each.name) for each in self.columns])))
-            for place, column in enumerate(self.columns):
+            added.append((row_id, json.dumps([row.get(each.name) for each in self.columns])))
+            for index, column in enumerate(self.columns):
                 if column.kind != TEXT:
                     kind = fitting(row.get(column.name), column.kind, self._fits)
                     if kind != column.kind:
-                        self.columns[place] = replace(column, kind=kind)
-        self._file.executemany("INSERT OR REPLACE INTO rows (id, body) VALUES (?, ?)", kept)
+                        self.columns[index] = replace(column, kind=kind)
+        self._file.executemany("INSERT OR REPLACE INTO rows (id, body) VALUES (?, ?)", added)
 
     @property
     def count(self) -> int:
-        """How many rows there are."""
+        """Return the number of rows."""
         found: int = self._file.execute("SELECT count(*) FROM rows").fetchone()[0]
         return found
 
     def ids(self) -> set[int]:
-        """The ids of all rows that have one."""
+        """Return the ids of all rows that have one."""
         return {
             row_id for (row_id,) in self._file.execute("SELECT id FROM rows WHERE id IS NOT NULL")
         }
 
     def batches(self) -> Iterator[list[Values]]:
-        """All rows in the order of their ids, some thousand at a time: the id, then a value for each of ``columns``."""
+        """Yield all rows in batches, by id: the id, then a value for each of ``columns``."""
         kinds = [column.kind for column in self.columns]
         batch: list[Values] = []
         length = 0
-        for row_id, body in self._file.execute("SELECT id, body FROM rows ORDER BY id, place"):
+        for row_id, body in self._file.execute("SELECT id, body FROM rows ORDER BY id, position"):
             values = zip(json.loads(body), kinds, strict=True)
             batch.append((row_id, *(convert(value, kind, self._fits) for value, kind in values)))
             length += len(body)

@@ -1,4 +1,4 @@
-"""The task that copies the tables of a pull schedule."""
+"""Task that copies the tables of a pull schedule."""
 
 from datetime import datetime
 
@@ -10,11 +10,11 @@ from dashboard.tasks.queue import task
 
 @task("pull", queue="pulls")
 def run_pull(schedule_id: int) -> None:
-    """Copy the tables of a schedule, unless it is not due or another worker has it."""
-    parts = services()
-    schedule = pulls.lease(schedule_id, parts.clock())
+    """Run a schedule's pull, unless it is not due or another worker has it."""
+    current = services()
+    schedule = pulls.lease(schedule_id, current.clock())
     if schedule is not None:
-        pull_jobs.work_on(parts, schedule, parts.queues.stop)
+        pull_jobs.work_on(current, schedule, current.queues.stop)
 
 
 def enqueue_due(at: datetime) -> None:

@@ -1,4 +1,4 @@
-"""For administrators: schedules by which tables are copied out, and how each pull went."""
+"""Pages of pull schedules and their runs, for administrators."""
 
 from collections.abc import Mapping
 
@@ -31,7 +31,7 @@ bp = Blueprint("pulls", __name__)
 @bp.get("/pulls.csv", endpoint="index_csv")
 @requires("admin")
 def index() -> ResponseReturnValue:
-    """All schedules, each with its last and next pull."""
+    """Show all schedules, each with its last and next pull."""
     return render_list(
         pulls.SCHEDULES,
         pulls.serialize_schedule,
@@ -44,7 +44,7 @@ def index() -> ResponseReturnValue:
 @bp.get("/pulls/new")
 @requires("admin")
 def new() -> ResponseReturnValue:
-    """The form for one."""
+    """Show the form of a new schedule."""
     return _form(
         {"every": str(MINUTES_A_DAY), "full_every": str(FULL_EVERY), "zone": times.zone().key}
     )
@@ -53,7 +53,7 @@ def new() -> ResponseReturnValue:
 @bp.post("/pulls")
 @requires("admin")
 def create() -> ResponseReturnValue:
-    """A new schedule; it runs at once, and then so often."""
+    """Create a schedule; its first pull starts at once."""
     at, form = services().clock(), request.form
     schedule = PullSchedule(on=True, asked_by="", created_at=at, created_by=visitor().email)
     try:
@@ -65,7 +65,7 @@ def create() -> ResponseReturnValue:
         schedule = pulls.create(schedule, at)
     except ValueError as error:
         return _form(form, problem=str(error)), 422
-    _note("create_pull_schedule", schedule)
+    _audit("create_pull_schedule", schedule)
     pulls.run_now(schedule, visitor().email, at)
     run_pull.enqueue_when_due(schedule)
     return redirect(url_for(".show", schedule_id=schedule.id), 303)
@@ -76,7 +76,7 @@ def create() -> ResponseReturnValue:
 @bp.get("/pulls/<int:schedule_id>.csv", endpoint="show_csv")
 @requires("admin")
 def show(schedule_id: int) -> ResponseReturnValue:
-    """One schedule with its pulls."""
+    """Show one schedule with its runs."""
     schedule = _schedule_or_404(schedule_id)
     template, fragment = "pulls/pull.html", "pulls/_runs.html"
     when, chosen = when_words(schedule), in_words(selection_of(schedule))
@@ -95,7 +95,7 @@ def show(schedule_id: int) -> ResponseReturnValue:
 @bp.get("/pulls/<int:schedule_id>/edit")
 @requires("admin")
 def edit(schedule_id: int) -> ResponseReturnValue:
-    """The form with what it is now; its address is not shown, and stays where none is typed."""
+    """Show the form of a schedule, without its address; an empty address keeps the stored one."""
     schedule = _schedule_or_404(schedule_id)
     chosen = {
         name: ", ".join(map(str, value)) if isinstance(value, list) else value
@@ -113,14 +113,14 @@ def edit(schedule_id: int) -> ResponseReturnValue:
 @bp.post("/pulls/<int:schedule_id>/edit")
 @requires("admin")
 def change(schedule_id: int) -> ResponseReturnValue:
-    """Keep it as it was typed; a pull that runs ends as it began."""
+    """Change a schedule; a running pull is not affected."""
     schedule = _schedule_or_404(schedule_id)
     try:
         _read_into(schedule, request.form)
     except ValueError as error:
         return _form(request.form, schedule, str(error)), 422
     pulls.save(schedule, services().clock())
-    _note("change_pull_schedule", schedule)
+    _audit("change_pull_schedule", schedule)
     flash("The schedule is changed.", "success")
     return redirect(url_for(".show", schedule_id=schedule_id), 303)
 
@@ -128,37 +128,37 @@ def change(schedule_id: int) -> ResponseReturnValue:
 @bp.post("/pulls/<int:schedule_id>/run")
 @requires("admin")
 def run(schedule_id: int) -> ResponseReturnValue:
-    """Have it run now; where it runs already, right after."""
+    """Run a schedule now, or right after its running pull."""
     schedule = _schedule_or_404(schedule_id)
     pulls.run_now(schedule, visitor().email, services().clock())
     run_pull.enqueue_when_due(schedule)
-    flash(
-        f"“{schedule.name}” runs as soon as a worker is free. This page shows how it goes: look again.",
-        "success",
+    message = (
+        f"“{schedule.name}” runs as soon as a worker is free. Reload this page to see how far."
     )
+    flash(message, "success")
     return redirect(url_for(".show", schedule_id=schedule_id), 303)
 
 
 @bp.post("/pulls/<int:schedule_id>/switch")
 @requires("admin")
 def switch(schedule_id: int) -> ResponseReturnValue:
-    """Have it go on, or rest."""
+    """Switch a schedule on or off."""
     schedule, to = _schedule_or_404(schedule_id), request.form.get("to")
     if to not in {"on", "off"}:
         abort(400, "A schedule can be switched on or off.")
     pulls.switch(schedule, to == "on", services().clock())
-    _note(f"switch_pull_schedule_{to}", schedule)
+    _audit(f"switch_pull_schedule_{to}", schedule)
     return redirect(url_for(".show", schedule_id=schedule_id), 303)
 
 
 @bp.post("/pulls/<int:schedule_id>/delete")
 @requires("admin")
 def delete(schedule_id: int) -> ResponseReturnValue:
-    """Forget it with the list of its pulls; copies stay where they are."""
+    """Delete a schedule and its runs; the copies stay."""
     schedule = _schedule_or_404(schedule_id)
-    _note("delete_pull_schedule", schedule)
+    _audit("delete_pull_schedule", schedule)
     pulls.remove(schedule)
-    flash("The schedule is deleted. What it had copied is where it was.", "success")
+    flash("The schedule is deleted. Its copies stay where they are.", "success")
     return redirect(url_for(".index"), 303)
 
 
@@ -169,11 +169,11 @@ def _schedule_or_404(schedule_id: int) -> PullSchedule:
     return found
 
 
-def _note(what: str, schedule: PullSchedule) -> None:
+def _audit(action: str, schedule: PullSchedule) -> None:
     audit.record(
         services().clock(),
         visitor().email,
-        what,
+        action,
         audit.DONE,
         detail=f"{schedule.name}, to {schedule.place}",
     )
@@ -186,10 +186,12 @@ def _form(typed: Mapping[str, str], schedule: PullSchedule | None = None, proble
 
 
 def _read_into(schedule: PullSchedule, form: Mapping[str, str]) -> None:
-    """Make it what was typed; without an address the one that it has stays. Changes nothing where something is wrong.
+    """Set the schedule to the form's input; without an address, the stored one stays.
+
+    Changes nothing if an input is invalid.
 
     Raises:
-        ValueError: a sentence, without anything of the address that is secret.
+        ValueError: a sentence, without secret parts of the address.
     """
     name, address, every = (
         form.get("name", "").strip()[:80],
@@ -199,17 +201,18 @@ def _read_into(schedule: PullSchedule, form: Mapping[str, str]) -> None:
     full_every = form.get("full_every", "")
     if not name:
         raise ValueError("Give it a name.")
-    if name != schedule.name and pulls.is_taken(name):
-        raise ValueError(pulls.name_is_taken(name))
+    if name != schedule.name and pulls.name_exists(name):
+        raise ValueError(pulls.name_exists_message(name))
     if not every.isdecimal() or int(every) not in EVERY:
         raise ValueError("Choose how often it runs.")
     minute, zone = read_minute(form.get("at", "")), read_zone(form.get("zone", "UTC"))
     if minute is not None and int(every) < MINUTES_A_DAY:
         raise ValueError(
-            "A time of day is for what runs every day or week: leave it empty, or choose one of them."
+            "A time of day is for pulls that run every day or week:"
+            " leave it empty, or choose one of them."
         )
     if not full_every.isdecimal() or not 1 <= int(full_every) <= 1000:
-        raise ValueError("Every how many pulls a table is read whole is a number from 1 to 1,000.")
+        raise ValueError("The number of pulls between full copies is a number from 1 to 1,000.")
     chosen = {
         "accounts": _numbers(form.get("accounts", ""), "accounts"),
         "connections": _numbers(form.get("connections", ""), "connections"),
@@ -229,11 +232,11 @@ def _read_into(schedule: PullSchedule, form: Mapping[str, str]) -> None:
 
 
 def _checked(text: str) -> str:
-    """What may be shown of the address, after its destination has let itself be opened."""
+    """Open the destination once, to check it; return the part of the address that may be shown."""
     address = addresses.read(text)
     services().settings.places.ensure(address)
     if isinstance(address, addresses.PostgresAddress):
-        # Asked before anything is written there: by who answers, whatever the address calls it.
+        # Checked before anything is written: the address may lead to the console's own database.
         postgresql.check(address, services().settings.store_address)
     try:
         with registry.open_destination(address):
@@ -247,7 +250,8 @@ def _numbers(text: str, what: str) -> list[int]:
     found = _words(text)
     if wrong := next((each for each in found if not each.isdecimal() or len(each) > 18), None):
         raise ValueError(
-            f"“{wrong[:40]}” is no id: {what} are chosen by Peliqan's ids, with commas between them."
+            f"“{wrong[:40]}” is no id: {what} are chosen by Peliqan's ids,"
+            " with commas between them."
         )
     return [int(each) for each in found]
 

@@ -1,7 +1,7 @@
-"""What says that a row of a table is new or changed: a time that moves with the row, or a number that only grows.
+"""Cursor columns, which show new and changed rows: a time, or a number that only grows.
 
-A time is found by the column's type or name. That a number only grows nobody can see from outside, so it counts only where
-somebody says so: rows that were added are seen by it, changes of rows that are there already are not.
+A time is recognised by the column's type or name. A growing number cannot be recognised, so a user
+has to name it. It shows added rows, but not changes of existing rows.
 """
 
 import re
@@ -17,11 +17,11 @@ from dashboard.core.times import CLOCK_SKEW, read_time
 from dashboard.tables.filters import can_sort
 from dashboard.tables.reader import TableReading
 
-# What loaders write into each row. A table's own last_modified goes first: it moves with whatever changes a row.
+# Columns that loaders write. A ``last_modified`` column comes first: every change of a row sets it.
 CHANGE_COLUMNS: Final = ("_sdc_batched_at", "_sdc_received_at")
-# A loader writes its time down before others can see the row: so much of what is there already is read again.
+# Loaders set the time before the row is visible, so rows from this long before are read again.
 OVERLAP: Final = timedelta(minutes=15)
-# And so many numbers: of two rows that are made at once the higher may be seen first.
+# Of two rows that are inserted together, the higher number may be visible first.
 NUMBERS_AGAIN: Final = 1000
 _BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
 NUMBER: Final = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?")
@@ -29,32 +29,32 @@ NUMBER: Final = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?")
 
 @dataclass(frozen=True)
 class CursorColumn:
-    """The column that is gone by, and how its values are read: comparable ones, None where a value is none."""
+    """Cursor column. ``grows``: its values are growing numbers, else times."""
 
     column: str
     grows: bool = False
 
     def read(self, value: object) -> Any:
-        """A time in UTC or a whole number."""
+        """Return a value as time in UTC or integer; None if it is neither."""
         return _whole(value) if self.grows else read_time(value)
 
-    def from_where(self, watermark: str | None) -> Any:
-        """The value from which on rows are read, given the newest of the last time; what lies shortly before comes once more."""
+    def start_after(self, watermark: str | None) -> Any:
+        """Return the value at which to start reading: shortly before the last watermark."""
         since = self.read(watermark)
         if self.grows:
             return since - NUMBERS_AGAIN
         return max(since, _BEGINNING + OVERLAP) - OVERLAP
 
     def is_sound(self, newest: object, at: datetime) -> bool:
-        """Whether the newest value can be gone by: a time that lies ahead would hide what follows."""
+        """Return whether the newest value is usable: one in the future would hide later changes."""
         found = self.read(newest)
         return found is not None and (self.grows or found <= at + CLOCK_SKEW)
 
 
 def cursor_column_of(columns: Sequence[peliqan.Column], grows: str = "") -> CursorColumn | None:
-    """What says when a row of a table with these columns changed, if anything does; ``grows``: a number to go by otherwise.
+    """Return the cursor column among these columns, if any; ``grows``: the user's choice.
 
-    A column that Peliqan cannot sort by is of no use: rows are read sorted by it.
+    A column that Peliqan cannot sort by is not usable, since rows are read sorted by it.
     """
     columns = [column for column in columns if can_sort(column)]
     for column in columns:
@@ -76,19 +76,22 @@ def cursor_column_of(columns: Sequence[peliqan.Column], grows: str = "") -> Curs
 def until(
     reading: TableReading, by: CursorColumn, since: Any
 ) -> Iterator[Sequence[Mapping[str, Any]]]:
-    """Pages of rows that changed at or after ``since``. Rows that say nothing come last, and older ones before them."""
+    """Yield pages of rows that changed at or after ``since``.
+
+    Rows without a value come last, after older rows.
+    """
     pages = reading.pages()
     for rows in pages:
-        said = [row.get(by.column) for row in rows]
-        values = [by.read(each) for each in said]
-        # What cannot be read stands somewhere among the others, and may be new.
+        raw = [row.get(by.column) for row in rows]
+        values = [by.read(each) for each in raw]
+        # Rows whose value cannot be read may stand anywhere, and may be new.
         old = [
             each in (None, "") if value is None else value < since
-            for each, value in zip(said, values, strict=True)
+            for each, value in zip(raw, values, strict=True)
         ]
         yield [row for row, is_old in zip(rows, old, strict=True) if not is_old]
         if any(old):
-            # Lets go of the pages that were asked for ahead.
+            # Cancels the pages that were requested ahead.
             pages.close()
             return
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from flask import Flask
@@ -72,7 +73,7 @@ def test_what_the_platform_did_is_said_so_with_a_link(
     with app.test_request_context():
         from flask import url_for
 
-        assert url_for("causes.show", cause_id=7) == "/causes/7"
+        assert url_for("causes.show", cause_id=7) == f"{urlsplit(url).path}causes/7"
 
 
 def test_a_recovery_is_told_where_its_cause_was_and_a_return_is_another_episode(

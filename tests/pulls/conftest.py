@@ -85,7 +85,9 @@ def step(sandbox: Sandbox, copies: Copies) -> Pulls:
 
     def run(address: str = "") -> Step:
         destination = open_destination(address or copies.address)
-        work = Pull(api, destination, belongs=lambda _, tables: (), clock=lambda: datetime.now(UTC))
+        work = Pull(
+            api, destination, tables_of=lambda _, tables: (), clock=lambda: datetime.now(UTC)
+        )
         result = work.run(Selection(accounts=frozenset(CUSTOMERS)))
         told = json.dumps([asdict(each) for each in result.failures]) + str(result.stopped)
         assert SECRET not in told

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.both_engines
 
 
 WHO, MANY = "adam@example.com", 8
-WELL = pulls.Ended(pulls.DONE, tables=2, rows=30, failed=0, failures=(), remarks=(), error="")
+WELL = pulls.PullOutcome(pulls.DONE, tables=2, rows=30, failed=0, failures=(), remarks=(), error="")
 
 
 @pytest.fixture(autouse=True)

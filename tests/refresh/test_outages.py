@@ -369,7 +369,7 @@ def test_a_pull_stops_at_the_first_account_that_was_not_asked(
 ) -> None:
     begin_outage(parts, clock)
     copied = Pull(
-        parts.api, ParquetFolder(tmp_path / "copies"), belongs=lambda *_: (), clock=clock
+        parts.api, ParquetFolder(tmp_path / "copies"), tables_of=lambda *_: (), clock=clock
     ).run(Selection())
     assert copied.stopped is not None
     assert "Peliqan does not answer." in copied.stopped

@@ -1,1 +1,1 @@
-"""Where copies are written: PostgreSQL, SQLite, folders of Parquet files."""
+"""Destinations of copies: PostgreSQL, SQLite, folders of Parquet files."""

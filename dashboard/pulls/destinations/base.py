@@ -1,4 +1,4 @@
-"""Where copies go. Each destination keeps what is known of a table with its rows, and changes both at once or not at all."""
+"""Interface of destinations, which change a table's rows and its manifest at once."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -14,15 +14,21 @@ __all__ = ["FORMS", "Destination", "DestinationError", "Refused"]
 
 
 class DestinationError(Exception):
-    """The destination does not take it. The message is a sentence without secrets and rows; the earlier copy is whole."""
+    """The destination does not accept a copy; the earlier copy is unchanged.
+
+    The message is a sentence without secrets and values of rows.
+    """
 
 
 class Refused(DestinationError):
-    """One table, or what is kept of one customer, is refused; the destination takes others. The message is as above."""
+    """One table, or the data of one customer, is refused; the destination accepts others."""
 
 
 class Destination(ABC):
-    """A place for copies. Used as a context: entering takes its lock, so that two pulls never write to it at once."""
+    """Destination of copies, used as a context manager.
+
+    Entering takes its lock, so that two pulls never write to it at the same time.
+    """
 
     rules: NameRules
 
@@ -30,7 +36,7 @@ class Destination(ABC):
         try:
             self.open()
         except DestinationError:
-            # Whoever did not get in does not leave either, and the lock would be held for as long as the error is.
+            # ``__exit__`` is not called after a failed ``__enter__``: the lock would stay.
             self.close()
             raise
         return self
@@ -40,52 +46,57 @@ class Destination(ABC):
 
     @abstractmethod
     def open(self) -> None:
-        """Take the lock and make ready what is missing.
+        """Take the lock and create what is missing.
 
         Raises:
-            DestinationError: another pull holds the lock, or it cannot be written.
+            DestinationError: another pull holds the lock, or the destination cannot be written.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of the lock, also after an ``open`` that failed half-way."""
+        """Release the lock, also after an ``open`` that failed."""
 
     @abstractmethod
     def fits(self, number: Decimal) -> bool:
-        """Whether a number is kept exactly."""
+        """Return whether a number is stored exactly."""
 
     @abstractmethod
     def known(self, account_id: int) -> Mapping[int, Copied]:
-        """The account's tables that are there, by their id. Raises as ``replace``."""
+        """Return the account's copied tables by their id. Raises as ``replace``."""
 
     @abstractmethod
     def target(self, account_id: int, connection_id: int | None, table: peliqan.Table) -> str:
-        """The place of a table that is not there yet. Raises as ``replace``."""
+        """Return the location of a table that was not copied yet. Raises as ``replace``."""
 
     @abstractmethod
     def replace(self, copied: Copied, rows: Spool) -> Copied:
-        """The table whole: readers see the old rows or the new ones. Gives it with its count of rows.
+        """Replace all rows of a table; readers see the old rows or the new ones.
+
+        Returns:
+            The copied table with its count of rows.
 
         Raises:
-            Refused: this table is not taken; what was there stays, and other tables can be copied.
-            DestinationError: nothing is taken any more; what was there stays.
+            Refused: this table is refused; its earlier copy stays, and others can be copied.
+            DestinationError: the destination accepts nothing any more; the earlier copy stays.
         """
 
     @abstractmethod
     def merge(self, copied: Copied, rows: Spool, before: Copied) -> Copied | None:
-        """The rows put among those that are there, by id, and what is known of the table, at once. Raises as ``replace``.
+        """Merge rows into a table by id, and change its manifest, at once. Raises as ``replace``.
 
-        None where the copy is not as the last pull left it (a column was dropped, a file is damaged): then it takes a full copy.
+        Returns:
+            The copied table; None if the copy was changed since the last pull (a column was
+            dropped, a file is damaged), so that a full copy is needed.
         """
 
     @abstractmethod
     def describe(self, account: peliqan.Account, connections: Sequence[peliqan.Connection]) -> None:
-        """A customer and its connections, above its tables. Raises as ``replace``."""
+        """Store a customer and its connections. Raises as ``replace``."""
 
     @abstractmethod
     def report(self, result: PullResult) -> None:
-        """Keep what the pull did, failures included, for people who look at the destination alone.
+        """Store the result of the pull with its failures, for readers of the destination.
 
         Raises:
-            DestinationError: it could not be kept.
+            DestinationError: it could not be stored.
         """

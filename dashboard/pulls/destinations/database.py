@@ -1,7 +1,8 @@
-"""Copies in SQLite or PostgreSQL: a table each, its rows and what is known of it changed in one transaction.
+"""Copies in SQLite or PostgreSQL: a table each, changed together with its manifest.
 
-``_pull_customers`` -> ``_pull_connections`` -> ``_pull_manifest``, which names the table of each copy (``target``) with its
-customer and, where that is known, its connection. ``_pull_log`` has a line a pull.
+``_pull_manifest`` names the table of each copy (``target``) with its customer and, if known, its
+connection. It refers to ``_pull_customers`` and ``_pull_connections``. ``_pull_log`` has one row a
+pull.
 """
 
 import fcntl
@@ -43,44 +44,44 @@ from dashboard.pulls.destinations.database_schema import (
     MANIFEST,
     META,
     SYSTEM_COLUMNS,
-    TAKEN_POSTGRESQL,
-    TAKEN_SQLITE,
+    USED_POSTGRESQL,
+    USED_SQLITE,
     SqliteNumber,
-    begin_for_real,
-    change,
-    columns_there,
+    control_transactions,
+    execute_ddl,
+    limit_lock_waits,
     quoted,
-    read_kept,
-    wait_briefly_for_locks,
+    read_manifest,
+    stored_columns,
 )
 from dashboard.pulls.manifest import Copied, NameRules, PullResult
 from dashboard.pulls.spool import Spool
 
-# Digits before and after the point that PostgreSQL keeps are more; nobody means numbers that are longer than so.
+# PostgreSQL stores more digits before and after the point; real numbers are shorter than this.
 MOST_DIGITS: Final = 1000
 MOST_BYTES: Final = 63
 NEW: Final = "_pull_new"
-# So many ids are named in one statement.
+# Ids in one statement.
 IDS_AT_ONCE: Final = 500
-# Of a number that says nothing elsewhere: two pulls into one database take the same lock.
+# An arbitrary number: two pulls into one database take the same lock.
 LOCK: Final = 7_206_184_513
 
 
 class DatabaseDestination(Destination):
-    """A database, empty or with what earlier pulls brought. Other tables in it are left alone."""
+    """Database with copies of earlier pulls, or none. Other tables in it are not changed."""
 
     def __init__(self, address: Address) -> None:
         self._address = address
         self._sqlite = isinstance(address, FileAddress)
         postgresql = NameRules(fold=False, most_bytes=MOST_BYTES, reserved=SYSTEM_COLUMNS)
         self.rules = NameRules(fold=True, most_bytes=None) if self._sqlite else postgresql
-        # Only the parts that were read (and checked) say where to connect: the URL names the database alone, and reads nothing.
+        # Connection parameters come only from the checked parts, never from the URL's own query.
         if isinstance(address, FileAddress):
             url = URL.create("sqlite", database=str(address.path))
             options: dict[str, Any] = {"timeout": LOCK_SECONDS}
         else:
             url = URL.create("postgresql+psycopg", database=address.database)
-            # A prepared statement belongs to one server connection, and a pooler may give each transaction another.
+            # A prepared statement belongs to one server connection; a pooler may switch it.
             options = {**address.keywords(), "connect_timeout": 10, "prepare_threshold": None}
         self._engine = sa.create_engine(
             url, connect_args=options, poolclass=sa.NullPool, hide_parameters=True
@@ -88,13 +89,13 @@ class DatabaseDestination(Destination):
         self._guard: Connection | None = None
         self._lock: IO[str] | None = None
         if self._sqlite:
-            begin_for_real(self._engine)
+            control_transactions(self._engine)
         else:
-            wait_briefly_for_locks(self._engine)
+            limit_lock_waits(self._engine)
 
     def open(self) -> None:
-        """The file's lock or the server's, then the tables that say what is there."""
-        with self._told():
+        """Lock the file or the database, then create the tables of the manifest."""
+        with self._ending_pull():
             if isinstance(self._address, FileAddress):
                 self._lock_file(self._address.path)
             else:
@@ -103,7 +104,10 @@ class DatabaseDestination(Destination):
                 META.create_all(connection)
 
     def _lock_database(self) -> None:
-        """Take the lock for as long as a transaction that nothing else is done in: a session's would stay with a pooler."""
+        """Take a lock in a transaction that does nothing else.
+
+        A session's lock would stay on the server connection of a pooler.
+        """
         self._guard = self._engine.connect()
         self._guard.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
         if not self._guard.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(LOCK))):
@@ -121,9 +125,9 @@ class DatabaseDestination(Destination):
             ) from None
 
     def close(self) -> None:
-        """Nothing is left to be written here: each copy was whole by itself."""
+        """Release the lock; each copy was committed before."""
         if self._guard is not None:
-            # The lock goes with the transaction, whose connection may be gone already.
+            # The lock ends with the transaction; its connection may be lost already.
             with suppress(SQLAlchemyError):
                 self._guard.close()
         if self._lock is not None:
@@ -131,7 +135,11 @@ class DatabaseDestination(Destination):
         self._engine.dispose()
 
     def fits(self, number: Decimal) -> bool:
-        """PostgreSQL keeps every number; SQLite whole ones of 64 bits, and others that a double gives back digit by digit."""
+        """Return whether a number is stored exactly.
+
+        PostgreSQL stores all numbers. SQLite stores 64-bit integers, and other numbers that a
+        double represents exactly.
+        """
         if number.is_nan():
             return True
         if not self._sqlite:
@@ -141,49 +149,51 @@ class DatabaseDestination(Destination):
         return abs(number.adjusted()) < 100 and Decimal(repr(float(number))) == number
 
     def known(self, account_id: int) -> Mapping[int, Copied]:
-        """From the manifest; a copy whose table was dropped, or whose line cannot be read, counts as not there."""
+        """Return the copies in the manifest; a dropped table or a damaged row counts as none."""
         with self._refusing("what is kept of this customer"), self._engine.connect() as connection:
-            asked = sa.select(MANIFEST.c.table_id, MANIFEST.c.kept).where(
+            query = sa.select(MANIFEST.c.table_id, MANIFEST.c.kept).where(
                 MANIFEST.c.account_id == account_id
             )
-            there = set(sa.inspect(connection).get_table_names())
-            kept = {row.table_id: read_kept(row.kept) for row in connection.execute(asked)}
+            tables = set(sa.inspect(connection).get_table_names())
+            found = {row.table_id: read_manifest(row.kept) for row in connection.execute(query)}
         return {
             table_id: each
-            for table_id, each in kept.items()
-            if each is not None and each.target in there
+            for table_id, each in found.items()
+            if each is not None and each.target in tables
         }
 
     def target(self, account_id: int, connection_id: int | None, table: peliqan.Table) -> str:
-        """A free name: the account's id and the table's name. One that it had before, unless something else has that by now."""
+        """Return a table name: the last one, unless it is used otherwise, else a free one."""
         with self._refusing(), self._engine.connect() as connection:
-            own = sa.select(MANIFEST.c.target).where(
+            query = sa.select(MANIFEST.c.target).where(
                 MANIFEST.c.account_id == account_id, MANIFEST.c.table_id == table.id
             )
-            before = connection.scalar(own)
-            tables, taken = sa.inspect(connection).get_table_names(), self._taken(connection)
-        if before is not None and (before in tables or before not in taken):
+            before = connection.scalar(query)
+            tables, used = sa.inspect(connection).get_table_names(), self._used(connection)
+        if before is not None and (before in tables or before not in used):
             return str(before)
-        return self._free(f"customer_{account_id}_{table.name or table.id}", taken)
+        return self._free(f"customer_{account_id}_{table.name or table.id}", used)
 
-    def _taken(self, connection: Connection) -> set[str]:
+    def _used(self, connection: Connection) -> set[str]:
         return set(
-            connection.exec_driver_sql(TAKEN_SQLITE if self._sqlite else TAKEN_POSTGRESQL).scalars()
+            connection.exec_driver_sql(USED_SQLITE if self._sqlite else USED_POSTGRESQL).scalars()
         )
 
-    def _free(self, name: str, taken: set[str]) -> str:
-        return name_for(name, taken, fold=self.rules.fold, most_bytes=self.rules.most_bytes)
+    def _free(self, name: str, used: set[str]) -> str:
+        return name_for(name, used, fold=self.rules.fold, most_bytes=self.rules.most_bytes)
 
     def replace(self, copied: Copied, rows: Spool) -> Copied:
-        """All rows out and these in, one transaction: views, indexes and grants on the table stay. Only where a column's kind
-        changed is there a new table, which takes the old one's name."""
+        """Replace all rows in one transaction; views, indexes and grants on the table stay.
+
+        Only if a column's type has changed, a new table takes the old one's name.
+        """
         done = replace(copied, rows=rows.count)
         with self._refusing(), self._engine.begin() as connection:
             before = self._before(connection, copied)
             if (
                 before is not None
                 and _same_kinds(before, copied)
-                and ROW_ID in columns_there(connection, copied)
+                and ROW_ID in stored_columns(connection, copied)
             ):
                 self._add_columns(connection, copied)
                 table = self._table(copied, copied.target)
@@ -191,43 +201,41 @@ class DatabaseDestination(Destination):
                 self._insert(connection, table, rows)
             else:
                 self._rebuild(connection, copied, rows)
-            self._keep(connection, done)
+            self._save_manifest(connection, done)
         return done
 
     def _before(self, connection: Connection, copied: Copied) -> Copied | None:
         where = (MANIFEST.c.account_id == copied.account_id, MANIFEST.c.table_id == copied.table_id)
-        kept = connection.scalar(sa.select(MANIFEST.c.kept).where(*where))
-        there = sa.inspect(connection).has_table(copied.target)
-        return read_kept(kept) if kept is not None and there else None
+        stored = connection.scalar(sa.select(MANIFEST.c.kept).where(*where))
+        exists = sa.inspect(connection).has_table(copied.target)
+        return read_manifest(stored) if stored is not None and exists else None
 
     def _rebuild(self, connection: Connection, copied: Copied, rows: Spool) -> None:
-        taken = self._taken(connection)
-        name = self._free(NEW, taken)
-        # The database's own name for the key would be the one that the next table asks for.
-        fresh = self._table(
-            copied, name, key=self._free(f"_pull_{copied.account_id}_{copied.table_id}_pkey", taken)
-        )
+        used = self._used(connection)
+        name = self._free(NEW, used)
+        # The database's default name of the key would collide with that of the next new table.
+        key = self._free(f"_pull_{copied.account_id}_{copied.table_id}_pkey", used)
+        fresh = self._table(copied, name, key=key)
         fresh.create(connection)
         self._insert(connection, fresh, rows)
         self._table(copied, copied.target).drop(connection, checkfirst=True)
-        change(connection, f"ALTER TABLE {quoted(name)} RENAME TO {quoted(copied.target)}")
+        execute_ddl(connection, f"ALTER TABLE {quoted(name)} RENAME TO {quoted(copied.target)}")
 
     def _add_columns(self, connection: Connection, copied: Copied) -> None:
-        there = columns_there(connection, copied)
+        stored = stored_columns(connection, copied)
         for column in copied.columns:
-            if column.stored not in there:
+            if column.stored not in stored:
                 kind = self._type(column.kind).compile(connection.dialect)
-                change(
-                    connection,
-                    f"ALTER TABLE {quoted(copied.target)} ADD COLUMN {quoted(column.stored)} {kind}",
+                definition = f"{quoted(column.stored)} {kind}"
+                execute_ddl(
+                    connection, f"ALTER TABLE {quoted(copied.target)} ADD COLUMN {definition}"
                 )
 
     def merge(self, copied: Copied, rows: Spool, before: Copied) -> Copied | None:
-        """New columns, the old rows of these ids out, these in, and the watermark: one transaction."""
+        """Add new columns, replace the rows with these ids, save the watermark: one transaction."""
         with self._refusing(), self._engine.begin() as connection:
-            if not {ROW_ID, *(each.stored for each in before.columns)} <= columns_there(
-                connection, copied
-            ):
+            needed = {ROW_ID, *(each.stored for each in before.columns)}
+            if not needed <= stored_columns(connection, copied):
                 return None
             table = self._table(copied, copied.target)
             self._add_columns(connection, copied)
@@ -239,11 +247,11 @@ class DatabaseDestination(Destination):
             self._insert(connection, table, rows)
             count = connection.scalar(sa.select(sa.func.count()).select_from(table))
             done = replace(copied, rows=count or 0)
-            self._keep(connection, done)
+            self._save_manifest(connection, done)
         return done
 
     def describe(self, account: peliqan.Account, connections: Sequence[peliqan.Connection]) -> None:
-        """Rows of ``_pull_customers`` and ``_pull_connections``."""
+        """Replace the customer's rows in ``_pull_customers`` and ``_pull_connections``."""
         with self._refusing("what is kept of this customer"), self._engine.begin() as connection:
             ids = [each.id for each in connections]
             connection.execute(CUSTOMERS.delete().where(CUSTOMERS.c.id == account.id))
@@ -257,7 +265,7 @@ class DatabaseDestination(Destination):
                 CUSTOMERS.insert(),
                 {"id": account.id, "name": clean(account.name), "external_id": external},
             )
-            shown = [
+            rows = [
                 {
                     "id": each.id,
                     "account_id": account.id,
@@ -267,20 +275,20 @@ class DatabaseDestination(Destination):
                 }
                 for each in connections
             ]
-            if shown:
-                connection.execute(CONNECTIONS.insert(), shown)
+            if rows:
+                connection.execute(CONNECTIONS.insert(), rows)
 
     def report(self, result: PullResult) -> None:
-        """A line of ``_pull_log``, and the failure beside the copy that it left as it was."""
-        told = result.as_json()
-        failures = json.dumps(told["failures"], ensure_ascii=False)
+        """Add a row to ``_pull_log``, and each failure to its table's row in the manifest."""
+        fields = result.as_json()
+        failures = json.dumps(fields["failures"], ensure_ascii=False)
         line = {
-            "began": told["began"],
-            "ended": told["ended"],
+            "began": fields["began"],
+            "ended": fields["ended"],
             "tables": len(result.copied),
             "stopped": result.stopped,
         }
-        with self._told(), self._engine.begin() as connection:
+        with self._ending_pull(), self._engine.begin() as connection:
             connection.execute(LOG.insert(), {**line, "failures": clean(failures)})
             for each in result.failures:
                 where = (
@@ -292,7 +300,7 @@ class DatabaseDestination(Destination):
                         MANIFEST.update().where(*where).values(failure=clean(each.reason))
                     )
 
-    def _keep(self, connection: Connection, copied: Copied) -> None:
+    def _save_manifest(self, connection: Connection, copied: Copied) -> None:
         where = (MANIFEST.c.account_id == copied.account_id, MANIFEST.c.table_id == copied.table_id)
         connection.execute(MANIFEST.delete().where(*where))
         line = {
@@ -312,12 +320,12 @@ class DatabaseDestination(Destination):
         connection.execute(MANIFEST.insert(), line)
 
     def _table(self, copied: Copied, name: str, key: str | None = None) -> sa.Table:
-        # Keys of our own name the parameters: a column's name may hold anything.
+        # Parameters have keys of our own, since a column's name may contain any characters.
         row: sa.Column[Any] = sa.Column(ROW_ID, sa.BigInteger, key="row", autoincrement=False)
         keys = [sa.PrimaryKeyConstraint(row, name=key)] if copied.keyed else []
         columns: list[sa.Column[Any]] = [
-            sa.Column(each.stored, self._type(each.kind), key=f"c{place}", quote=True)
-            for place, each in enumerate(copied.columns)
+            sa.Column(each.stored, self._type(each.kind), key=f"c{index}", quote=True)
+            for index, each in enumerate(copied.columns)
         ]
         return sa.Table(name, sa.MetaData(), row, *columns, *keys, quote=True)
 
@@ -333,15 +341,15 @@ class DatabaseDestination(Destination):
         }[kind]
 
     def _insert(self, connection: Connection, table: sa.Table, rows: Spool) -> None:
-        names = ["row", *(f"c{place}" for place in range(len(rows.columns)))]
-        for part in rows.batches():
+        names = ["row", *(f"c{index}" for index in range(len(rows.columns)))]
+        for batch in rows.batches():
             connection.execute(
                 table.insert(),
-                [dict(zip(names, map(self._value, values), strict=True)) for values in part],
+                [dict(zip(names, map(self._value, values), strict=True)) for values in batch],
             )
 
     def _value(self, value: Any) -> Any:
-        # SQLite has no zones: what is written there is UTC.
+        # SQLite has no time zones: times are stored in UTC.
         return (
             value.astimezone(UTC).replace(tzinfo=None)
             if self._sqlite and isinstance(value, datetime)
@@ -350,19 +358,19 @@ class DatabaseDestination(Destination):
 
     @contextmanager
     def _refusing(self, what: str = "this table") -> Iterator[None]:
-        """What the database refuses, as a sentence; whether it is ``what`` alone that it refuses."""
+        """Raise the database's errors as refusals of ``what``, or as the end of the pull."""
         try:
             yield
         except SQLAlchemyError as error:
             raise refusals.of_database(error, what) from None
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """The same where all that is refused ends the pull."""
+    def _ending_pull(self) -> Iterator[None]:
+        """Raise all errors as the end of the pull."""
         try:
             yield
         except SQLAlchemyError as error:
-            raise refusals.whole_database(error) from None
+            raise refusals.database_unusable(error) from None
         except OSError as error:
             raise DestinationError(
                 f"The database's file cannot be written: {error.strerror or type(error).__name__}."
@@ -370,7 +378,7 @@ class DatabaseDestination(Destination):
 
 
 def _same_kinds(before: Copied, now: Copied) -> bool:
-    """Whether the table can stay as it is, but for columns that are added."""
+    """Return whether the table can stay, apart from added columns."""
     kinds = {each.stored: each.kind for each in now.columns}
     return before.keyed == now.keyed and all(
         kinds.get(each.stored) == each.kind for each in before.columns

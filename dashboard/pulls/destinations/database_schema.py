@@ -1,4 +1,4 @@
-"""What a database destination has beside the copies, how SQLite keeps a number, and what SQLAlchemy has no words for."""
+"""Manifest tables of a database destination, SQLite's number type, and helpers for DDL."""
 
 import json
 from decimal import Decimal
@@ -11,7 +11,7 @@ from sqlalchemy.types import UserDefinedType
 from dashboard.pulls.column_types import NOT_A_NUMBER
 from dashboard.pulls.manifest import Copied
 
-# As long as SQLite waits for its file.
+# Seconds to wait for a lock on SQLite's file, or on a table in PostgreSQL.
 LOCK_SECONDS = 30
 META = sa.MetaData()
 MANIFEST = sa.Table(
@@ -58,27 +58,29 @@ LOG = sa.Table(
 )
 
 
-# Names that PostgreSQL keeps for columns of its own, which every table has; SQLite's rowid gives way to a column of that name.
+# PostgreSQL's system columns, which every table has; SQLite's rowid yields to a column's name.
 SYSTEM_COLUMNS = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
 # Names that no new table, view, index, sequence or type of the schema can have.
-TAKEN_SQLITE = "SELECT name FROM sqlite_master"
-TAKEN_POSTGRESQL = """
-    SELECT relname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace AND n.nspname = current_schema()
-    UNION SELECT typname FROM pg_type JOIN pg_namespace n ON n.oid = typnamespace AND n.nspname = current_schema()
+USED_SQLITE = "SELECT name FROM sqlite_master"
+USED_POSTGRESQL = """
+    SELECT relname FROM pg_class
+    JOIN pg_namespace n ON n.oid = relnamespace AND n.nspname = current_schema()
+    UNION SELECT typname FROM pg_type
+    JOIN pg_namespace n ON n.oid = typnamespace AND n.nspname = current_schema()
 """
 
 
 class SqliteNumber(UserDefinedType[Any]):
-    """A number in SQLite: whole ones as such, others with the digits that it keeps. "NaN", which it has not, is that text."""
+    """Number in SQLite: an integer or a double. "NaN", which SQLite lacks, is stored as text."""
 
     cache_ok = True
 
     def get_col_spec(self, **_: Any) -> str:
-        """NUMERIC."""
+        """Return the column type NUMERIC."""
         return "NUMERIC"
 
     def bind_processor(self, dialect: Dialect) -> Any:
-        """Decimal as what SQLite has."""
+        """Return the converter from Decimal to SQLite's types."""
         return _bound
 
 
@@ -90,40 +92,40 @@ def _bound(value: Decimal | None) -> int | float | str | None:
     return int(value) if value == value.to_integral_value() else float(value)
 
 
-def read_kept(kept: str) -> Copied | None:
-    """A line of the manifest; None where somebody changed it so that it cannot be read."""
+def read_manifest(text: str) -> Copied | None:
+    """Return a copy from its row in the manifest; None if the row was damaged."""
     try:
-        return Copied.from_json(json.loads(kept))
+        return Copied.from_json(json.loads(text))
     except (ValueError, KeyError, TypeError):
         return None
 
 
-def columns_there(connection: Connection, copied: Copied) -> set[str]:
-    """The columns that the copy's table has, whatever was kept of it."""
+def stored_columns(connection: Connection, copied: Copied) -> set[str]:
+    """Return the columns of the copy's table in the database."""
     return {each["name"] for each in sa.inspect(connection).get_columns(copied.target)}
 
 
 def quoted(name: str) -> str:
-    """A name as SQL has it."""
-    # The dialect's own doubles percent signs, for a place where they are doubled once more.
+    """Return a quoted SQL identifier."""
+    # The dialect's quoting would double percent signs, which ``execute_ddl`` does too.
     return '"' + name.replace('"', '""') + '"'
 
 
-def change(connection: Connection, statement: str) -> None:
-    """A statement about a table; a percent sign in a name is one."""
-    made = sa.DDL(statement.replace("%", "%%"))  # type: ignore[no-untyped-call]
-    connection.execute(made)
+def execute_ddl(connection: Connection, statement: str) -> None:
+    """Execute a DDL statement; percent signs in names are kept."""
+    ddl = sa.DDL(statement.replace("%", "%%"))  # type: ignore[no-untyped-call]
+    connection.execute(ddl)
 
 
-def begin_for_real(engine: sa.Engine) -> None:
-    """Python's driver begins no transaction for CREATE and DROP, so it is told not to begin any, and we do."""
+def control_transactions(engine: sa.Engine) -> None:
+    """Start transactions explicitly: Python's SQLite driver starts none for CREATE and DROP."""
 
     @sa.event.listens_for(engine, "connect")
     def connect(connection: Any, _: object) -> None:
         connection.isolation_level = None
-        # Readers go on while a copy is written, and see the old one.
+        # With WAL, readers are not blocked while a copy is written; they see the old one.
         connection.execute("PRAGMA journal_mode=WAL")
-        # A table's new name is no matter of views: SQLite would look at all of them, and refuse it where any one is broken.
+        # Otherwise, a rename checks all views and fails if any one is broken.
         connection.execute("PRAGMA legacy_alter_table=ON")
 
     @sa.event.listens_for(engine, "begin")
@@ -131,8 +133,8 @@ def begin_for_real(engine: sa.Engine) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def wait_briefly_for_locks(engine: sa.Engine) -> None:
-    """Have PostgreSQL refuse a table that somebody else has locked for ``LOCK_SECONDS``: it would hold up all others."""
+def limit_lock_waits(engine: sa.Engine) -> None:
+    """Limit PostgreSQL's lock waits, since a locked table must not block the others."""
 
     @sa.event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:

@@ -1,12 +1,13 @@
-"""Copies as Parquet files: one a table, replaced by renaming, so that whoever opens it finds all rows of one copy or the other.
+"""Copies as Parquet files: one a table, replaced by a rename.
 
     customers/<id>/customer.json                           the customer and its connections
     customers/<id>/connections/<id>/<table>.<id>.parquet   a table whose connection is known
-    customers/<id>/tables/<table>.<id>.parquet             one whose connection cannot be told
+    customers/<id>/tables/<table>.<id>.parquet             one whose connection is not known
     manifest.json                                          the last pull
 
-What is known of a copy (watermark, columns, remarks) stands in the file's own metadata, under ``copy``: the one rename commits
-both. ``manifest.json`` only tells; files with other endings are left over from a pull that was killed, and swept.
+The manifest of a copy (watermark, columns, remarks) is in the file's own metadata, under ``copy``:
+the rename commits both. ``manifest.json`` is for readers only. Files with the ending ``.under-way``
+are remains of a killed pull, and are deleted.
 """
 
 import fcntl
@@ -41,7 +42,7 @@ from dashboard.pulls.manifest import Copied, NameRules, PullResult
 from dashboard.pulls.spool import Spool
 
 DIGITS, PLACES = 38, 10
-# Of a table's name in its file's, which has 255 at most with the table's id and the endings.
+# Bytes of a table's name in a file name; with the id and the endings, 255 are allowed.
 MOST_BYTES: Final = 180
 _NOT_IN_NAMES: Final = re.compile(r"[^\w-]+")
 COPY: Final = b"copy"
@@ -57,9 +58,9 @@ TYPES: Final[Mapping[str, Callable[[], pa.DataType]]] = {
 
 
 class ParquetFolder(Destination):
-    """A folder of Parquet files."""
+    """Folder of Parquet files."""
 
-    # Parquet tells case apart, but most that read it do not.
+    # Parquet distinguishes case in names, but most readers do not.
     rules = NameRules(fold=True, most_bytes=None)
 
     def __init__(self, folder: Path) -> None:
@@ -67,8 +68,8 @@ class ParquetFolder(Destination):
         self._lock: IO[str] | None = None
 
     def open(self) -> None:
-        """The folder and its lock; what a killed pull was writing goes."""
-        with _told(self._folder):
+        """Create and lock the folder; delete remains of a killed pull."""
+        with _refusing(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
             self._lock = (self._folder / ".lock").open("w")
             try:
@@ -78,7 +79,7 @@ class ParquetFolder(Destination):
                     f"Another pull is writing to {self._folder}. Wait until it has ended."
                 ) from None
             for left in self._folder.rglob(f"*{UNDER_WAY}"):
-                # What cannot be removed of one table is refused where that is written, and hinders no other.
+                # If a table's remains cannot be deleted, only writing that table fails later.
                 with (
                     suppress(OSError)
                     if left.is_relative_to(self._folder / "customers")
@@ -87,12 +88,12 @@ class ParquetFolder(Destination):
                     left.unlink()
 
     def close(self) -> None:
-        """Nothing is left to be written here: each copy was whole by itself."""
+        """Release the lock; each copy was committed before."""
         if self._lock is not None:
             self._lock.close()
 
     def fits(self, number: Decimal) -> bool:
-        """What 28 digits before the point and 10 after it hold."""
+        """Return whether 28 digits before the point and 10 after it are enough."""
         return (
             not number.is_nan()
             and number.adjusted() < DIGITS - PLACES
@@ -100,13 +101,13 @@ class ParquetFolder(Destination):
         )
 
     def known(self, account_id: int) -> Mapping[int, Copied]:
-        """From the files' metadata: a file that cannot be read counts as not there, and is replaced by a full copy."""
+        """Return the copies by their files' metadata; an unreadable file is replaced later."""
         found = {}
         for path in (self._folder / "customers" / str(account_id)).rglob("*.parquet"):
             try:
                 schema = pq.read_schema(path)
-                kept = (schema.metadata or {}).get(COPY)
-                copied = Copied.from_json(json.loads(kept)) if kept else None
+                stored = (schema.metadata or {}).get(COPY)
+                copied = Copied.from_json(json.loads(stored)) if stored else None
             except (OSError, pa.ArrowException, ValueError, KeyError, TypeError):
                 continue
             if copied is not None and schema.equals(_schema(copied)):
@@ -114,7 +115,7 @@ class ParquetFolder(Destination):
         return found
 
     def target(self, account_id: int, connection_id: int | None, table: peliqan.Table) -> str:
-        """Below its connection where that is known, else below the customer."""
+        """Return a path below the table's connection, if known, else below the customer."""
         words = (
             _NOT_IN_NAMES.sub("_", table.name)[:60]
             .encode()[:MOST_BYTES]
@@ -122,25 +123,25 @@ class ParquetFolder(Destination):
             .strip("_")
             or "table"
         )
-        # Two names of one table never meet: the id is in it.
+        # The id in the file name keeps tables with equal names apart.
         below = "tables" if connection_id is None else f"connections/{connection_id}"
         return f"customers/{account_id}/{below}/{words}.{table.id}.parquet"
 
     def replace(self, copied: Copied, rows: Spool) -> Copied:
-        """A new file beside the old one, then renamed onto it."""
+        """Write a new file next to the old one, then rename it."""
         return self._write(
             replace(copied, rows=rows.count), (_batch(part, copied) for part in rows.batches())
         )
 
     def merge(self, copied: Copied, rows: Spool, before: Copied) -> Copied | None:
-        """The old file's rows without those that changed, then these."""
+        """Write the old file's unchanged rows and the new rows."""
         changed = pa.array(sorted(rows.ids()), pa.int64())
         schema = _schema(copied)
 
         def batches() -> Iterator[pa.RecordBatch]:
             for part in self._old(before):
-                stays = part.filter(pc.invert(pc.is_in(part.column(ROW_ID), value_set=changed)))
-                yield _aligned(stays, schema)
+                unchanged = part.filter(pc.invert(pc.is_in(part.column(ROW_ID), value_set=changed)))
+                yield _aligned(unchanged, schema)
             for fresh in rows.batches():
                 yield _batch(fresh, copied)
 
@@ -163,48 +164,48 @@ class ParquetFolder(Destination):
 
     def _write(self, copied: Copied, batches: Iterator[pa.RecordBatch]) -> Copied:
         path = self._folder / copied.target
-        beside = path.with_name(path.name + UNDER_WAY)
-        with _told(self._folder, "this table"):
+        temporary = path.with_name(path.name + UNDER_WAY)
+        with _refusing(self._folder, "this table"):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 schema = _schema(copied).with_metadata({COPY: json.dumps(copied.as_json())})
-                with beside.open("wb") as file:
+                with temporary.open("wb") as file:
                     with pq.ParquetWriter(file, schema, compression="zstd") as writer:
                         for batch in batches:
                             writer.write_batch(batch.cast(schema))
                     file.flush()
                     os.fsync(file.fileno())
-                beside.replace(path)
+                temporary.replace(path)
                 _sync(path.parent)
             finally:
-                beside.unlink(missing_ok=True)
+                temporary.unlink(missing_ok=True)
         return copied
 
     def describe(self, account: peliqan.Account, connections: Sequence[peliqan.Connection]) -> None:
-        """``customer.json``."""
+        """Write ``customer.json``."""
         shown = [
             {"id": each.id, "name": each.name, "connector": each.connector, "status": each.status}
             for each in connections
         ]
-        told = {
+        customer = {
             "id": account.id,
             "name": account.name,
             "external_id": account.external_id,
             "connections": shown,
         }
-        with _told(self._folder, "what is kept of this customer"):
-            _say(self._folder / "customers" / str(account.id) / "customer.json", told)
+        with _refusing(self._folder, "what is kept of this customer"):
+            _write_json(self._folder / "customers" / str(account.id) / "customer.json", customer)
 
     def report(self, result: PullResult) -> None:
-        """``manifest.json``: every table that is there, and the failures of this pull."""
+        """Write ``manifest.json``: all stored tables, and the failures of this pull."""
         tables = [each for found in self._accounts() for each in self.known(found).values()]
         listed = [
             each.as_json()
             for each in sorted(tables, key=lambda each: (each.account_id, each.table_id))
         ]
         failures = [asdict(each) for each in result.failures]
-        with _told(self._folder):
-            _say(
+        with _refusing(self._folder):
+            _write_json(
                 self._folder / "manifest.json",
                 {**result.as_json(), "tables": listed, "failures": failures},
             )
@@ -218,16 +219,16 @@ class ParquetFolder(Destination):
 
 
 class _Damaged(Exception):
-    """The file of an earlier copy cannot be read to its end."""
+    """The file of an earlier copy cannot be read completely."""
 
 
-def _say(path: Path, told: Mapping[str, Any]) -> None:
+def _write_json(path: Path, fields: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + UNDER_WAY)
-    beside.write_text(
-        json.dumps(told, ensure_ascii=False, indent=1) + "\n", encoding="utf-8", errors="replace"
+    temporary = path.with_name(path.name + UNDER_WAY)
+    temporary.write_text(
+        json.dumps(fields, ensure_ascii=False, indent=1) + "\n", encoding="utf-8", errors="replace"
     )
-    beside.replace(path)
+    temporary.replace(path)
 
 
 def _schema(copied: Copied) -> pa.Schema:
@@ -245,7 +246,7 @@ def _batch(rows: Sequence[tuple[Any, ...]], copied: Copied) -> pa.RecordBatch:
 
 
 def _aligned(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """A batch of the old file with the columns of the new one: those that are new are empty."""
+    """Return a batch of the old file with the new file's columns; added columns are empty."""
     names = set(batch.schema.names)
     arrays = [
         batch.column(each.name) if each.name in names else pa.nulls(len(batch), each.type)
@@ -255,7 +256,7 @@ def _aligned(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
 
 
 def _sync(folder: Path) -> None:
-    """A rename is safe from a power cut only when its folder is written."""
+    """Flush a folder to disk, since a rename survives a power cut only after that."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -264,16 +265,19 @@ def _sync(folder: Path) -> None:
 
 
 @contextmanager
-def _told(folder: Path, what: str = "") -> Iterator[None]:
-    """What the file system refuses, as a sentence: ``what`` alone, or the end of the pull where that is empty."""
+def _refusing(folder: Path, what: str = "") -> Iterator[None]:
+    """Raise errors as refusals of ``what``; without it, as the end of the pull."""
     try:
         yield
     except OSError as error:
         raise (
-            refusals.of_files(error, folder, what) if what else refusals.whole_folder(error, folder)
+            refusals.of_files(error, folder, what)
+            if what
+            else refusals.folder_unusable(error, folder)
         ) from error
     except pa.ArrowException as error:
-        # Its text may quote values.
+        # Its message may quote values.
         raise Refused(
-            f"A Parquet file cannot hold {what or 'the copy'} ({type(error).__name__}). {refusals.UNCHANGED}"
+            f"A Parquet file cannot hold {what or 'the copy'} ({type(error).__name__})."
+            f" {refusals.UNCHANGED}"
         ) from None

@@ -1,17 +1,17 @@
-"""Which class writes to which kind of destination."""
+"""Choice of the destination class by the kind of address."""
 
 from dashboard.core.addresses import Address, FileAddress, read
 from dashboard.pulls.destinations.base import Destination
 
 
 def open_destination(address: Address | str) -> Destination:
-    """The destination at an address.
+    """Return the destination at an address.
 
     Raises:
-        ValueError: it cannot be read; the message is a sentence that does not repeat it, since it may hold a password.
+        ValueError: the address cannot be read; the message is a sentence without the address.
     """
     found = read(address) if isinstance(address, str) else address
-    # Both load much that no other command needs.
+    # Imported here, since both load large libraries that other commands do not need.
     if isinstance(found, FileAddress) and found.scheme == "parquet":
         from dashboard.pulls.destinations.parquet import ParquetFolder
 
@@ -22,6 +22,6 @@ def open_destination(address: Address | str) -> Destination:
 
 
 def name_of(address: Address | str) -> str:
-    """What is shown of an address: a folder or file; host, port and database."""
+    """Return the part of an address that is shown: a path, or host, port and database."""
     found = read(address) if isinstance(address, str) else address
     return found.shown if isinstance(found, FileAddress) else f"postgresql://{found.shown}"
