@@ -1,4 +1,4 @@
-"""Periodic tasks that one worker at a time takes."""
+"""Periodic tasks, each executed by one worker at a time."""
 
 from datetime import datetime, timedelta
 
@@ -10,25 +10,28 @@ from dashboard.core.row_access import EVERYONE
 
 
 def claim_periodic(name: str, at: datetime, every: timedelta) -> bool:
-    """Whether the caller is to do this job now; nobody else is, for as long as ``every``. Commits."""
+    """Return whether the caller is to run this task now. Commits.
+
+    If so, no other caller runs it for the time ``every``.
+    """
     upsert(PeriodicTask, [{"name": name, "due_at": at}], keep=True)
-    taken = change(
+    claimed = change(
         update(PeriodicTask)
         .where(PeriodicTask.name == name, PeriodicTask.due_at <= at)
         .values(due_at=at + every)
     )
     db.session.commit()
-    return bool(taken)
+    return bool(claimed)
 
 
 def last_claimed_at(name: str, every: timedelta) -> datetime | None:
-    """When somebody last took this job that comes ``every`` so often; None before the first time."""
+    """Return when the task with this interval was last claimed; None before the first time."""
     due_at = db.session.scalar(select(PeriodicTask.due_at).where(PeriodicTask.name == name))
     return due_at - every if due_at is not None else None
 
 
 class PeriodicTask(Model):
-    """Something done again and again, once each time however many workers there are: ``due_at`` is taken by one of them."""
+    """Periodic task. Of all workers, the one that moves ``due_at`` runs it."""
 
     __tablename__ = "job"
     visibility = EVERYONE

@@ -1,6 +1,7 @@
-"""Which processes use the store: each notes every few seconds that it is there, so that a restore can refuse while one is.
+"""Registration of processes that use the database: a restore refuses to run meanwhile.
 
-A process that ends takes its note back. That of a killed one counts for ``COUNTS_FOR`` and no longer.
+A process renews its row every ten seconds and deletes it at its end. The row of a killed process
+counts for ``COUNTS_FOR``.
 """
 
 import logging
@@ -28,7 +29,7 @@ _MINE: Final = PeriodicTask.name.startswith(_PREFIX)
 
 
 class ProcessRegistration:
-    """Notes that this process uses the store, from ``begin`` to ``end``, in a thread."""
+    """Registers this process, from ``begin`` to ``end``, and renews the row in a thread."""
 
     def __init__(self, app: "Flask", clock: "Callable[[], datetime]") -> None:
         self._app, self._clock = app, clock
@@ -36,30 +37,33 @@ class ProcessRegistration:
         self._thread: Thread | None = None
 
     def begin(self) -> None:
-        """Note it now and from now on, and drop the notes of killed ones. Not before a fork, which takes no thread along."""
+        """Register now, renew from now on, and delete expired rows. Commits.
+
+        Call it after a fork, which does not copy threads.
+        """
         self._name = _PREFIX + uuid4().hex[:16]
         self._write(
             lambda: change(
                 delete(PeriodicTask).where(_MINE, PeriodicTask.due_at < self._clock() - COUNTS_FOR)
             )
         )
-        self._note()
-        self._thread = Thread(target=self._go_on, name="presence", daemon=True)
+        self._renew()
+        self._thread = Thread(target=self._renew_until_end, name="presence", daemon=True)
         self._thread.start()
 
     def end(self) -> None:
-        """Take the note back."""
+        """Delete the row, and stop the thread. Commits."""
         if self._thread is None:
             return
         self._over.set()
         self._thread.join()
         self._write(lambda: change(delete(PeriodicTask).where(PeriodicTask.name == self._name)))
 
-    def _go_on(self) -> None:
+    def _renew_until_end(self) -> None:
         while not self._over.wait(EVERY.total_seconds()):
-            self._note()
+            self._renew()
 
-    def _note(self) -> None:
+    def _renew(self) -> None:
         self._write(lambda: upsert(PeriodicTask, [{"name": self._name, "due_at": self._clock()}]))
 
     def _write(self, write: "Callable[[], object]") -> None:
@@ -70,12 +74,14 @@ class ProcessRegistration:
             except SQLAlchemyError as error:
                 kind = type(getattr(error, "orig", None) or error).__name__
                 log.warning(
-                    "The store takes no note of this process (%s).", kind, extra={"away": error}
+                    "This process could not be registered in the database (%s).",
+                    kind,
+                    extra={"away": error},
                 )
 
 
 def seconds_in_use(at: datetime) -> int:
-    """Return for how many seconds from now the store counts as in use; 0 where no process uses it."""
+    """Return for how many seconds the database still counts as in use; 0 if no process uses it."""
     if not inspect(db.engine).has_table(PeriodicTask.__tablename__):
         return 0
     last = db.session.scalar(select(func.max(PeriodicTask.due_at)).where(_MINE))
@@ -84,7 +90,7 @@ def seconds_in_use(at: datetime) -> int:
 
 
 def forget() -> None:
-    """Drop the notes of all processes: a store that was restored has those of the time of its backup. Commits."""
+    """Delete the rows of all processes, since a restored backup contains old ones. Commits."""
     if inspect(db.engine).has_table(PeriodicTask.__tablename__):
         change(delete(PeriodicTask).where(_MINE))
         db.session.commit()

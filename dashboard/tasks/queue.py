@@ -1,6 +1,6 @@
-"""The work queues. A message only wakes a worker: what is due is a row, so a lost or doubled message is harmless.
+"""Task queues. Messages only wake a worker: work is a row, so lost messages do no harm.
 
-Each queue has its own threads in every worker, so that work that takes minutes delays nothing that people wait for.
+Each queue has threads of its own in every worker, so that tasks of minutes do not delay short ones.
 """
 
 import logging
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from dashboard.settings import Settings
 
 log = logging.getLogger(__name__)
-# A little less than a minute and a day, so that a task that is late once does not skip a turn.
+# Slightly less than a minute, so that a task which was late once does not skip a turn.
 MINUTE, DAY = timedelta(seconds=50), timedelta(days=1)
-# The queues, and how many threads of a worker take from each. None: as many as the command line says.
+# The queues, with the threads of a worker for each. None: set on the command line.
 QUEUES: Final[dict[str, int | None]] = {
-    "jobs": None,  # what people wait for
+    "jobs": None,  # short tasks that users wait for
     "readings": 1,  # the fleet refresh
     "exports": 2,  # whole tables, which take minutes
     "questions": 4,  # SQL
@@ -45,7 +45,7 @@ WRITTEN_EVERY: Final = timedelta(seconds=10)
 
 
 class Due(Protocol):
-    """A row of work: its id, and when to work on it (None: never again)."""
+    """Row of work: its id, and its due time (None: never)."""
 
     id: Any
     due_at: Any
@@ -53,9 +53,9 @@ class Due(Protocol):
 
 @dataclass(frozen=True)
 class Task:
-    """What a worker does: its name in the queue, the queue that it waits in, and the function.
+    """Task of a worker: its name and queue in messages, and its function.
 
-    Calling it runs the function here and now. All methods need an application context.
+    Calling it runs the function directly. All methods need an application context.
     """
 
     name: str
@@ -63,29 +63,35 @@ class Task:
     run: Callable[..., None]
 
     def __call__(self, *args: Any) -> None:
-        """Run it in this thread."""
+        """Run the function in this thread."""
         self.run(*args)
 
     def enqueue(self, *args: Any, delay: float = 0) -> None:
-        """Have a worker run it, ``delay`` seconds from now.
+        """Enqueue a message, to be run in ``delay`` seconds.
 
         Raises:
-            RedisError, sqlite3.Error: the queue is away.
+            RedisError, sqlite3.Error: the queue is unavailable.
         """
         services().queues.enqueue(self, *args, delay=delay)
 
     def enqueue_when_due(self, row: Due) -> None:
-        """Have a worker run it with the row's id when the row is due; without the queue, ``every_minute`` does."""
+        """Enqueue a message for the time when the row is due.
+
+        If the queue is unavailable, ``every_minute`` enqueues it later.
+        """
         services().queues.enqueue_when_due(self, row)
 
 
 def task(name: str, queue: str = "jobs") -> Callable[[Callable[..., None]], Task]:
-    """Make a function a task. ``name`` stays: messages in a queue carry it over an upgrade."""
+    """Return a decorator that makes a function a task.
+
+    ``name`` must not change: messages of an earlier version contain it.
+    """
     return lambda run: Task(name, queue, run)
 
 
 class TaskQueues:
-    """The queues of one application, with its tasks in them and an application context around each task."""
+    """Queues of one application; each of its tasks runs in an application context."""
 
     def __init__(
         self,
@@ -96,7 +102,7 @@ class TaskQueues:
         every_minute: Task,
         around: Callable[[str], AbstractContextManager[None]] = lambda _task: nullcontext(),
     ) -> None:
-        """``around``: entered around each task, by its name.
+        """Create the queues. ``around``: context entered around each task, by the task's name.
 
         Raises:
             sqlite3.Error: the queue's file cannot be used.
@@ -121,10 +127,10 @@ class TaskQueues:
         return self.by_name[name]
 
     def enqueue(self, task: Task, *args: Any, delay: float = 0) -> None:
-        """Have a worker run a task, ``delay`` seconds from now.
+        """Enqueue a message, to be run in ``delay`` seconds.
 
         Raises:
-            RedisError, sqlite3.Error: the queue is away.
+            RedisError, sqlite3.Error: the queue is unavailable.
         """
         message: Any = self._tasks[task.name]
         if delay > 0:
@@ -133,7 +139,7 @@ class TaskQueues:
             message(*args)
 
     def try_to_enqueue(self, task: Task, *args: Any, delay: float = 0) -> None:
-        """Enqueue a task whose work is due in the store: without the queue, ``every_minute`` enqueues it later."""
+        """Enqueue a message for due work; without the queue, ``every_minute`` does so later."""
         try:
             self.enqueue(task, *args, delay=delay)
         except (RedisError, sqlite3.Error) as error:
@@ -146,17 +152,17 @@ class TaskQueues:
             )
 
     def enqueue_when_due(self, task: Task, row: Due) -> None:
-        """Enqueue a task with a row's id for the time when the row is due. Does nothing where it is never due again."""
+        """Enqueue a message for the time when the row is due; nothing if it never is."""
         if row.due_at is not None:
             self.try_to_enqueue(
                 task, row.id, delay=max(0.0, (row.due_at - self._clock()).total_seconds())
             )
 
     def enqueue_once_at(self, task: Task, when: datetime) -> None:
-        """Enqueue a task without arguments for a time, unless this process has a message of it that comes no later.
+        """Enqueue a message for a time, unless this process has enqueued one for no later time.
 
         Raises:
-            RedisError, sqlite3.Error: the queue is away.
+            RedisError, sqlite3.Error: the queue is unavailable.
         """
         at, scheduled = self._clock(), self._scheduled.get(task.name)
         if scheduled is not None and at < scheduled <= when:
@@ -165,18 +171,18 @@ class TaskQueues:
         self._scheduled[task.name] = when
 
     def waiting(self) -> dict[str, int]:
-        """Return how many messages wait in each queue, by its name.
+        """Return the number of waiting messages by queue.
 
         Raises:
-            RedisError, sqlite3.Error: the queue is away.
+            RedisError, sqlite3.Error: the queue is unavailable.
         """
         return {name: int(huey.pending_count()) for name, huey in self.by_name.items()}
 
     def ensure_writable(self, at: datetime) -> None:
-        """Write a value into the queue, at most one in ten seconds by each process.
+        """Write a value into the queue, at most once in ten seconds.
 
         Raises:
-            RedisError, sqlite3.Error: Redis is at its limit of memory, or the disk is full.
+            RedisError, sqlite3.Error: Redis has reached its memory limit, or the disk is full.
         """
         if self._written_at is None or not timedelta() <= at - self._written_at < WRITTEN_EVERY:
             self.by_name["jobs"].put(WRITTEN, at.isoformat())
@@ -192,14 +198,14 @@ class TaskQueues:
 
 
 def make_huey(name: str, settings: "Settings") -> Huey:
-    """Make a queue in Redis where there is one, else in an SQLite file beside the store."""
-    more = {"results": False, "serializer": SignedMessages(settings.secret_keys)}
+    """Return a queue in Redis if it is configured, else in an SQLite file in the data folder."""
+    options = {"results": False, "serializer": SignedMessages(settings.secret_keys)}
     if settings.redis_url:
-        return RedisHuey(name, url=settings.redis_url, **more)
+        return RedisHuey(name, url=settings.redis_url, **options)
     make_private(settings.dashboard_data, queue_file(settings.dashboard_data))
-    return SqliteHuey(name, filename=str(queue_file(settings.dashboard_data)), **more)
+    return SqliteHuey(name, filename=str(queue_file(settings.dashboard_data)), **options)
 
 
 def queue_file(folder: Path) -> Path:
-    """Return the file of the queues where there is no Redis."""
+    """Return the path of the queues' file, which is used without Redis."""
     return folder / "queue.db"

@@ -1,4 +1,4 @@
-"""What stands in the queues: signed, so that nothing is read that another has put into the file or into Redis."""
+"""Signatures of queue messages, so that no message of another writer is unpickled."""
 
 from collections.abc import Sequence
 from hashlib import sha256
@@ -9,13 +9,14 @@ from itsdangerous import Signer
 
 
 class SignedMessages(Serializer):  # type: ignore[misc]  # huey has no types
-    """Huey's messages are pickles, which can hold anything: each is read only with a signature by one of the keys.
+    """Serializer that signs messages and reads only signed ones, since pickles can run code.
 
-    Huey's own signatures know one key, and SHA-1. A message of another's is dropped, with a line in the log: it is only a hint.
+    Huey's own signatures support only one key, and use SHA-1. Huey drops and logs an unsigned
+    message, which does no harm: a message only wakes a worker.
     """
 
     def __init__(self, secret_keys: Sequence[str]) -> None:
-        """``secret_keys``: the newest, which signs, first."""
+        """Create the serializer. ``secret_keys``: the newest, which signs, first."""
         super().__init__()
         self._signer = Signer([*reversed(secret_keys)], salt="queue", digest_method=sha256)
 

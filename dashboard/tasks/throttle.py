@@ -1,4 +1,4 @@
-"""Limits how often something runs that is asked for very often."""
+"""Limit of how often a function runs that is called very often."""
 
 from collections.abc import Callable
 from threading import Lock, Timer
@@ -8,7 +8,8 @@ from time import monotonic
 class Throttle:
     """Runs a function soon after each call, at most once in ``every`` seconds.
 
-    After the last call the function runs at least once. It runs in a thread of its own, so that callers do not wait.
+    The function runs at least once after the last call. It runs in a thread of its own, so that
+    callers do not wait.
     """
 
     def __init__(self, function: Callable[[], None], every: float) -> None:
@@ -18,7 +19,7 @@ class Throttle:
         self._ran_at = -every
 
     def __call__(self) -> None:
-        """Have the function run soon."""
+        """Schedule a run of the function, unless one is pending."""
         with self._lock:
             if self._pending:
                 return

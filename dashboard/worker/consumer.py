@@ -1,4 +1,4 @@
-"""The worker: Huey's consumer in threads, with what is due handed out when it begins."""
+"""Worker process: Huey consumers in threads; due work is enqueued at the start."""
 
 import ctypes
 import os
@@ -17,35 +17,35 @@ from dashboard.tasks.processes import ProcessRegistration
 from dashboard.tasks.queue import QUEUES, TaskQueues
 from dashboard.worker import dispatch
 
-# glibc's name for "at most so many arenas", in mallopt(3).
+# Parameter of glibc's mallopt(3): the maximum number of memory arenas.
 M_ARENA_MAX = -8
-# Where processors are short, a tenth of what who serves pages has.
+# With this niceness, a worker gets a tenth of the CPU time of web processes if CPU is scarce.
 NICE = 10
 
 
 class Memory:
-    """What glibc keeps of what was freed. Elsewhere than on glibc nothing is changed."""
+    """Control of glibc's memory management; does nothing with another C library."""
 
     def __init__(self) -> None:
         self._libc: Any = None
         with suppress(OSError):
             self._libc = ctypes.CDLL("libc.so.6")
 
-    def keep_together(self) -> None:
-        """Let all threads take memory from two places: by itself glibc gives each its own, and what lies idle there adds up."""
+    def limit_arenas(self) -> None:
+        """Limit all threads to two arenas: by default each has its own, with idle memory in it."""
         with suppress(AttributeError):
             self._libc.mallopt(M_ARENA_MAX, 2)
 
-    def give_back(self) -> None:
-        """What lies idle between what is in use: some of a pass's memory. Takes less than a millisecond."""
+    def release_idle(self) -> None:
+        """Return idle memory to the system; takes less than a millisecond."""
         with suppress(AttributeError):
             self._libc.malloc_trim(0)
 
 
 def make_consumers(queues: TaskQueues, threads: int) -> list[Consumer]:
-    """Make a consumer for each queue, which looks for work often enough for people to wait for it.
+    """Return a consumer for each queue.
 
-    ``threads``: of the queue "jobs", which also runs ``every_minute``; the other queues' numbers stand in ``QUEUES``.
+    ``threads``: of the queue "jobs", which also runs ``every_minute``; see ``QUEUES`` for others.
     """
     return [
         _consumer(queues[name], number or threads, periodic=name == "jobs")
@@ -54,7 +54,7 @@ def make_consumers(queues: TaskQueues, threads: int) -> list[Consumer]:
 
 
 def _consumer(huey: Huey, threads: int, *, periodic: bool) -> Consumer:
-    # Redis tells at once what there is to do: the delay is for when it is away. A file is looked at again and again.
+    # Redis pushes messages: its delay only matters after errors. A file has to be polled.
     delay, longest = (0.5, 2.0) if huey.storage.blocking else (0.05, 0.5)
     return huey.create_consumer(
         workers=threads,
@@ -67,39 +67,39 @@ def _consumer(huey: Huey, threads: int, *, periodic: bool) -> Consumer:
     )
 
 
-def run_worker(parts: Services, threads: int, *, exit_with_parent: bool) -> None:
-    """Work until SIGTERM or SIGINT; then finish what is in hand and end.
+def run_worker(services: Services, threads: int, *, exit_with_parent: bool) -> None:
+    """Run until SIGTERM or SIGINT; then finish running tasks and return.
 
-    ``exit_with_parent``: end as well when the process that started this one is gone, however it ended.
+    ``exit_with_parent``: also stop when the parent process ends, for any reason.
     """
-    queues, stop = parts.queues, threading.Event()
+    queues, stop = services.queues, threading.Event()
 
-    def ask_to_stop(_signal: int, _frame: FrameType | None) -> None:
+    def request_stop(_signal: int, _frame: FrameType | None) -> None:
         stop.set()
 
-    signal.signal(signal.SIGTERM, ask_to_stop)
-    signal.signal(signal.SIGINT, ask_to_stop)
+    signal.signal(signal.SIGTERM, request_stop)
+    signal.signal(signal.SIGINT, request_stop)
     memory = Memory()
-    memory.keep_together()
+    memory.limit_arenas()
     if exit_with_parent:
-        # It shares its machine with those who answer people: they come first.
+        # Web processes on the same machine have precedence.
         os.nice(NICE)
     refresh.tune_interpreter()
     consumers = make_consumers(queues, threads)
     parent = os.getppid()
-    presence: ProcessRegistration = parts.app.extensions["presence"]
+    presence: ProcessRegistration = services.app.extensions["presence"]
     presence.begin()
-    with parts.app.app_context():
+    with services.app.app_context():
         dispatch.start()
     for consumer in consumers:
         consumer._set_signal_handlers = lambda: None
         consumer.start()
     while not stop.wait(0.5):
-        memory.give_back()
+        memory.release_idle()
         if exit_with_parent and os.getppid() != parent:
             break
     queues.stop.set()
-    # All at once: each may wait a second for a message of Redis', and they were waited for one by one.
+    # All flags are set before any wait, since each consumer may block on Redis for a second.
     for consumer in consumers:
         consumer.stop_flag.set()
     for consumer in consumers:

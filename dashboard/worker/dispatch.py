@@ -1,4 +1,4 @@
-"""What every worker knows: all tasks, and which features have work that may be due."""
+"""List of all tasks, and of the features that enqueue due work every minute."""
 
 from datetime import datetime, timedelta
 
@@ -36,7 +36,7 @@ TASKS = (
     webhooks.process_events,
     webhooks.read_reported,
 )
-# Each has a function ``enqueue_due``; called in this order.
+# Each has a function ``enqueue_due``; they are called in this order.
 FEATURES = (
     actions,
     bulk,
@@ -54,21 +54,24 @@ FEATURES = (
 
 @task("tick")
 def every_minute() -> None:
-    """Enqueue what is due, once a minute however many workers there are, and delete files of expired exports."""
-    # Each machine has its own folder of files.
+    """Enqueue due work, in one worker a minute, and delete files of expired exports."""
+    # Each machine has its own folder of files, so every worker deletes.
     export_jobs.sweep(services().settings.dashboard_data)
     if periodic.claim_periodic("tick", services().clock(), MINUTE):
         enqueue_due()
 
 
 def start() -> None:
-    """Enqueue what is due when a worker starts, also where another worker did so less than a minute ago."""
+    """Enqueue due work at a worker's start, even if another worker did so within the minute."""
     periodic.claim_periodic("tick", services().clock(), MINUTE)
     enqueue_due()
 
 
 def enqueue_due() -> None:
-    """Enqueue what is due in every feature: a message may have been lost with the worker that had it. Commits."""
+    """Enqueue due work of all features, since messages may be lost. Commits.
+
+    Once a day, delete old data too.
+    """
     at = services().clock()
     for feature in FEATURES:
         feature.enqueue_due(at)

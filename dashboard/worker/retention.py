@@ -1,11 +1,13 @@
-"""What is forgotten, and when: history, runs and what recovered, older than the operator wants to keep them.
+"""Retention: deletes history, runs and recovered findings after the configured time.
 
-Of the audit trail goes what counts repetitions (what failed or was refused); the rest stays.
+Of the audit trail, only grouped entries (failed and refused attempts) are deleted.
 """
 
+from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import delete, func, or_, select
+from sqlalchemy import Select, delete, func, or_, select
 from sqlalchemy.orm import aliased
 
 from dashboard.alerts.models import AlertMessage
@@ -22,64 +24,61 @@ from dashboard.users.models import UserSession
 
 
 def delete_old(before: datetime) -> int:
-    """Delete changes of status, runs, passes, counts by the hour, recovered findings, alerts, exports, deliveries, looks,
-    sign-ins, refusals; how many rows.
+    """Delete data older than ``before``; return the number of rows. Commits, in small steps.
 
-    What is older than ``before`` goes; looks are those at customers' tables. ``before`` is days ago: no sign-in lasts as long.
-
-    Commits, in small steps.
-
-    The newest change and the newest run of each connection stay, however old: they say what is so now.
+    This covers status changes, runs, refreshes, hourly counts, recovered findings, alert messages,
+    exports, deliveries, table checks, user sessions and grouped audit entries. ``before`` is days
+    ago, so no session that is deleted can be valid. The newest status change and run of each
+    connection stay, since they are its current state.
     """
-    newer_change, newer_run = aliased(HealthChange), aliased(Run)
-    changes = select(HealthChange.id).where(
-        HealthChange.at < before,
-        select(newer_change.id)
-        .where(
-            newer_change.account_id == HealthChange.account_id,
-            newer_change.connection_id == HealthChange.connection_id,
-            newer_change.at > HealthChange.at,
-        )
-        .exists(),
-    )
-    passes = select(Refresh.id).where(
-        Refresh.ended_at < before, Refresh.id < select(func.max(Refresh.id)).scalar_subquery()
-    )
-    recovered = select(Finding.id).where(Finding.recovered_at < before)
-    # What a cause that is still open was told by keeps it from being told again.
-    told = select(AlertMessage.id).outerjoin(Cause, Cause.id == AlertMessage.cause_id)
-    told = told.where(
-        AlertMessage.created_at < before, or_(Cause.id.is_(None), Cause.recovered_at < before)
-    )
-    told = told.where(AlertMessage.state != WAITING)
-    forgotten = 0
-    exported = select(Export.id).where(Export.ended_at < before)
-    delivered = select(Delivery.id).where(Delivery.settled_at < before)
-    looked = select(TableCheck.id).where(TableCheck.at < before)
-    signed_in = select(UserSession.id).where(UserSession.started_at < before)
-    refused = select(AuditEntry.id).where(AuditEntry.group_key.is_not(None), AuditEntry.at < before)
-    olds = (
-        (refused, AuditEntry),
-        (changes, HealthChange),
-        (passes, Refresh),
-        (recovered, Finding),
-        (told, AlertMessage),
-        (exported, Export),
-        (delivered, Delivery),
-        (looked, TableCheck),
-        (signed_in, UserSession),
-    )
-    for old, table in olds:
-        while deleted := change(delete(table).where(table.id.in_(old.limit(MOST_AT_ONCE)))):
+    total = 0
+    for table, ids in _old_rows(before):
+        while deleted := change(delete(table).where(table.id.in_(ids.limit(MOST_AT_ONCE)))):
             db.session.commit()
-            forgotten += deleted
+            total += deleted
+    newer = aliased(Run)
     newest = (
-        select(func.max(newer_run.id))
-        .where(newer_run.account_id == Run.account_id, newer_run.connection_id == Run.connection_id)
+        select(func.max(newer.id))
+        .where(newer.account_id == Run.account_id, newer.connection_id == Run.connection_id)
         .correlate(Run)
         .scalar_subquery()
     )
-    forgotten += change(delete(Run).where(Run.started_at < before, Run.id < newest))
-    forgotten += change(delete(HourlyConnectionCount).where(HourlyConnectionCount.hour < before))
+    total += change(delete(Run).where(Run.started_at < before, Run.id < newest))
+    total += change(delete(HourlyConnectionCount).where(HourlyConnectionCount.hour < before))
     db.session.commit()
-    return forgotten
+    return total
+
+
+def _old_rows(before: datetime) -> Iterator[tuple[Any, Select[Any]]]:
+    """Yield tables, each with the query of the ids to delete, in the order of deletion."""
+    is_grouped = AuditEntry.group_key.is_not(None)
+    yield AuditEntry, select(AuditEntry.id).where(is_grouped, AuditEntry.at < before)
+    newer = aliased(HealthChange)
+    has_newer = (
+        select(newer.id)
+        .where(
+            newer.account_id == HealthChange.account_id,
+            newer.connection_id == HealthChange.connection_id,
+            newer.at > HealthChange.at,
+        )
+        .exists()
+    )
+    yield HealthChange, select(HealthChange.id).where(HealthChange.at < before, has_newer)
+    newest = select(func.max(Refresh.id)).scalar_subquery()
+    yield Refresh, select(Refresh.id).where(Refresh.ended_at < before, Refresh.id < newest)
+    yield Finding, select(Finding.id).where(Finding.recovered_at < before)
+    # The message of an open cause stays, since its key keeps the cause from being sent again.
+    yield (
+        AlertMessage,
+        select(AlertMessage.id)
+        .outerjoin(Cause, Cause.id == AlertMessage.cause_id)
+        .where(
+            AlertMessage.created_at < before,
+            or_(Cause.id.is_(None), Cause.recovered_at < before),
+            AlertMessage.state != WAITING,
+        ),
+    )
+    yield Export, select(Export.id).where(Export.ended_at < before)
+    yield Delivery, select(Delivery.id).where(Delivery.settled_at < before)
+    yield TableCheck, select(TableCheck.id).where(TableCheck.at < before)
+    yield UserSession, select(UserSession.id).where(UserSession.started_at < before)

@@ -1,4 +1,4 @@
-"""Deliveries to a hook that fails or is unreachable, and with killed workers; on both databases."""
+"""Deliveries to a hook that fails, and with killed workers; on both databases."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""Copies of tables: each kind of destination, the command, and a table that a test changes."""
+"""Fixtures of pull tests: each kind of destination, the command, and a table to change."""
 
 import json
 import shutil
@@ -24,7 +24,7 @@ from tests.support.sandbox import Sandbox
 
 @pytest.fixture(params=["parquet", "sqlite", "postgresql"])
 def copies(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Copies]:
-    """Each kind of destination, empty."""
+    """Return an empty destination of each kind."""
     if request.param == "parquet":
         yield Copies(f"parquet://{tmp_path / 'copies'}")
     elif request.param == "sqlite":
@@ -46,13 +46,13 @@ def environ(sandbox: Sandbox, filled: Path, tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def pull(environ: dict[str, str]) -> Run:
-    """The command."""
+    """Run the command ``dashboard pull``."""
     return lambda address, *words: run_here(["pull", "--to", address, *words], environ)
 
 
 @pytest.fixture
 def own(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> OwnTable:
-    """A table of the first account's, empty."""
+    """Add an empty table to the first account."""
     made = OwnTable()
     made.install(sandbox, monkeypatch)
     return made
@@ -60,7 +60,7 @@ def own(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> OwnTable:
 
 @pytest.fixture
 def fleet(own: OwnTable, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> OwnTable:
-    """Three customers with two tables of three rows each; the first customer's own table comes before all of them."""
+    """Give three customers two tables of three rows; the first customer's own table is first."""
 
     def of_account(account_id: int, *_: Any) -> list[Table]:
         database = account_id * 10 + 1
@@ -80,7 +80,7 @@ def fleet(own: OwnTable, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> O
 
 @pytest.fixture
 def step(sandbox: Sandbox, copies: Copies) -> Pulls:
-    """Pull all three customers; ``address``: another one than the copies' own."""
+    """Pull all three customers, to ``address`` or else to the copies' address."""
     api = peliqan.Peliqan(sandbox.url, TOKEN, tokens=peliqan.MemoryTokens())
 
     def run(address: str = "") -> Step:
@@ -89,8 +89,8 @@ def step(sandbox: Sandbox, copies: Copies) -> Pulls:
             api, destination, tables_of=lambda _, tables: (), clock=lambda: datetime.now(UTC)
         )
         result = work.run(Selection(accounts=frozenset(CUSTOMERS)))
-        told = json.dumps([asdict(each) for each in result.failures]) + str(result.stopped)
-        assert SECRET not in told
+        messages = json.dumps([asdict(each) for each in result.failures]) + str(result.stopped)
+        assert SECRET not in messages
         failures = [(each.account_id, each.table, each.reason) for each in result.failures]
         return Step(
             result.exit_code,

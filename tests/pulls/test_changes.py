@@ -1,4 +1,4 @@
-"""What a second pull makes of a table that changed: its rows, and its columns."""
+"""A second pull of a table whose rows or columns changed."""
 
 import json
 from typing import Any
@@ -14,7 +14,7 @@ WORDS = ("--account", "1001", "--table", str(TABLE))
 
 @pytest.fixture
 def step(pull: Run, copies: Copies) -> Any:
-    """Pull the own table; what is told of it."""
+    """Pull the changed table; return its manifest."""
 
     def run(*words: str) -> dict[str, Any]:
         told = pull(copies.address, *WORDS, "--json", *words)
@@ -42,7 +42,7 @@ def test_only_what_changed_is_read_and_each_row_is_there_once(
         500,
         "2026-01-01T08:20:00Z",
     )
-    # More rows of one time than a page has, so that the time goes over a page's end; one of them is an old row.
+    # More rows of one time than fit on a page; one of them is an old row.
     for n in range(400, 900):
         own.put(n, "2026-02-01T00:00:00Z", Name=f"New {n}")
     second = step()
@@ -65,7 +65,8 @@ def test_by_a_number_that_grows_only_new_rows_are_read_and_none_is_missed_at_the
         own.put(n, "", Nr=n)
     first = step("--grows", "nr")
     assert (first["mode"], first["rows"], first["watermark"]) == ("full", 1500, "1500")
-    # One that was begun before the others and ended after them; an old row's change is for the next whole copy.
+    # One was started before the others and finished after them; the change of an old row is
+    # copied by the next full copy.
     own.put(3, "", Nr=3, Name="Changed")
     own.put(1502, "", Nr=1502)
     own.put(1501, "", Nr=1499, Name="Late")
@@ -143,7 +144,7 @@ def test_deleted_rows_go_with_the_next_full_copy_and_are_told_of_before(
     third = step("--full-every", "3")
     assert (third["mode"], third["rows"]) == ("full", 9)
     assert 2 not in names(copies)
-    # The newest row is gone: what is there now is older than the watermark.
+    # The newest row was deleted: all others are older than the watermark.
     own.delete(10)
     own.delete(9)
     assert step()["mode"] == "full"
@@ -160,14 +161,14 @@ def test_a_row_that_goes_while_changes_are_read_hides_no_other(
         own.put(n, f"2026-02-01T{n // 60:02}:{n % 60:02}:00Z", Name=f"New {n}")
     sorts = 0
 
-    def goes(place: int) -> None:
-        # Each page takes a look at all rows, to sort them: after the second one a row of the first page goes.
+    def delete_one(place: int) -> None:
+        # Each page sorts all rows: after the second page, a row of the first one is deleted.
         nonlocal sorts
         sorts += place == 1
         if sorts == 3 and len(own.rows) == 600:
             own.delete(600)
 
-    own.before_row = goes
+    own.before_row = delete_one
     step()
     own.before_row = lambda _: None
     step()

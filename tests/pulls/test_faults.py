@@ -1,4 +1,4 @@
-"""What goes wrong while tables are copied: it is named, what was copied before is whole, and running it again is all there is to do."""
+"""Faults while tables are copied: they are reported, and the next pull completes the copy."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def fill(own: OwnTable, name: str, until: int = ROWS) -> None:
 
 
 def names(copies: Copies) -> set[str]:
-    """The rows' names without their numbers: one alone where a copy is whole."""
+    """Return the rows' names without numbers: only one if the copy is complete."""
     rows = copies.rows(TABLE)
     assert sorted(row["id"] for row in rows) == list(range(1, len(rows) + 1))
     assert len(rows) == ROWS

@@ -1,4 +1,4 @@
-"""Names and values that a destination could refuse: all of them are copied, under names and in types that it takes."""
+"""Names and values that a destination could refuse: all are copied."""
 
 import json
 import sys
@@ -177,7 +177,7 @@ VALUES: tuple[Any, ...] = (
 
 @pytest.fixture
 def settled(own: OwnTable) -> OwnTable:
-    """A column for each type and value, which only one row has."""
+    """Add a column for each type and value, which only one row has."""
     for number, value in enumerate(VALUES):
         columns = {f"{kind} {number}": kind for kind in TYPES}
         own.columns |= columns
@@ -311,7 +311,8 @@ def test_a_value_that_is_nested_too_deeply_to_be_written_is_its_tables_failure_a
     assert [each[1:] for each in found.failures] == [
         (
             "Own table",
-            "A value of the table is nested too deeply to be copied. An earlier copy stays as it was.",
+            "A value of the table is nested too deeply to be copied."
+            " An earlier copy stays as it was.",
         )
     ]
 

@@ -1,4 +1,4 @@
-"""Copies that somebody else changed, dropped or damaged, and names that were taken: the next pull makes the copy whole again."""
+"""Copies that were changed, dropped or damaged, and used names: the next pull repairs them."""
 
 from collections.abc import Callable
 from pathlib import Path

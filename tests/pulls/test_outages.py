@@ -1,4 +1,4 @@
-"""What is wrong with a destination as a whole ends the pull, with a sentence; what was copied is whole and the next pull goes on."""
+"""A destination that fails completely ends the pull; finished copies stay."""
 
 from collections.abc import Callable
 
@@ -64,7 +64,7 @@ def test_a_full_disk_below_files_ends_the_pull_and_the_next_one_copies_all(
     under_way = path.with_name(f"{path.name}.under-way")
 
     def full(_: int) -> None:
-        # Whatever is written there finds no room.
+        # Every write there fails for lack of room.
         if not under_way.is_symlink():
             under_way.symlink_to("/dev/full")
 

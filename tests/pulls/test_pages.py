@@ -1,4 +1,4 @@
-"""Copies by a schedule: made, run, stopped, taken over, and shown."""
+"""Pull schedules: created, run, stopped, resumed by another worker, and shown."""
 
 import sqlite3
 from datetime import datetime, timedelta
@@ -47,7 +47,7 @@ def save(person: Person, place: Path, **typed: str) -> Any:
 
 
 def work(app: Flask) -> None:
-    """What a worker does with the schedules that are due."""
+    """Run the due schedules as a worker does."""
     with app.app_context():
         for schedule_id in pulls.due(parts(app).clock()):
             run_pull(schedule_id)
@@ -84,7 +84,7 @@ def test_a_schedule_copies_at_once_and_then_so_often(
     work(app)
     assert [each.who for each in runs(app)] == ["adam@example.com", pull_jobs.BY_SCHEDULE]
     assert audits(app) == [("done", "adam@example.com"), ("done", pull_jobs.BY_SCHEDULE)]
-    # An hour without use has ended the session.
+    # The session has expired after an hour without use.
     adam = Person(app.test_client(), "adam@example.com")
     page = words(adam.get(made.location))
     assert "Done" in page
@@ -141,8 +141,8 @@ def test_a_table_that_the_destination_refuses_is_shown_with_its_reason_and_the_o
     assert (run.state, run.tables, run.failed) == (pulls.PARTLY, 2, 1)
     said = words(adam.get(made.location))
     assert (
-        "1001 Own table: The database refuses this table (OperationalError, SQLITE_ERROR). SQLite says: too many columns"
-        in said
+        "1001 Own table: The database refuses this table (OperationalError, SQLITE_ERROR)."
+        " SQLite says: too many columns" in said
     )
     assert adam.json(f"{made.location}.json")["items"][0]["failed"] == 1
 

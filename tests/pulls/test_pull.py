@@ -1,4 +1,4 @@
-"""``dashboard pull``, as an operator runs it: whole copies and what changed, in files and databases."""
+"""``dashboard pull``, as an operator runs it: full and incremental copies."""
 
 import json
 
@@ -26,7 +26,9 @@ def test_a_customers_tables_are_copied_whole_below_their_connections(
         assert not list(copies.folder.rglob("*.under-way"))
     else:
         found = copies.query(
-            "SELECT m.target FROM _pull_manifest m JOIN _pull_connections c ON c.id = m.connection_id JOIN _pull_customers p ON p.id = c.account_id"
+            "SELECT m.target FROM _pull_manifest m"
+            " JOIN _pull_connections c ON c.id = m.connection_id"
+            " JOIN _pull_customers p ON p.id = c.account_id"
         )
         assert found
 

@@ -1,7 +1,7 @@
-"""What a destination refuses of one table is that table's failure alone; what is wrong with the whole destination ends the pull.
+"""A refused table fails alone; a destination that refuses everything ends the pull.
 
-Each case is refused by a real PostgreSQL, SQLite or file system. The refused table is the first one of the first of three
-customers, so that everything else comes after it.
+Each case is refused by a real PostgreSQL, SQLite or file system. The refused table is the first one
+of the first of three customers, so that all others come after it.
 """
 
 import sqlite3
@@ -29,8 +29,10 @@ from tests.support.sample_tables import ACCOUNT, TABLE, OwnTable
 
 
 class Case(NamedTuple):
-    """One thing that a destination refuses. ``spoil`` is called between two pulls with the copies and the own table's target;
-    without it the first pull is the refused one. ``mend`` takes back what ``spoil`` did.
+    """Case that a destination refuses.
+
+    ``spoil``: called between two pulls with the copies and the table's target; without it, the
+    first pull is refused. ``mend``: reverts ``spoil``.
     """
 
     said: str
@@ -248,6 +250,6 @@ def test_what_is_kept_of_one_customer_and_is_refused_is_named_and_all_tables_are
 
 NONE_OF_FIRST = {
     "postgresql": f"ALTER TABLE _pull_connections ADD CHECK (account_id <> {ACCOUNT}) NOT VALID",
-    "sqlite": f"""CREATE TRIGGER no BEFORE INSERT ON _pull_connections WHEN NEW.account_id = {ACCOUNT}
-        BEGIN SELECT RAISE(ABORT, 'no'); END""",
+    "sqlite": f"""CREATE TRIGGER no BEFORE INSERT ON _pull_connections
+        WHEN NEW.account_id = {ACCOUNT} BEGIN SELECT RAISE(ABORT, 'no'); END""",
 }

@@ -1,6 +1,7 @@
-"""Every type of field of a real Baserow server keeps its type and every value in copies and in Parquet exports.
+"""All field types of a real Baserow server keep type and values in copies and exports.
 
-``tests/data/baserow-everything``: the list of 58 fields and 200 rows, recorded from Baserow 1.35.3 with made-up data.
+``tests/data/baserow-everything``: 58 fields and 200 rows of made-up data, recorded from Baserow
+1.35.3.
 """
 
 import io
@@ -24,7 +25,7 @@ RECORDED = Path(__file__).parent.parent / "data" / "baserow-everything"
 FIELDS: list[dict[str, Any]] = json.loads((RECORDED / "fields.json").read_text())
 ROWS: list[dict[str, Any]] = json.loads((RECORDED / "rows.json").read_text())
 WORDS = ("--account", "1001", "--table", str(TABLE), "--json")
-# By name, in words of the copies' own; every other column is text.
+# Types by column name; all other columns are text.
 KINDS = {
     **dict.fromkeys(
         ("Amount", "Precise", "Big", "Took", "Took fine", "Took days", "Name, with comma"), "number"
@@ -35,8 +36,8 @@ KINDS = {
     **dict.fromkeys(("Day", "Day+30", "Modified day"), "date"),
     **dict.fromkeys(("Moment", "Plain moment", "Moment copy", "Modified", "Created"), "time"),
 }
-# Columns with a value that the destination has no such type for, which are text so that no digit is lost: more digits than SQLite
-# or a Parquet file keeps, and "NaN", which a Parquet file's decimals have not.
+# Columns that are text, since the destination's numbers cannot hold a value: it has more digits
+# than SQLite or a Parquet file stores, or is "NaN", which decimals in Parquet files lack.
 TEXT_INSTEAD = {
     "sqlite": {"Amount", "Precise", "Big", "Double", "Ratio"},
     "postgresql": set(),
@@ -72,7 +73,7 @@ DECLARED = {
 
 @pytest.fixture
 def recorded(own: OwnTable) -> OwnTable:
-    """The recorded table among the first account's."""
+    """Add the recorded table to the first account."""
     own.columns = {each["name"]: each["type"] for each in FIELDS}
     own.settings = {
         each["name"]: {key: value for key, value in each.items() if key not in COMMON}
@@ -134,7 +135,7 @@ def test_a_copy_has_every_recorded_field_in_its_type_with_the_values_that_the_ap
                 row["id"],
                 name,
             )
-    # And what changed, put in by row id, is of the same types.
+    # Changed rows, merged by id, have the same types.
     second = json.loads(pull(copies.address, *WORDS).stdout)["tables"][0]
     assert (second["mode"], second["schema_changes"]) == ("incremental", [])
 
@@ -144,12 +145,15 @@ def types_there(copies: Copies, target: str) -> dict[str, str]:
         return {each.name: str(each.type) for each in pq.read_schema(copies.folder / target)}
     if copies.address.startswith("sqlite"):
         return {row["name"]: row["type"] for row in copies.query(f'PRAGMA table_info("{target}")')}
-    asked = f"SELECT column_name, data_type FROM information_schema.columns WHERE table_name = '{target}'"
-    return {row["column_name"]: row["data_type"] for row in copies.query(asked)}
+    query = (
+        "SELECT column_name, data_type FROM information_schema.columns"
+        f" WHERE table_name = '{target}'"
+    )
+    return {row["column_name"]: row["data_type"] for row in copies.query(query)}
 
 
 def read(value: Any, kind: str) -> Any:
-    """A value as it stands in a copy, whatever the destination's own form of it."""
+    """Return a copied value, independent of the destination's form."""
     if value is None:
         return None
     if kind in {"number", "integer"}:
@@ -166,7 +170,7 @@ def read(value: Any, kind: str) -> Any:
 
 
 def expected(value: Any, kind: str) -> Any:
-    """A value of the API's as a copy is to have it."""
+    """Return the value that a copy must have for an API value."""
     if value is None or (kind != "text" and value == ""):
         return None
     if kind in {"number", "integer"}:

@@ -1,4 +1,4 @@
-"""Which errors are one table's and which end a pull, over all codes that PostgreSQL's and SQLite's drivers know."""
+"""Errors that concern one table or end a pull, over all codes of PostgreSQL and SQLite."""
 
 import errno
 import sqlite3

@@ -1,4 +1,4 @@
-"""When the next pull is due by a clock on the wall: across zones, late beginnings, and where the clock is put forward or back."""
+"""Due times of the next pull: across zones, after late starts, and at clock changes."""
 
 from datetime import UTC, datetime
 
@@ -24,20 +24,20 @@ def utc(text: str) -> datetime:
     [
         (60, None, "UTC", "2026-03-10T09:10:00", "2026-03-10T10:10:00"),
         (DAY, None, "UTC", "2026-03-10T09:10:00", "2026-03-11T09:10:00"),
-        # Saved before two and after it.
+        # Saved before two o'clock and after it.
         (DAY, TWO, "UTC", "2026-03-10T01:00:00", "2026-03-10T02:00:00"),
         (DAY, TWO, "UTC", "2026-03-10T09:10:00", "2026-03-11T02:00:00"),
-        # Begun by the clock, a little late and very late: the next is no later for it.
+        # Started on time, a little late and very late: the next one is not delayed.
         (DAY, TWO, "UTC", "2026-03-10T02:00:00", "2026-03-11T02:00:00"),
         (DAY, TWO, "UTC", "2026-03-10T23:59:00", "2026-03-11T02:00:00"),
         (WEEK, TWO, "UTC", "2026-03-09T02:00:07", "2026-03-16T02:00:00"),
         (WEEK, TWO, "UTC", "2026-03-09T09:00:00", "2026-03-16T02:00:00"),
-        # Where the zone's day is another than that of UTC.
+        # The zone's day differs from that of UTC.
         (DAY, TWO, "Asia/Tokyo", "2026-03-10T17:00:30", "2026-03-11T17:00:00"),
         (DAY, 23 * 60, "America/Los_Angeles", "2026-03-11T05:59:00", "2026-03-11T06:00:00"),
-        # The night in which the clock is put forward has no two o'clock: it begins when it is three.
+        # When clocks are put forward, there is no two o'clock: it starts at three.
         (DAY, TWO + 30, BRUSSELS, "2026-03-28T01:30:01", "2026-03-29T01:30:00"),
-        # The one in which it is put back has it twice, and the first counts, once.
+        # When clocks are put back, two o'clock occurs twice: only the first counts.
         (DAY, TWO + 30, BRUSSELS, "2026-10-24T00:30:01", "2026-10-25T00:30:00"),
         (DAY, TWO + 30, BRUSSELS, "2026-10-25T00:30:01", "2026-10-26T01:30:00"),
     ],

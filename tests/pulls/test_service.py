@@ -1,4 +1,4 @@
-"""Schedules of copies in the store: one pull at a time over all workers, taken over where its worker was killed; both databases."""
+"""Stored pull schedules: one pull at a time, resumed after a kill; on both databases."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +30,7 @@ def context(app: Flask) -> Iterator[None]:
 
 @pytest.fixture
 def schedule(clock: Clock) -> PullSchedule:
-    """Every hour, and due."""
+    """Return an hourly schedule that is due."""
     made = PullSchedule(
         name="Hourly",
         place="sqlite:///copies.db",
@@ -115,7 +115,7 @@ def test_a_pull_without_a_sign_of_life_is_closed_once_and_says_no_more(
     assert pulls.due(clock()) == [schedule.id]
     assert [pulls.close_lost(clock()) for _ in range(2)] == [1, 0]
     assert results() == ["unknown"]
-    # It was slow, and not dead: what it has to say comes too late.
+    # It was slow, not dead: its report comes too late.
     assert not pulls.extend_lease(run, clock(), "1001: Orders")
     pulls.finish(run, leased, WELL, clock())
     assert (run.state, results()) == (pulls.LOST, ["unknown"])

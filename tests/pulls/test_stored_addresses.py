@@ -1,4 +1,4 @@
-"""Addresses of copies that an earlier version kept with more than host, port and database are shortened by a migration."""
+"""A migration shortens stored addresses of copies to host, port and database."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,10 +16,18 @@ from tests.support.settings import make_settings
 
 AT, SECRET = datetime(2026, 1, 2, tzinfo=UTC), "hush-hush-4711"
 PLACES = {
-    f"postgresql://user:***@db.example.com:6000/data?password={SECRET}": "postgresql://db.example.com:6000/data",
-    f"postgresql+psycopg://user:***@db.example.com/data?sslmode=require&password={SECRET}": "postgresql://db.example.com:5432/data",
-    f"postgresql://a.example.com:***@b.example.com:5432/db?user=u&password={SECRET}": "postgresql://b.example.com:5432/db",
-    f"postgres://db.example.com/my data?password={SECRET}": "postgresql://db.example.com:5432/my data",
+    f"postgresql://user:***@db.example.com:6000/data?password={SECRET}": (
+        "postgresql://db.example.com:6000/data"
+    ),
+    f"postgresql+psycopg://user:***@db.example.com/data?sslmode=require&password={SECRET}": (
+        "postgresql://db.example.com:5432/data"
+    ),
+    f"postgresql://a.example.com:***@b.example.com:5432/db?user=u&password={SECRET}": (
+        "postgresql://b.example.com:5432/db"
+    ),
+    f"postgres://db.example.com/my data?password={SECRET}": (
+        "postgresql://db.example.com:5432/my data"
+    ),
     f"postgresql:///data?host=db.example.com&password={SECRET}": "postgresql:///data",
     "postgresql://user@[2001:db8::1]/data": "postgresql://[2001:db8::1]:5432/data",
     "sqlite:////srv/copies.db": "sqlite:////srv/copies.db",
@@ -61,7 +69,8 @@ def test_no_password_of_an_earlier_version_stays(
                     **more,
                 }
                 connection.execute(schedule.insert().values(values))
-                detail = f"To {place.replace(' ', '')}, unmasked. Accounts: all. 3 tables copied, 0 failed."
+                address = place.replace(" ", "")
+                detail = f"To {address}, unmasked. Accounts: all. 3 tables copied, 0 failed."
                 about = {"at": AT, "who": "adam@example.com", "what": "pull", "result": "done"}
                 connection.execute(entry.insert().values({**about, "id": id, "detail": detail}))
         upgrade_schema(app)

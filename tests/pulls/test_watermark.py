@@ -1,4 +1,4 @@
-"""By which column it is told that a row is new, and which rows are taken by it."""
+"""Choice of the cursor column, and the rows that it selects."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -12,7 +12,7 @@ from dashboard.tables.reader import TableReading
 
 
 class Pages:
-    """A reading that gives these pages, and notes how many were asked for."""
+    """Reading that yields these pages, and counts how many were requested."""
 
     def __init__(self, *pages: Sequence[Mapping[str, Any]]) -> None:
         self._pages, self.given = pages, 0
@@ -62,7 +62,7 @@ def test_a_time_of_change_goes_before_a_number_that_grows() -> None:
     assert cursor_column_of(columns[:1]) is None
     assert cursor_column_of([column("nr", "text")], "nr") is None
     assert cursor_column_of([column("nr", decimals=2)], "nr") is None
-    # Peliqan takes brackets for a way to sort, and sorts by no password.
+    # Peliqan parses brackets as a sort type, and does not sort by passwords.
     assert cursor_column_of(
         [column("changed [UTC]", "last_modified"), *columns], "nr"
     ) == CursorColumn("changed")

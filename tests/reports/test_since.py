@@ -1,4 +1,4 @@
-"""What became of the fleet since a time: counted from the lives of findings, the same in each format."""
+"""The report of changes since a time: counted from findings, equal in each format."""
 
 import random
 from datetime import timedelta
@@ -41,7 +41,7 @@ def written(app: Flask, name: str, hours: float = 16) -> str:
 
 
 def make_up_a_fleet() -> None:
-    """One of each: new, worse, recovered, open for long, steady, suppressed, unreadable for long and newly."""
+    """Add one cause of each kind of change, a suppressed one, and two unreadable accounts."""
     begin_anew({"error": 9, "ok": 180})
     new = add_cause("auth_failed", "xero", example="401 invalid_grant", owner="olga@example.com")
     for account_id in (1001, 1002):
@@ -148,18 +148,21 @@ def test_markdown_and_html_say_the_same_as_the_text(app: Flask) -> None:
     page = BeautifulSoup(written(app, "report.html"), "html.parser")
     for soup in (drawn, page):
         assert [each.text for each in soup.find_all(["h1", "h2"])] == [
-            "Connections of all customers, Tue 31 Mar 09:12 CEST", "Causes, worst first", "Recovered", "Cannot be read",
-        ]  # fmt: skip
-        said = " ".join(soup.get_text().split())
+            "Connections of all customers, Tue 31 Mar 09:12 CEST",
+            "Causes, worst first",
+            "Recovered",
+            "Cannot be read",
+        ]
+        text = " ".join(soup.get_text().split())
         for sentence in (
             "58 of 60 accounts read",
             "1 new, 1 worse, 1 recovered, 1 became unreadable",
             "401 invalid_grant",
         ):
-            assert sentence in said
+            assert sentence in text
         assert [link.text for link in soup.select("a")] == [
-            "Access is refused: xero", "Runs fail: odoo", "Switched off: shopify", "Data is late: yuki", "A run is stuck: netsuite",
-            "Customer 1011", "Customer 1010",
+            "Access is refused: xero", "Runs fail: odoo", "Switched off: shopify",
+            "Data is late: yuki", "A run is stuck: netsuite", "Customer 1011", "Customer 1010",
         ]  # fmt: skip
     assert page.html is not None
     assert page.select_one("head > style")

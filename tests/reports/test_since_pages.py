@@ -1,4 +1,4 @@
-"""What changed since one was here last: on the overview, on a page to hand over, and as text."""
+"""Changes since the last visit: on the overview, on a page of its own, and as text."""
 
 import re
 from datetime import timedelta
@@ -26,7 +26,7 @@ def read_now(app: Flask, parts: Services) -> None:
 
 
 def break_one(app: Flask, parts: Services, sandbox: Sandbox) -> tuple[int, str]:
-    """A connection is called what nobody knows, and a pass notices: its id, and what the cause is called."""
+    """Give a connection an unknown status and refresh; return its id and the cause's title."""
     connection = sandbox.healthy
     sandbox.set(connection.id, health_status="NEVER_HEARD_OF")
     read_now(app, parts)
@@ -38,7 +38,7 @@ def come_back(app: Flask, name: str = "viv") -> Person:
 
 
 def lists(soup: BeautifulSoup) -> dict[str, list[str]]:
-    """The titles on the page, by the section they stand in."""
+    """Return the titles on the page by section."""
     return {
         str(section["aria-labelledby"]): [link.text for link in section.select("a.row-link")]
         for section in soup.select("section[aria-labelledby]")
@@ -150,8 +150,10 @@ def test_the_time_that_is_asked_for_goes_over_the_last_visit(
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
-        ("hours=0", "no hours"), ("hours=-3", "no hours"), ("hours=soon", "no hours"), ("hours=99999", "History goes back 90 days"),
-        ("since=yesterday", "is no time"), ("since=2999-01-01T00:00", "not come yet"), ("since=2001-01-01", "History goes back 90 days"),
+        ("hours=0", "no hours"), ("hours=-3", "no hours"), ("hours=soon", "no hours"),
+        ("hours=99999", "History goes back 90 days"), ("since=yesterday", "is no time"),
+        ("since=2999-01-01T00:00", "not come yet"),
+        ("since=2001-01-01", "History goes back 90 days"),
         ("since=0001-01-01T00:00", "History goes back"), ("hours=999999999999", "no hours"),
     ],
 )  # fmt: skip

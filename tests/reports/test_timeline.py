@@ -1,4 +1,4 @@
-"""A connection's and an account's life, merged from everywhere that it is kept."""
+"""The timeline of a connection or an account, merged from all sources."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -35,7 +35,7 @@ def context(app: Flask) -> Any:
 
 @pytest.fixture
 def here(sandbox: Sandbox) -> tuple[int, int]:
-    """A connection of whose past nothing is known yet, and nothing of its account either."""
+    """Return a connection without any event, whose account has none either."""
     connection = sandbox.healthy
     for table in (Action, AuditEntry, Finding, HealthChange, Note, Run, WebhookEvent):
         db.session.execute(delete(table).where(table.account_id == connection.account_id))
@@ -56,7 +56,7 @@ def change(here: tuple[int, int], at: datetime, became: str = "ERROR") -> Health
 
 
 def one_of_each(here: tuple[int, int]) -> None:
-    """From the latest to the earliest, an hour between."""
+    """Return times from the latest to the earliest, an hour apart."""
     account_id, connection_id = here
     place = {"account_id": account_id, "connection_id": connection_id}
 

@@ -1,4 +1,4 @@
-"""The timeline's pages: all that happened, part by part, with and without JavaScript."""
+"""Pages of the timeline, with and without JavaScript."""
 
 from datetime import timedelta
 
@@ -18,7 +18,7 @@ def kinds(soup: object) -> list[str]:
 
 
 def fill(app: Flask, clock: Clock, account_id: int, connection_id: int, count: int) -> None:
-    """So many notes, an hour between."""
+    """Add notes, an hour apart."""
     with app.app_context():
         for number in range(count):
             at = clock() - timedelta(hours=number)
@@ -38,7 +38,7 @@ def test_what_an_agent_does_is_in_the_timeline_of_the_connection_and_of_its_acco
     for path in (path_of(connection, "/timeline"), f"/accounts/{connection.account_id}/timeline"):
         soup = viv.get(path)
         assert {"action", "audit", "run", "health"} <= set(kinds(soup))
-        # The action's own entry in the audit trail is the action; the refusal is an entry of its own.
+        # An action's audit entry is not shown, the action is; the refusal is an entry.
         action = next(
             each
             for each in soup.select(".event[data-kind=action]")

@@ -1,4 +1,4 @@
-"""The fleet over 30 days: the table that everybody gets, and its twins."""
+"""The trend of 30 days: the table, and its alternate formats."""
 
 import csv
 import io
@@ -26,7 +26,7 @@ def test_the_table_has_a_row_a_day_and_its_twins_say_the_same(
     viv: Person, app: Flask, clock: Clock
 ) -> None:
     with app.app_context():
-        # The store was filled in real time, perhaps before midnight.
+        # The test's database was filled in real time, perhaps before midnight.
         db.session.execute(delete(HourlyConnectionCount))
         hourly_counts.save_hourly_counts(clock())
         db.session.commit()

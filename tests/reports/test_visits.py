@@ -1,4 +1,4 @@
-"""When a visit ended: what "since you left" counts from."""
+"""The end of a visit, from which "since you left" counts."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

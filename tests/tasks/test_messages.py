@@ -1,4 +1,4 @@
-"""What somebody puts into the queue who can write to its file, or to Redis."""
+"""Queue messages of other writers, who have access to the queue's file or to Redis."""
 
 import pickle
 from pathlib import Path
@@ -18,7 +18,7 @@ OLD, NEW = "o" * 40, "n" * 40
 
 
 class Bait:
-    """Read as a pickle, it leaves a file."""
+    """Object that creates a file when it is unpickled."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -38,7 +38,7 @@ def test_what_another_put_into_the_queue_is_never_unpickled(
     with pytest.raises(BadSignature):
         jobs.dequeue()
     assert not caught.exists()
-    # Neither is in the way of what comes after it.
+    # Neither blocks later messages.
     assert jobs.dequeue() is None
     parts.queues.enqueue(poll_action, 7)
     assert jobs.dequeue().args == (7,)

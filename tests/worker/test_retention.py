@@ -1,4 +1,4 @@
-"""History is kept for as long as was asked for; what is so now stays."""
+"""Retention: history is deleted after the configured time; the current state stays."""
 
 from datetime import timedelta
 from typing import Any

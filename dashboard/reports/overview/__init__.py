@@ -1,1 +1,1 @@
-"""The first page."""
+"""The overview page and the search over the fleet."""

@@ -1,11 +1,11 @@
-"""What the overview shows, from the snapshot alone."""
+"""Queries of the overview page and of the search, on the snapshot."""
 
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Select, func, or_, select
-from sqlalchemy.orm import contains_eager
+from sqlalchemy.orm import InstrumentedAttribute, contains_eager
 
 from dashboard.core.cache import cached
 from dashboard.core.database import db
@@ -21,7 +21,7 @@ Conditions = tuple[ColumnElement[bool], ...]
 
 @dataclass(frozen=True)
 class StatusChange:
-    """A status change with the connection it happened to."""
+    """Status change with its connection."""
 
     change: HealthChange
     connection: Connection
@@ -29,7 +29,7 @@ class StatusChange:
 
 @dataclass(frozen=True)
 class Overview:
-    """The fleet at a glance. ``by_severity`` has every severity, also those with none."""
+    """Summary of the fleet. ``by_severity`` has all severities, also those with a count of 0."""
 
     by_severity: dict[str, int]
     connections: int
@@ -46,7 +46,7 @@ class Overview:
 
 
 def read(at: datetime, most: int = 8) -> Overview:
-    """The fleet now, and what changed in the 24 hours before ``at``."""
+    """Return the current summary, with the changes of the 24 hours before ``at``."""
     counts = db.session.execute(
         select(ConnectionCount.severity, ConnectionCount.connector, ConnectionCount.connections)
     ).all()
@@ -112,7 +112,7 @@ def _changes(since: datetime, conditions: Conditions, most: int) -> list[StatusC
 
 
 def _count(name: str, since: datetime, conditions: Conditions) -> int:
-    # To the minute: while nothing changes, only what becomes a day old moves it.
+    # Rounded to the minute for the cache: without new changes, only time alters the count.
     since = since.replace(second=0, microsecond=0)
     distinct = (
         _joined(since, conditions)
@@ -129,7 +129,7 @@ def _count(name: str, since: datetime, conditions: Conditions) -> int:
 
 @dataclass(frozen=True)
 class SearchResults:
-    """What one search box gives: accounts and connections, few of each, and how many there are."""
+    """Search results: the first accounts and connections that match."""
 
     q: str
     accounts: list[Account]
@@ -137,7 +137,7 @@ class SearchResults:
 
     @property
     def only(self) -> Account | Connection | None:
-        """The one thing that can be meant."""
+        """Return the account or connection, if only one can be meant; else None."""
         if len(self.accounts) == 1 and all(
             each.account_id == self.accounts[0].id for each in self.connections
         ):
@@ -148,13 +148,16 @@ class SearchResults:
 
 
 def find(q: str, most: int = 8) -> SearchResults:
-    """Accounts and connections for what was pasted: an id exactly, else names, external ids and connectors in part."""
+    """Return accounts and connections that match a search text.
+
+    An exact id has precedence over parts of names, external ids and connectors.
+    """
     text = q.strip()[:200].replace("\0", "")
-    asked = comparable(text)
-    if not asked:
+    wanted = comparable(text)
+    if not wanted:
         return SearchResults("", [], [])
-    number = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 19 else -1
-    exact = or_(Account.id == number, Account.external_id_folded == asked)
+    number = int(wanted) if wanted.isascii() and wanted.isdigit() and len(wanted) < 19 else -1
+    exact = or_(Account.id == number, Account.external_id_folded == wanted)
     accounts = select(Account).where(Account.gone_at.is_(None))
     connections = (
         select(Connection)
@@ -169,29 +172,13 @@ def find(q: str, most: int = 8) -> SearchResults:
     )
     if exactly.accounts or exactly.connections:
         return exactly
-    named = [
-        or_(
-            *(
-                column.contains(word, autoescape=True)
-                for column in (Account.name_folded, Account.external_id_folded)
-            )
-        )
-        for word in asked.split()
-    ]
-    by_connection = [
-        or_(
-            *(
-                column.contains(word, autoescape=True)
-                for column in (Connection.name_folded, Connection.connector_folded)
-            )
-        )
-        for word in asked.split()
-    ]
+    by_account = _each_word(wanted, Account.name_folded, Account.external_id_folded)
+    by_connection = _each_word(wanted, Connection.name_folded, Connection.connector_folded)
     return SearchResults(
         text,
         list(
             db.session.scalars(
-                accounts.where(*named).order_by(Account.name_folded, Account.id).limit(most)
+                accounts.where(*by_account).order_by(Account.name_folded, Account.id).limit(most)
             )
         ),
         list(
@@ -202,3 +189,11 @@ def find(q: str, most: int = 8) -> SearchResults:
             )
         ),
     )
+
+
+def _each_word(text: str, *columns: InstrumentedAttribute[str]) -> list[ColumnElement[bool]]:
+    """Return a condition a word: one of the columns contains it."""
+    return [
+        or_(*(column.contains(word, autoescape=True) for column in columns))
+        for word in text.split()
+    ]

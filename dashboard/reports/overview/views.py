@@ -1,4 +1,4 @@
-"""The fleet at a glance, and the box that finds everything."""
+"""The overview page and the search."""
 
 from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -16,7 +16,7 @@ bp = Blueprint("overview", __name__)
 @bp.get("/")
 @requires("viewer")
 def show() -> ResponseReturnValue:
-    """The overview."""
+    """Show the overview."""
     at = times.now()
     since = since_left(at)
     return render_template(
@@ -30,14 +30,14 @@ def show() -> ResponseReturnValue:
 @bp.get("/refresh-status")
 @requires("viewer", poll=True)
 def refresh_status() -> ResponseReturnValue:
-    """The coverage line, polled while a pass is under way; it carries no trigger once the pass has ended."""
+    """Render the refresh status line, which is polled only while a refresh is running."""
     return render_template("components/_coverage.html")
 
 
 @bp.get("/find")
 @requires("viewer")
 def find() -> ResponseReturnValue:
-    """Land on the one thing that was meant, or show what there is."""
+    """Redirect to the only match of a search, or show all matches."""
     found = overview.find(request.args.get("q", ""))
     if htmx.is_htmx():
         return render_template("reports/overview/_search_results.html", found=found)

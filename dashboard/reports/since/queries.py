@@ -1,6 +1,6 @@
-"""What became of the fleet since a time: for who was away, for the morning meeting, on a page, on paper or as text.
+"""Report of the changes since a time: causes by what became of them, unreadable accounts.
 
-Counted from the findings' own lives: what was open at that time, beside what is open now. A cause stands in one list alone.
+Findings that were open at that time are compared with those open now. A cause is in one list only.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,24 +20,25 @@ from dashboard.fleet.models import SEVERITIES, Account, ConnectionCount
 from dashboard.fleet.queries import accounts_by_reason
 from dashboard.refresh import passes
 
-NEW, WORSE, RECOVERED, STILL, STEADY, SPARED = (
+NEW, WORSE, RECOVERED, STILL, STEADY, HIDDEN = (
     "new",
     "worse",
     "recovered",
     "still",
     "steady",
-    "spared",
+    "hidden",
 )
 LONG = timedelta(days=7)
-# Nobody reads a longer list; what is left out is counted.
+# Causes in one list; the number of further causes is given.
 MOST = 500
 
 
 @dataclass(frozen=True)
 class CauseLine:
-    """One cause: how many it has now, how many it had then; of one that recovered, how many had it meanwhile.
+    """One cause, with the numbers of affected connections and accounts now and at that time.
 
-    ``change``: one of ``new``, ``worse``, ``recovered``, ``still`` (open for over seven days) and ``steady``.
+    ``change``: ``new``, ``worse``, ``recovered``, ``still`` (open for over seven days) or
+    ``steady``. For a recovered cause, the numbers are those between the two times.
     """
 
     id: int
@@ -55,7 +56,7 @@ class CauseLine:
 
     @property
     def moved(self) -> int:
-        """How many connections (of what concerns accounts as such, accounts) it has more than then; below zero, fewer."""
+        """Return the increase in connections, or in accounts for a cause without connections."""
         if self.connections or self.connections_before:
             return self.connections - self.connections_before
         return self.accounts - self.accounts_before
@@ -63,7 +64,7 @@ class CauseLine:
 
 @dataclass(frozen=True)
 class UnreadableLine:
-    """One account that cannot be read now. ``is_new``: it could be then."""
+    """One account that cannot be read now. ``is_new``: it could be read at that time."""
 
     account_id: int
     title: str
@@ -75,7 +76,7 @@ class UnreadableLine:
 
 @dataclass(frozen=True)
 class Counts:
-    """How many causes came, grew and recovered, and how many accounts became unreadable."""
+    """Numbers of new, worse and recovered causes, and of newly unreadable accounts."""
 
     new: int
     worse: int
@@ -84,16 +85,17 @@ class Counts:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether nothing of that happened."""
+        """Return whether all numbers are 0."""
         return not (self.new or self.worse or self.recovered or self.unreadable)
 
 
 @dataclass(frozen=True)
 class Report:
-    """Everything, worst first. ``still``: open for over seven days; ``steady``: open, for less long, and no worse.
+    """The report, worst causes first.
 
-    ``suppressed``: how many causes nobody wants to hear of now. ``as_of``: when the last complete pass ended. ``cut``: how many
-    causes are left out, since no more than ``MOST`` of a list are named.
+    ``still``: open for over seven days; ``steady``: open for a shorter time, and no worse.
+    ``suppressed``: number of suppressed causes. ``as_of``: end of the last complete refresh.
+    ``cut``: number of causes left out, since a list has at most ``MOST``.
     """
 
     since: datetime
@@ -113,33 +115,36 @@ class Report:
 
     @property
     def open(self) -> list[CauseLine]:
-        """Every cause that is open now, worst first."""
+        """Return all causes that are open now, worst first."""
         return sorted(chain(self.new, self.worse, self.still, self.steady), key=_worst_first)
 
     @property
     def long_open(self) -> list[CauseLine]:
-        """Of these, what has been so for over seven days, worse or not."""
+        """Return the causes that have been open for over seven days, also the worse ones."""
         return [line for line in self.open if line.since <= self.at - LONG]
 
     @property
     def unreadable_new(self) -> list[UnreadableLine]:
-        """Accounts that could be read then."""
+        """Return the unreadable accounts that could be read at that time."""
         return [line for line in self.unreadable if line.is_new]
 
     @property
     def counts(self) -> Counts:
-        """What happened, in four numbers."""
+        """Return the numbers of changes."""
         return Counts(len(self.new), len(self.worse), len(self.recovered), len(self.unreadable_new))
 
 
 def read(since: datetime, at: datetime) -> Report:
-    """What became of the fleet between ``since`` and ``at``, which is now. As many questions however large the fleet."""
+    """Return the report on the time from ``since`` to ``at``, which is now.
+
+    The number of queries does not depend on the size of the fleet.
+    """
     lists: dict[str, list[CauseLine]] = {
         name: [] for name in (NEW, WORSE, RECOVERED, STILL, STEADY)
     }
     suppressed = cut = 0
     for line in _lines(since, at):
-        if line.change == SPARED:
+        if line.change == HIDDEN:
             suppressed += 1
         elif len(lists[line.change]) < MOST:
             lists[line.change].append(line)
@@ -165,9 +170,9 @@ def read(since: datetime, at: datetime) -> Report:
 
 
 def count(since: datetime, at: datetime) -> Counts:
-    """The numbers alone, for the overview: only causes to which something came are counted through.
+    """Return only the numbers of changes, for the overview.
 
-    Not counted anew while nothing changes: with time alone, nothing comes.
+    They are cached until the snapshot changes: passing time alone adds nothing.
     """
     return cached(("report", since), lambda: _count(since, at))
 
@@ -195,10 +200,10 @@ def _count(since: datetime, at: datetime) -> Counts:
 
 
 def _counting(since: datetime, *only: ColumnElement[bool]) -> Select[Any]:
-    """Each cause that was open then, or is now, or was between: with how many had it then, have it now, ever had it since.
+    """Select causes that were open at any time since, with numbers then, now and in between.
 
-    What was over before is not looked at, so this costs what is open and what recovered lately, and no more. ``only``: of these
-    findings.
+    Causes that recovered before are skipped, so the cost depends on open and recently recovered
+    ones. ``only``: conditions on the findings.
     """
     then, now = Finding.first_seen_at <= since, Finding.recovered_at.is_(None)
 
@@ -230,10 +235,10 @@ def _change(row: Any, cause: Cause, since: datetime, at: datetime) -> str:
     if not row.accounts:
         return RECOVERED
     if cause.rule == UNREADABLE.name:
-        # Told account by account.
+        # Unreadable accounts have a list of their own.
         return ""
     if cause.state == SUPPRESSED:
-        return SPARED
+        return HIDDEN
     if not row.accounts_before:
         return NEW
     if row.accounts > row.accounts_before or row.connections > row.connections_before:
@@ -273,8 +278,8 @@ def _worst_first(line: CauseLine) -> tuple[int, int, int, int]:
 
 
 def _unreadable(since: datetime) -> Sequence[UnreadableLine]:
-    """The latest first."""
-    here = (
+    """Return unreadable accounts, latest first."""
+    query = (
         select(
             Account.id,
             Account.name,
@@ -300,5 +305,5 @@ def _unreadable(since: datetime) -> Sequence[UnreadableLine]:
             owner=row.owner,
             is_new=row.first_seen_at > since,
         )
-        for row in db.session.execute(here)
+        for row in db.session.execute(query)
     ]

@@ -1,4 +1,4 @@
-"""What became of the fleet since one was here last: a page to hand over, and the same as text, Markdown and HTML."""
+"""Changes since the last visit or another time: a page, plain text, Markdown and HTML."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -25,14 +25,17 @@ DAY = timedelta(hours=24)
 HOURS = (8, 24, 72, 168)
 _SPACE_FOR_PLUS = re.compile(r" (?=\d\d:?\d\d$)")
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~&#])")
-# What a report leads to, with the name of its number; and that with a number as an address.
+# Endpoints that a report links to, with the names of their parameters. ``Address`` makes a URL.
 _NUMBERS = {"causes.show": "cause_id", "accounts.show": "account_id"}
 Address = Callable[[str, int], str]
 
 
 @dataclass(frozen=True)
 class Since:
-    """The time that is asked about. ``left``: this person's last visit ended then; ``cut``: or earlier, before what is kept."""
+    """Start of the report. ``left``: it is the end of the user's last visit.
+
+    ``cut``: the last visit ended earlier, before the stored history.
+    """
 
     time: datetime
     left: bool = False
@@ -47,66 +50,69 @@ def read_since(
     zone: ZoneInfo,
     oldest: datetime,
 ) -> Since:
-    """``?since=`` (ISO; in the viewer's zone where it names none) or ``?hours=``, else when they left, else the last 24 hours.
+    """Return the start: ``?since=``, else ``?hours=``, else the last visit, else 24 hours ago.
+
+    ``since`` is an ISO time, in the viewer's zone if it names none.
 
     Raises:
-        BadQuery: it is neither, or lies in the future or before ``oldest``, which is as far as history goes back.
+        BadQuery: it cannot be read, is in the future, or is before ``oldest``, the oldest history.
     """
-    if asked := args.get("since"):
-        return Since(_checked(_iso(asked, zone), at, oldest))
-    if asked := args.get("hours"):
-        hours = whole_number("hours", asked, 10**5)
+    if text := args.get("since"):
+        return Since(_checked(_iso(text, zone), at, oldest))
+    if text := args.get("hours"):
+        hours = whole_number("hours", text, 10**5)
         return Since(_checked(at - timedelta(hours=hours), at, oldest), hours=hours)
     if left_at is not None:
         return Since(max(left_at, oldest), left=True, cut=left_at < oldest)
-    # To the minute, so that its figures are not counted anew with every page.
+    # Rounded to the minute for the cache.
     return Since((at - DAY).replace(second=0, microsecond=0), hours=24)
 
 
 def since_left(at: datetime) -> Since:
-    """Since the visitor's last visit ended, whatever the address says: for the overview."""
+    """Return the end of the user's last visit for the overview, without URL parameters."""
     return read_since({}, visitor().user.left_at, at, times.zone(), _oldest(at))
 
 
 @bp.get("/since")
 @requires("viewer")
 def show() -> ResponseReturnValue:
-    """What changed since the last visit, or since another time: to read, print, copy and hand over."""
+    """Show the changes since the last visit or another time."""
     since, found = _read()
-    asked = {name: request.args[name] for name in ("since", "hours") if request.args.get(name)}
+    given = {name: request.args[name] for name in ("since", "hours") if request.args.get(name)}
     return render_template(
         "reports/since/since.html",
         since=since,
         report=found,
         text=_as_text(found),
         hours=HOURS,
-        asked=asked,
+        asked=given,
     )
 
 
 @bp.get("/since.txt")
 @requires("viewer")
 def as_text() -> ResponseReturnValue:
-    """The same as plain text."""
+    """Return the report as plain text."""
     _, found = _read()
     return Response(_as_text(found), mimetype="text/plain")
 
 
 def numbers(endpoint: str, number: int) -> dict[str, Any]:
-    """What the endpoint's address is made of."""
+    """Return the endpoint's URL parameter."""
     return {_NUMBERS[endpoint]: number}
 
 
 def write(
     env: Environment, name: str, found: since_report.Report, zone: ZoneInfo, address: Address
 ) -> str:
-    """A report by one of the templates of ``reports``, with times in ``zone``. Needs no request."""
+    """Return a report by one of the export templates, with times in ``zone``; needs no request."""
 
     def when(time: datetime) -> str:
         local = time.astimezone(zone)
-        return f"{local:%a} {local.day} {local:%b}{'' if local.year == found.at.year else f' {local.year}'} {local:%H:%M %Z}"
+        year = "" if local.year == found.at.year else f" {local.year}"
+        return f"{local:%a} {local.day} {local:%b}{year} {local:%H:%M %Z}"
 
-    # Texts from outside stay on their line, in any format, and say nothing to a terminal.
+    # External texts are kept on one line, without control characters for terminals.
     return env.get_template(f"reports/since/export/{name}").render(
         report=found,
         when=when,
@@ -118,7 +124,10 @@ def write(
 
 
 def markdown(text: str) -> str:
-    """A text as Markdown has it: escaped, and without a mention, which services look for whether it is escaped or not."""
+    """Return a text escaped for Markdown.
+
+    A zero-width space after @ prevents mentions, which services recognise even if escaped.
+    """
     return _SPECIAL.sub(r"\\\1", one_line(text)).replace("@", "@\u200b")
 
 
@@ -141,7 +150,7 @@ def _oldest(at: datetime) -> datetime:
 
 def _iso(text: str, zone: ZoneInfo) -> datetime:
     try:
-        # A plus sign that nobody escaped arrives as a space.
+        # An unescaped plus sign in a URL arrives as a space.
         time = datetime.fromisoformat(_SPACE_FOR_PLUS.sub("+", text) if "T" in text else text)
         return time if time.tzinfo is not None else time.replace(tzinfo=zone)
     except ValueError:

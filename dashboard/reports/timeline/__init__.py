@@ -1,1 +1,1 @@
-"""What happened to a connection or an account, in one list."""
+"""Timeline of a connection or an account."""

@@ -1,7 +1,7 @@
-"""One connection's or one account's life: what happened to it, from everywhere that it is kept, newest first.
+"""Timeline of a connection or an account: its events from eight sources, newest first.
 
-Eight sources, each asked once for no more than a page shows; what they give is merged by time. A ``Cursor`` names the last
-event of a page, so that pages neither overlap nor leave out events that happened at the same moment.
+Each source is queried once, for at most one page; the results are merged by time. A ``Cursor``
+identifies the last event of a page, so that pages neither overlap nor skip events of equal times.
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -30,35 +30,35 @@ HEALTH, RUN, ACTION, AUDIT, FINDING, NOTE, WEBHOOK = (
     "note",
     "webhook",
 )
-# By what people filter, in the order in which they are offered.
+# Kinds to filter by, in the order of the page.
 KINDS = (HEALTH, RUN, ACTION, FINDING, NOTE, WEBHOOK, AUDIT)
-# What the audit trail calls a question in SQL.
+# Action name of a SQL query run in the audit trail.
 SQL = "sql"
 PAGE = 50
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 
 class BadCursor(ValueError):
-    """A place in the timeline that is none."""
+    """A text that is no cursor."""
 
 
 class Cursor(NamedTuple):
-    """A place between two events: when, which source, which row."""
+    """Position in the timeline, after one event: time, number of the source, id of the row."""
 
     at: datetime
     source: int
     id: int
 
     def __str__(self) -> str:
-        # In microseconds, as both databases keep times: a float would round them.
+        # In microseconds, the precision of both databases; a float would round.
         return f"{(self.at - _EPOCH) // _MICROSECOND}-{self.source}-{self.id}"
 
     @classmethod
     def read(cls, text: str) -> "Cursor":
-        """What ``str`` gave.
+        """Return the cursor from its ``str``.
 
         Raises:
-            BadCursor: it is something else.
+            BadCursor: the text is no cursor.
         """
         parts = text.split("-")
         if len(parts) != 3 or not all(
@@ -76,10 +76,10 @@ class Cursor(NamedTuple):
 
 @dataclass(frozen=True)
 class Event:
-    """One thing that happened. ``word`` is what it says in short and ``tone`` how it looks (a word of a badge).
+    """One event. ``word``: its short name; ``tone``: its colour, as a badge's.
 
-    ``connection_id`` is None for what concerns the whole account. ``run_id``, ``cause_id``: what it leads to. ``seconds``: how
-    long it took.
+    ``connection_id``: None if the event concerns the whole account. ``run_id``, ``cause_id``: what
+    it links to. ``seconds``: its duration.
     """
 
     kind: str
@@ -98,7 +98,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Page:
-    """Some events, newest first. ``earlier``: where the next page begins; None where nothing is left."""
+    """Events of one page, newest first. ``earlier``: cursor of the next page; None at the end."""
 
     events: tuple[Event, ...]
     earlier: Cursor | None
@@ -108,23 +108,26 @@ class Page:
 
 @dataclass(frozen=True)
 class TimelineSubject:
-    """An account, or one connection of it."""
+    """Account or connection whose timeline is shown."""
 
     account_id: int
     connection_id: int | None
 
-    def of(self, model: Any, *, whole: bool = False) -> ColumnElement[bool]:
-        """Rows of this connection, or of anything in this account; ``whole``: with what concerns the whole account."""
-        mine: ColumnElement[bool] = model.account_id == self.account_id
+    def of(self, model: Any, *, with_account: bool = False) -> ColumnElement[bool]:
+        """Return the condition for this subject's rows.
+
+        ``with_account``: a connection's rows include those that concern its whole account.
+        """
+        in_account: ColumnElement[bool] = model.account_id == self.account_id
         if self.connection_id is None:
-            return mine
-        here = model.connection_id == self.connection_id
-        return and_(mine, or_(here, model.connection_id.is_(None)) if whole else here)
+            return in_account
+        own = model.connection_id == self.connection_id
+        return and_(in_account, or_(own, model.connection_id.is_(None)) if with_account else own)
 
 
 @dataclass(frozen=True)
 class _Source:
-    """Where events come from: the rows of a place, by which time and id they are told apart, and how one reads."""
+    """Source of events: the query of a subject, its time and id columns, and the conversion."""
 
     kind: str
     rows: Callable[[TimelineSubject], Select[Any]]
@@ -132,13 +135,13 @@ class _Source:
     id: Any
     event: Callable[[Any], Event]
 
-    def take(
-        self, place: TimelineSubject, number: int, before: Cursor | None, most: int
+    def latest(
+        self, subject: TimelineSubject, number: int, before: Cursor | None, most: int
     ) -> Iterator[tuple[Cursor, Event]]:
-        """The latest before a place in the timeline."""
-        rows = self.rows(place).where(self.at.is_not(None))
+        """Yield the latest events, or the latest before a cursor; ``number``: this source's."""
+        rows = self.rows(subject).where(self.at.is_not(None))
         if before is not None:
-            # Of two events at one moment, that of the later source comes first.
+            # Of two events at the same time, the one of the source with the higher number is first.
             earlier = self.at < before.at
             if number == before.source:
                 earlier = or_(earlier, and_(self.at == before.at, self.id < before.id))
@@ -157,12 +160,12 @@ def read(
     before: Cursor | None = None,
     most: int = PAGE,
 ) -> Page:
-    """A page of a connection's timeline, or an account's. ``kinds``: only these; all where none is named."""
-    place = TimelineSubject(account_id, connection_id)
+    """Return a page of the timeline. ``kinds``: only these; empty means all."""
+    subject = TimelineSubject(account_id, connection_id)
     found: list[tuple[Cursor, Event]] = []
     for number, source in enumerate(_SOURCES):
         if not kinds or source.kind in kinds:
-            found += source.take(place, number, before, most + 1)
+            found += source.latest(subject, number, before, most + 1)
     found.sort(key=lambda pair: pair[0], reverse=True)
     shown = found[:most]
     earlier = shown[-1][0] if len(found) > most else None
@@ -175,7 +178,7 @@ def read(
 
 
 def names(account_id: int) -> dict[int, str]:
-    """The account's connections by id, as pages call them, those that are gone included."""
+    """Return the titles of the account's connections by id, also of removed ones."""
     mine = (
         select(Connection)
         .options(load_only(Connection.name, Connection.connector))
@@ -184,16 +187,16 @@ def names(account_id: int) -> dict[int, str]:
     return {row.id: row.title for row in db.session.scalars(mine)}
 
 
-def _runs(place: TimelineSubject) -> Select[Any]:
-    return select(Run).where(place.of(Run)).options(defer(Run.tables))
+def _runs(subject: TimelineSubject) -> Select[Any]:
+    return select(Run).where(subject.of(Run)).options(defer(Run.tables))
 
 
-def _entries(place: TimelineSubject) -> Select[Any]:
-    """What the audit trail has beside actions and notes, which stand for themselves."""
-    actions = select(Action.audit_id).where(place.of(Action))
+def _entries(subject: TimelineSubject) -> Select[Any]:
+    """Select audit entries, without those of actions and notes, which are sources too."""
+    actions = select(Action.audit_id).where(subject.of(Action))
     written = and_(AuditEntry.what == NOTE, AuditEntry.result == audit.DONE)
     return select(AuditEntry).where(
-        place.of(AuditEntry), AuditEntry.id.not_in(actions), not_(written)
+        subject.of(AuditEntry), AuditEntry.id.not_in(actions), not_(written)
     )
 
 
@@ -213,21 +216,36 @@ def _run(row: Run) -> Event:
     assert row.started_at is not None
     text = f"run: {row.meaning}" if row.meaning else "run"
     return Event(
-        RUN, row.started_at, row.status or "no status", row.severity, text, row.error, connection_id=row.connection_id,
-        run_id=row.id, seconds=row.seconds, records=row.records,
-    )  # fmt: skip
+        RUN,
+        row.started_at,
+        row.status or "no status",
+        row.severity,
+        text,
+        row.error,
+        connection_id=row.connection_id,
+        run_id=row.id,
+        seconds=row.seconds,
+        records=row.records,
+    )
 
 
 def _action(row: Action) -> Event:
-    tone, ended = _ENDS.get(row.state, ("busy", "under way"))
+    tone, end = _ENDS.get(row.state, ("busy", "under way"))
     if row.state == "done" and row.is_partial:
-        tone, ended = "attention", "done in part"
+        tone, end = "attention", "done in part"
     detail = ". ".join(part.rstrip(".") for part in (row.why, row.detail) if part)
-    text = f"{ended}: {_VERDICTS.get(row.verdict, row.verdict)}" if row.verdict else ended
     return Event(
-        ACTION, row.started_at, row.kind.replace("_", " "), tone, text, detail, row.started_by, row.connection_id or None,
-        run_id=row.run_id, records=row.records,
-    )  # fmt: skip
+        ACTION,
+        row.started_at,
+        row.kind.replace("_", " "),
+        tone,
+        f"{end}: {_OUTCOMES.get(row.verdict, row.verdict)}" if row.verdict else end,
+        detail,
+        row.started_by,
+        row.connection_id or None,
+        run_id=row.run_id,
+        records=row.records,
+    )
 
 
 def _entry(row: AuditEntry) -> Event:
@@ -235,16 +253,22 @@ def _entry(row: AuditEntry) -> Event:
     tone = _RESULTS.get(row.result, "unknown")
     result = row.result if row.times == 1 else f"{row.result} {row.times} times"
     if row.what == SQL:
-        # Whether a question failed can say something of a value, as a division by zero does.
+        # Whether a query failed may reveal a value, as a division by zero does.
         tone, result = "info", "asked"
     return Event(AUDIT, row.at, what, tone, result, row.detail, row.who, row.connection_id)
 
 
-def _seen(row: Finding) -> Event:
+def _first_seen(row: Finding) -> Event:
     return Event(
-        FINDING, row.first_seen_at, row.title, row.severity, "seen", row.evidence, connection_id=row.connection_id,
+        FINDING,
+        row.first_seen_at,
+        row.title,
+        row.severity,
+        "seen",
+        row.evidence,
+        connection_id=row.connection_id,
         cause_id=row.cause_id,
-    )  # fmt: skip
+    )
 
 
 def _recovered(row: Finding) -> Event:
@@ -265,8 +289,8 @@ def _note(row: Note) -> Event:
 
 
 def _webhook(row: WebhookEvent) -> Event:
-    often = f"came {row.times} times" if row.times > 1 else ""
-    text = ", ".join(part for part in (row.status, row.state, often) if part)
+    receipts = f"came {row.times} times" if row.times > 1 else ""
+    text = ", ".join(part for part in (row.status, row.state, receipts) if part)
     tone = {"failed": "error", "ignored": "off", "waiting": "busy"}.get(row.state, "info")
     what = row.event.replace("_", " ") or "event"
     return Event(
@@ -280,52 +304,56 @@ _ENDS = {
     "stuck": ("attention", "stuck"),
     "superseded": ("unknown", "replaced"),
 }
-_VERDICTS = {"worked": "it worked", "no_effect": "it had no effect", "worse": "it became worse"}
+_OUTCOMES = {"worked": "it worked", "no_effect": "it had no effect", "worse": "it became worse"}
 _RESULTS = {
     audit.DONE: "ok",
     audit.FAILED: "error",
     audit.REFUSED: "attention",
     audit.PENDING: "busy",
 }
-# A cursor has the number of its source: a new source goes to the end.
+# A cursor contains the number of its source, so new sources are added at the end.
 _SOURCES = (
     _Source(RUN, _runs, Run.started_at, Run.id, _run),
     _Source(
         HEALTH,
-        lambda place: select(HealthChange).where(place.of(HealthChange)),
+        lambda subject: select(HealthChange).where(subject.of(HealthChange)),
         HealthChange.at,
         HealthChange.id,
         _health,
     ),
     _Source(
         FINDING,
-        lambda place: select(Finding).where(place.of(Finding, whole=True)),
+        lambda subject: select(Finding).where(subject.of(Finding, with_account=True)),
         Finding.first_seen_at,
         Finding.id,
-        _seen,
+        _first_seen,
     ),
     _Source(
         FINDING,
-        lambda place: select(Finding).where(place.of(Finding, whole=True)),
+        lambda subject: select(Finding).where(subject.of(Finding, with_account=True)),
         Finding.recovered_at,
         Finding.id,
         _recovered,
     ),
     _Source(
         ACTION,
-        lambda place: select(Action).where(place.of(Action)),
+        lambda subject: select(Action).where(subject.of(Action)),
         Action.started_at,
         Action.id,
         _action,
     ),
     _Source(AUDIT, _entries, AuditEntry.at, AuditEntry.id, _entry),
     _Source(
-        NOTE, lambda place: select(Note).where(place.of(Note, whole=True)), Note.at, Note.id, _note
+        NOTE,
+        lambda subject: select(Note).where(subject.of(Note, with_account=True)),
+        Note.at,
+        Note.id,
+        _note,
     ),
     _Source(
         WEBHOOK,
-        lambda place: (
-            select(WebhookEvent).where(place.of(WebhookEvent)).options(defer(WebhookEvent.body))
+        lambda subject: (
+            select(WebhookEvent).where(subject.of(WebhookEvent)).options(defer(WebhookEvent.body))
         ),
         WebhookEvent.received_at,
         WebhookEvent.id,

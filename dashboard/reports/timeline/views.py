@@ -1,4 +1,4 @@
-"""What happened to one connection, or to one account: a page, and its earlier parts."""
+"""Pages of the timeline of a connection or an account."""
 
 from dataclasses import dataclass
 from itertools import groupby
@@ -20,7 +20,7 @@ bp = Blueprint("timeline", __name__)
 
 @dataclass(frozen=True)
 class TimelineContext:
-    """A part of a timeline as a template shows it. ``connection`` is None where the whole account is meant."""
+    """Timeline page for its template. ``connection``: None for the whole account."""
 
     account: Account
     connection: Connection | None
@@ -29,26 +29,29 @@ class TimelineContext:
 
     @property
     def place(self) -> dict[str, Any]:
-        """The numbers of its path."""
+        """Return the path parameters of the page."""
         return {
             "account_id": self.account.id,
             **({"connection_id": self.connection.id} if self.connection else {}),
         }
 
     def url(self, **args: Any) -> str:
-        """This timeline, with other parameters."""
+        """Return the URL of this timeline with other query parameters."""
         return url_for(".connection" if self.connection else ".account", **self.place, **args)
 
     @property
     def earlier_url(self) -> str | None:
-        """Where it goes on; None at its beginning."""
+        """Return the URL of the next page; None at the oldest event."""
         if self.page.earlier is None:
             return None
         return self.url(before=str(self.page.earlier), kind=list(self.page.kinds))
 
     @property
     def days(self) -> list[tuple[str, list[Event]]]:
-        """The events by day of the viewer's zone. The first has no name where it goes on with the day of the part before."""
+        """Return the events by day in the viewer's zone.
+
+        The first name is empty if the day continues from the previous page.
+        """
         before = self.page.before
         last = times.day(before.at) if before is not None and htmx.is_htmx() else ""
         by_day = groupby(self.page.events, lambda event: times.day(event.at))
@@ -58,14 +61,14 @@ class TimelineContext:
 @bp.get("/accounts/<int:account_id>/timeline")
 @requires("viewer")
 def account(account_id: int) -> ResponseReturnValue:
-    """An account's, with all its connections'."""
+    """Show an account's timeline, with events of all its connections."""
     return _show(get_account_or_404(account_id), None)
 
 
 @bp.get(f"{PATH}/timeline")
 @requires("viewer")
 def connection(account_id: int, connection_id: int) -> ResponseReturnValue:
-    """A connection's, with what concerns its whole account."""
+    """Show a connection's timeline, with events of its whole account."""
     found = get_connection_or_404(account_id, connection_id)
     return _show(found.account, found)
 
@@ -78,7 +81,7 @@ def _show(account: Account, connection: Connection | None) -> ResponseReturnValu
         before = Cursor.read(request.args["before"]) if request.args.get("before") else None
     except timeline.BadCursor:
         raise BadQuery(
-            "That place in the timeline cannot be read. Begin at the latest event."
+            "The parameter “before” cannot be read. Start at the latest event."
         ) from None
     page = timeline.read(
         account.id, connection.id if connection else None, kinds=kinds, before=before

@@ -1,4 +1,4 @@
-"""How the fleet fared over days: connections by severity, noted for each hour in which a pass was complete."""
+"""Connections by severity over days, from the hourly counts of complete refreshes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,9 +13,10 @@ from dashboard.fleet.models import SEVERITIES, HourlyConnectionCount
 
 @dataclass(frozen=True)
 class Day:
-    """One day of the viewer's; ``counts`` has every severity, as last noted on that day, in the hour from ``noted_at``.
+    """One day in the viewer's zone. ``counts``: all severities, as last counted on that day.
 
-    Both are None where no pass was complete on it: nothing is known then, which is not the same as nothing being wrong.
+    ``noted_at``: start of the hour of that count. Both are None if no refresh was complete on that
+    day: the counts are unknown, not 0.
     """
 
     day: date
@@ -24,16 +25,19 @@ class Day:
 
     @property
     def connections(self) -> int | None:
-        """How many there were."""
+        """Return the number of connections; None if it is unknown."""
         return sum(self.counts.values()) if self.counts is not None else None
 
 
 def by_day(at: datetime, zone: tzinfo, days: int = 30) -> list[Day]:
-    """The last ``days`` days of ``zone`` up to ``at``, oldest first, from the first of which something is known."""
+    """Return the last ``days`` days in ``zone`` up to ``at``, oldest first.
+
+    Starts with the first day whose counts are known.
+    """
     today = at.astimezone(zone).date()
     first = today - timedelta(days=days - 1)
-    begins = datetime(first.year, first.month, first.day, tzinfo=zone)
-    known = {noted.astimezone(zone).date(): (noted, counts) for noted, counts in _hours(begins)}
+    start = datetime(first.year, first.month, first.day, tzinfo=zone)
+    known = {hour.astimezone(zone).date(): (hour, counts) for hour, counts in _hours(start)}
     if not known:
         return []
     shown = (first + timedelta(days=number) for number in range(days))
@@ -41,11 +45,11 @@ def by_day(at: datetime, zone: tzinfo, days: int = 30) -> list[Day]:
 
 
 def _hours(since: datetime) -> Iterator[tuple[datetime, dict[str, int]]]:
-    noted = select(
+    query = select(
         HourlyConnectionCount.hour,
         HourlyConnectionCount.severity,
         HourlyConnectionCount.connections,
     ).where(HourlyConnectionCount.hour >= since)
-    rows = db.session.execute(noted.order_by(HourlyConnectionCount.hour)).all()
+    rows = db.session.execute(query.order_by(HourlyConnectionCount.hour)).all()
     for hour, same in groupby(rows, key=lambda row: row.hour):
         yield hour, dict.fromkeys(SEVERITIES, 0) | {row.severity: row.connections for row in same}

@@ -1,4 +1,4 @@
-"""The fleet over 30 days: connections by severity as a table by day, drawn as a chart where scripts run."""
+"""Trend of 30 days: connections by severity and day, as a table and a chart."""
 
 from typing import Any
 
@@ -20,14 +20,14 @@ DAYS = 30
 @bp.get("/trend")
 @requires("viewer")
 def show() -> ResponseReturnValue:
-    """The chart and its table."""
+    """Show the chart and its table."""
     return render_template("reports/trend/trend.html", days=_days(), severities=SEVERITIES)
 
 
 @bp.get("/trend.json")
 @requires("viewer")
 def show_json() -> ResponseReturnValue:
-    """The table for scripts: a day of the viewer's zone each, UTC where none is told."""
+    """Return the table as JSON: days in the viewer's zone, in UTC if it is unknown."""
     return jsonify(
         items=[_item(day) for day in _days()],
         zone=times.zone().key,
@@ -38,7 +38,7 @@ def show_json() -> ResponseReturnValue:
 @bp.get("/trend.csv")
 @requires("viewer")
 def show_csv() -> ResponseReturnValue:
-    """The same as CSV."""
+    """Return the table as CSV."""
     return csv_response([_item(day) for day in _days()], "trend.csv")
 
 
@@ -47,7 +47,7 @@ def _days() -> list[trend.Day]:
 
 
 def _item(day: trend.Day) -> dict[str, Any]:
-    """One day as scripts see it; numbers are null where nothing is known."""
+    """Return one day as JSON fields; numbers are null if they are unknown."""
     counts = {
         severity: day.counts[severity] if day.counts is not None else None
         for severity in SEVERITIES
