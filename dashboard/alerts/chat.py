@@ -1,4 +1,4 @@
-"""Neutralises chat markup in alerts: mentions, links behind other words and code blocks.
+"""Neutralisation of chat markup in alerts: mentions, links behind other words, code blocks.
 
 One form serves all of Apprise's services. Their escapes differ (a backslash in Discord, entities in
 Slack), and Apprise's own treatment differs by service and by the address's options: Slack gets

@@ -1,4 +1,4 @@
-"""Pull: copies tables out of Peliqan, one after the other, each completely or not at all.
+"""Copying of tables out of Peliqan, one after the other, each completely or not at all.
 
 If a column tells when a row last changed, only rows from the stored watermark on are read: sorted
 by this column, newest first, until older rows appear. (Peliqan silently ignores a filter that it
@@ -91,7 +91,7 @@ class TableToPull:
 
 
 class Pull:
-    """Runs one pull. ``tables_of``: returns the tables that a connection loads."""
+    """One pull. ``tables_of``: returns the tables that a connection loads."""
 
     def __init__(
         self,

@@ -29,7 +29,7 @@ _MINE: Final = PeriodicTask.name.startswith(_PREFIX)
 
 
 class ProcessRegistration:
-    """Registers this process, from ``begin`` to ``end``, and renews the row in a thread."""
+    """Registration of this process from ``begin`` to ``end``; a thread renews the row."""
 
     def __init__(self, app: "Flask", clock: "Callable[[], datetime]") -> None:
         self._app, self._clock = app, clock

@@ -6,7 +6,7 @@ from time import monotonic
 
 
 class Throttle:
-    """Runs a function soon after each call, at most once in ``every`` seconds.
+    """Throttled function: it runs soon after each call, at most once in ``every`` seconds.
 
     The function runs at least once after the last call. It runs in a thread of its own, so that
     callers do not wait.

@@ -231,13 +231,13 @@ def _apply(event: _Event, known: Mapping[ConnectionKey, RunState]) -> tuple[str,
         return webhook_events.IGNORED, UNKNOWN
     if event.account_id is None:
         return webhook_events.IGNORED, NO_ACCOUNT
-    run_state = known.get(event.connection) if event.connection is not None else None
-    if event.status is None or event.run_id is None or run_state is None:
+    current = known.get(event.connection) if event.connection is not None else None
+    if event.status is None or event.run_id is None or current is None:
         # A connection was added or removed, or is unknown: only reading the account shows it.
         return webhook_events.WAITING, ""
-    changed = run_state.apply(event.run_id, event.status, event.at)
+    changed = current.apply(event.run_id, event.status, event.at)
     if not run_is_over(event.status):
         return webhook_events.DONE, IN_SNAPSHOT if changed else LATE
-    if changed or not run_state.was_read_since(event.at):
+    if changed or not current.was_read_since(event.at):
         return webhook_events.WAITING, ""
     return webhook_events.DONE, LATE

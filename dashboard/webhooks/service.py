@@ -83,7 +83,7 @@ class PendingEvent:
 
 
 class EventBatcher:
-    """Batches the events of one process: one request writes all that arrived meanwhile.
+    """Batch writer of one process: one request writes all events that arrived meanwhile.
 
     A single event is written at once. Events that arrive within ``GATHERED`` seconds of a write
     share the next transaction, since the commit is the expensive part.

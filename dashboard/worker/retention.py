@@ -1,4 +1,4 @@
-"""Retention: deletes history, runs and recovered findings after the configured time.
+"""Deletion of history, runs and recovered findings after the configured time.
 
 Of the audit trail, only grouped entries (failed and refused attempts) are deleted.
 """

@@ -1,1 +1,1 @@
-"""What changed since a time, as a page and as files."""
+"""Changes since a time, as a page and as files."""

@@ -1,4 +1,4 @@
-"""Report of the changes since a time: causes by what became of them, unreadable accounts.
+"""Report of the changes since a time: causes by kind of change, unreadable accounts.
 
 Findings that were open at that time are compared with those open now. A cause is in one list only.
 """
