@@ -1,8 +1,10 @@
-"""Addresses of a table's page, at most ``LONGEST`` characters of query: what is longer is kept (``tables.saved_views``).
+"""Addresses of a table's page, with a query string of at most ``LONGEST`` characters.
 
-``view=ID`` stands for the parameters that are kept, all but ``page``. What stands beside it goes over them: a parameter replaces
-all its values, and ``drop=N`` leaves out the kept parameter at that place, counted from 0 by name. So no link has to be kept
-before somebody follows it. Browsers, proxies and mail programs take addresses of 2,000 characters; nginx 8,000.
+If the parameters are longer, they are stored as a view (``tables.saved_views``): ``view=ID`` stands
+for all of them except ``page``. Parameters next to it take precedence: a parameter replaces all its
+values, and ``drop=N`` removes the view's parameter number N (from 0, sorted by name). So a link
+needs no new view before it is followed. Browsers, proxies and mail programs accept addresses of
+2,000 characters, nginx 8,000.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,65 +23,67 @@ from dashboard.tables.saved_views import SavedView
 from dashboard.web.lists import ListContext, query_of
 
 LONGEST = 1_000
-# What an address may say beside conditions; nothing else goes from one to the next.
-ASKED = frozenset({"q", "column", "sort", "page", "per_page", "fill"})
-# Of the page that is looked at, not of what is asked.
-_NOT_KEPT = frozenset({"page", "fill"})
+# Parameters that an address may have besides conditions; links do not repeat any other.
+PARAMETERS = frozenset({"q", "column", "sort", "page", "per_page", "fill"})
+# Parameters of the current page, which are not part of the query.
+_NOT_STORED = frozenset({"page", "fill"})
 
 
 @dataclass(frozen=True)
 class TableRequest:
-    """What an address or a form asks of a table: ``args`` with the view's own among them, and the view, if it names one."""
+    """The query in an address or form: its parameters, with those of the view that it names."""
 
     args: MultiDict[str, str]
-    kept: SavedView | None
+    view: SavedView | None
 
 
 def read(account_id: int, table_id: int, given: MultiDict[str, str]) -> TableRequest:
-    """Put the parameters of a view in the place of its id. Aborts with 410 where the view is not kept any more.
+    """Return the parameters of a request, with those of its view in place of the view's id.
 
-    The caller has checked that the person may see the account.
+    The caller checks that the user may see the account. Aborts with 410 if the view is not stored.
     """
     args = {
         name: values
         for name, values in given.to_dict(flat=False).items()
-        if name in ASKED or name.startswith(PREFIX)
+        if name in PARAMETERS or name.startswith(PREFIX)
     }
     if not given.get("view"):
         return TableRequest(MultiDict(args), None)
     vault = services().vault
-    kept = table_views.find(
+    view = table_views.find(
         given["view"], account_id, table_id, vault.decrypt, vault.encrypt, services().clock()
     )
-    if kept is None:
+    if view is None:
         abort(
             410,
-            "The columns and conditions that this address stands for are not kept: nobody has opened it for 90 days, it is cut"
-            " off, or it is another table's. Open the table from its connection and choose them again.",
+            "The columns and conditions that this address stands for are not kept: nobody has"
+            " opened it for 90 days, it is cut off, or it is another table's. Open the table from"
+            " its connection and choose them again.",
         )
     dropped = set(given.getlist("drop"))
     left = {
         name: values
-        for place, (name, values) in enumerate(kept.args.items())
-        if str(place) not in dropped
+        for number, (name, values) in enumerate(view.args.items())
+        if str(number) not in dropped
     }
-    return TableRequest(MultiDict({**left, **args}), kept)
+    return TableRequest(MultiDict({**left, **args}), view)
 
 
 def plain_args(
-    asked: MultiDict[str, str], given: MultiDict[str, str], columns: Sequence[peliqan.Column]
+    parsed: MultiDict[str, str], given: MultiDict[str, str], columns: Sequence[peliqan.Column]
 ) -> dict[str, Any] | None:
-    """What a form asks: a condition in three fields becomes one parameter, all columns become none chosen.
+    """Return the shortest parameters for a form's query; None if they are the shortest already.
 
-    ``asked``: as it was ``given``, without those fields. None where it is plain already.
+    A condition in three fields becomes one parameter; if all columns are chosen, none is named.
+    ``given``: as sent; ``parsed``: from ``read``, without the three fields.
     """
-    args = asked.to_dict(flat=False)
-    everything = len(columns) > 1 and set(args.get("column", [])) == {
+    args = parsed.to_dict(flat=False)
+    is_every_column = len(columns) > 1 and set(args.get("column", [])) == {
         column.name for column in columns
     }
-    if not any(name.startswith("add_") for name in given) and not everything:
+    if not any(name.startswith("add_") for name in given) and not is_every_column:
         return None
-    if everything:
+    if is_every_column:
         del args["column"]
     if column := given.get("add_column", ""):
         value = given.get("add_value", "").strip()
@@ -94,70 +98,76 @@ def plain_args(
 
 
 def address(account_id: int, table_id: int, query: TableQuery) -> str:
-    """The shortest address of a query, from its first page on; keeps it where that is needed. Commits."""
+    """Return the shortest address of a query's first page.
+
+    Stores a view if the address would be too long; commits then.
+    """
     args: dict[str, Any] = _as_lists(query.url_args())
     if is_long(args):
-        args = {"view": [_keep(account_id, table_id, args).id]}
+        args = {"view": [_save(account_id, table_id, args).id]}
     return url_for("tables.rows", account_id=account_id, table_id=table_id, **args)
 
 
 def is_long(args: Mapping[str, Any]) -> bool:
-    """Whether parameters are too long for an address."""
+    """Return whether parameters are too long for an address."""
     return len(query_of(args)) > LONGEST
 
 
 @dataclass(frozen=True)
 class ShownRows(ListContext):
-    """One page of rows with the addresses of its neighbours; those are short by ``kept``, where they have to be."""
+    """A page of rows, whose addresses are shortened by ``view`` if they are too long."""
 
-    kept: SavedView | None = None
+    view: SavedView | None = None
 
     def short_args(self, **changes: Any) -> dict[str, list[str]]:
-        """The parameters of this page's address with the query changed (None removes one)."""
+        """Return the parameters of this page's address with changes; None removes one."""
         args = _as_lists(self.page.query.url_args(**changes))
-        if self.kept is None or not is_long(args):
+        if self.view is None or not is_long(args):
             return args
-        gone = [str(place) for place, name in enumerate(self.kept.args) if name not in args]
-        beside = {
-            name: values for name, values in args.items() if self.kept.args.get(name) != values
-        }
-        return {"view": [self.kept.id], **({"drop": gone} if gone else {}), **beside}
+        stored = self.view.args
+        dropped = [str(number) for number, name in enumerate(stored) if name not in args]
+        extra = {name: values for name, values in args.items() if stored.get(name) != values}
+        return {"view": [self.view.id], **({"drop": dropped} if dropped else {}), **extra}
 
     def fields(self, **changes: Any) -> list[tuple[str, str]]:
-        """The same for hidden fields of a form."""
+        """Return ``short_args`` as hidden fields of a form."""
         return [
             (name, value) for name, values in self.short_args(**changes).items() for value in values
         ]
 
     def url(self, **changes: Any) -> str:
-        """This table with the query changed."""
+        """Return the address of this table with the query changed."""
         query = query_of(self.short_args(**changes))
         return f"{self.plain}?{query}" if query else self.plain
 
     def twin(self, extension: str) -> str:
-        """The same rows for scripts."""
+        """Return the address of the same rows as JSON or CSV."""
         args: dict[str, Any] = {**self.args, **self.short_args(page=self.page.query.page)}
         return url_for(f"{self.endpoint}_{extension}", **args)
 
 
-def kept_for(
-    account_id: int, table_id: int, query: TableQuery, kept: SavedView | None
+def view_for(
+    account_id: int, table_id: int, query: TableQuery, view: SavedView | None
 ) -> SavedView | None:
-    """The view that links of a page can name: the one that its address names, a new one, or none. Commits where it is new."""
+    """Return the view that a page's links can name; None if they are short enough without one.
+
+    ``view``: the one that the page's address names. A new view is stored if that one does not make
+    the links short enough; commits then.
+    """
     args = _as_lists(query.url_args())
     if not is_long(args):
         return None
-    if kept is not None and not is_long(
-        {name: values for name, values in args.items() if kept.args.get(name) != values}
+    if view is not None and not is_long(
+        {name: values for name, values in args.items() if view.args.get(name) != values}
     ):
-        return kept
-    return _keep(account_id, table_id, args)
+        return view
+    return _save(account_id, table_id, args)
 
 
-def _keep(account_id: int, table_id: int, args: Mapping[str, list[str]]) -> SavedView:
-    asked = {name: values for name, values in args.items() if name not in _NOT_KEPT}
+def _save(account_id: int, table_id: int, args: Mapping[str, list[str]]) -> SavedView:
+    stored = {name: values for name, values in args.items() if name not in _NOT_STORED}
     return table_views.save(
-        account_id, table_id, asked, services().vault.encrypt, services().clock()
+        account_id, table_id, stored, services().vault.encrypt, services().clock()
     )
 
 

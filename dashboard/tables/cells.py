@@ -1,4 +1,4 @@
-"""One cell of a table, made readable: what kind it is, its text, where it leads. One table, asked for every value."""
+"""Readable table cells: a value's kind, its text and its link."""
 
 import json
 from typing import Any, NamedTuple
@@ -7,21 +7,22 @@ from urllib.parse import quote, urlsplit
 from dashboard.masking.rules import MASKED
 
 SHORT = 140
-# Of longer texts a column cuts the end off (``.rows td`` in console.css).
+# Characters that a column shows of a text before it is cut off (``.rows td`` in console.css).
 NARROW = 45
-# As many of them, and so much of each, a table shows (``tables/cell_macros.html``).
+# A table shows so many chips, and so many characters of each (``tables/cell_macros.html``).
 CHIPS, LONGEST_CHIP = 4, 40
 LARGE = 10**15
-# Types whose values are numbers, whatever shape they come in: a decimal comes as text.
+# Types whose values are numbers, although a decimal comes as text.
 NUMBERS = frozenset({"number", "count", "rollup", "autonumber", "rating"})
-# What needs no encoding in a mailto address (RFC 6068).
+# Characters that need no encoding in a mailto address (RFC 6068).
 MAILTO_SAFE = "@+!$'*"
 
 
 class Cell(NamedTuple):
-    """A value as a page shows it. ``kind`` names its look; ``text`` is whole, ``short`` what a table shows of it.
+    """A value as a page shows it; a tuple, because a page creates thousands of them.
 
-    ``why``: of a masked value, what its column looks like. A tuple, because a page makes many of them.
+    ``kind``: the way it is displayed. ``text``: the complete text, ``short`` what a table shows of
+    it. ``why``: for a masked value, the kind of data that its column seems to have.
     """
 
     kind: str
@@ -32,27 +33,28 @@ class Cell(NamedTuple):
 
     @property
     def short(self) -> str:
-        """The beginning of a long text, on one line."""
+        """The start of the text, on one line and at most ``SHORT`` characters long."""
         line = " ".join(self.text[: SHORT * 4].split())
         return line if len(line) <= SHORT else line[: SHORT - 1] + "…"
 
     @property
     def is_cut(self) -> bool:
-        """Whether the table shows less than there is."""
+        """Whether the table shows less than the complete value."""
         if self.kind == "chips":
             return len(self.chips) > CHIPS or any(len(chip) > LONGEST_CHIP for chip in self.chips)
         return self.short != self.text
 
     @property
     def has_more(self) -> bool:
-        """Whether a table's column may be too narrow for it, so that the whole of it has to be within reach."""
+        """Whether a column of the table may be too narrow, so the page has to offer the rest."""
         return self.kind != "masked" and (self.is_cut or len(self.text) > NARROW)
 
 
 def short_line(value: Any, column_type: str = "") -> tuple[str, str] | None:
-    """Kind and text of a value that a table shows as it is, a short line or a whole number, as most are; None of any other.
+    """Return kind and text of a short text or whole number; None for any other value.
 
-    A page has thousands of them, and this takes a third of what ``cell`` does.
+    Such a value is shown unchanged. Most of a page's thousands of cells are such values, and this
+    takes a third of the time of ``cell``.
     """
     if type(value) is int:
         return ("number", str(value)) if -LARGE < value < LARGE else None
@@ -69,7 +71,10 @@ def short_line(value: Any, column_type: str = "") -> tuple[str, str] | None:
 
 
 def cell(value: Any, column_type: str = "") -> Cell:
-    """A value of Peliqan's data routes (Baserow's shapes) as a cell. Never fails: what is unknown is shown as JSON."""
+    """Return a value of Peliqan's data routes (Baserow's shapes) as a cell.
+
+    Never raises: a value of unknown shape is shown as JSON.
+    """
     if value is None:
         return Cell("null", "NULL")
     if column_type == "password":
@@ -88,19 +93,19 @@ def cell(value: Any, column_type: str = "") -> Cell:
 
 
 def masked(why: str) -> Cell:
-    """What stands in place of a value that may not be seen. ``why``: what its column looks like."""
+    """Return the cell of a masked value. ``why``: what the column's values look like."""
     return Cell("masked", MASKED, why=why)
 
 
 def raw(value: Any) -> str:
-    """The whole value as text, for a row's own page: JSON for what has a shape."""
+    """Return the complete value as text for a row's page, lists and objects as JSON."""
     if isinstance(value, str):
         return value
     return json.dumps(value, ensure_ascii=False, indent=2, default=str)
 
 
 def plain(value: Any) -> Any:
-    """A value as a file of text has it: JSON for what has a shape."""
+    """Return a value for a CSV file: lists and objects as JSON, others unchanged."""
     return (
         value
         if value is None or isinstance(value, (str, int, float))
@@ -114,7 +119,7 @@ def _number(value: float) -> str:
     try:
         return str(value)
     except ValueError:
-        # Python refuses to write integers of more than 4300 digits.
+        # Python refuses to convert integers of more than 4,300 digits to text.
         return (
             f"a number of {value.bit_length()} bits" if isinstance(value, int) else "not a number"
         )
@@ -126,7 +131,7 @@ def _text(value: str, column_type: str) -> Cell:
     if column_type in NUMBERS or value == "NaN":
         return Cell("number", value)
     if column_type == "email" and "@" in value and value.isprintable() and " " not in value:
-        # Encoded: what follows a question mark would be read as headers and the body of the message (RFC 6068).
+        # Encoded, because a question mark would start headers and a body of the message (RFC 6068).
         return Cell("link", value, f"mailto:{quote(value, safe=MAILTO_SAFE)}")
     if _is_web(value):
         return Cell("link", value, value)

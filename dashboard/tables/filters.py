@@ -1,10 +1,14 @@
-"""Which filters, sorts and searches Baserow answers for a column, and how it reads their values.
+"""The filters, sorts and searches that Baserow supports for a column, and the values they take.
 
-One table by the column's type, formulas and lookups by the type of their result. Recorded from Baserow 1.35.3 for every field
-type (``tests/data/baserow/filters-and-sorts-live.txt``), the filters that were not recorded from its source
-(``view_filters.py``, ``array_view_filters.py``). A filter is left out where the server refuses it, ignores it, or compares
-something else than what the console shows: "contains" on a date looks at the display text, "empty" on a list also finds lists of
-blank items. A type that is not in the table has no filters, since a wrong guess can return every row without an error.
+``OFFERED`` lists the filters by the column's type; formulas and lookups go by the type of their
+result. Source: recorded from Baserow 1.35.3 for every field type
+(``tests/data/baserow/filters-and-sorts-live.txt``). Filters that were not recorded are from its
+source (``view_filters.py``, ``array_view_filters.py``).
+
+A filter is left out if the server refuses it, ignores it, or compares something other than the
+value that the console shows. "contains" on a date, for example, compares the display text, and
+"empty" on a list also matches lists of blank items. A type that is not in ``OFFERED`` has no
+filters, since a wrong guess can return every row without an error.
 """
 
 import re
@@ -18,7 +22,11 @@ from dashboard.listing.query import BadQuery
 
 
 class Kind(NamedTuple):
-    """A filter as the form shows it. ``takes``: "text", "number", "date", "boolean", "choice", "id", or empty for no value."""
+    """A filter as the form shows it.
+
+    ``takes``: the type of its value, one of "text", "number", "date", "boolean", "choice" and "id";
+    empty if it takes no value. ``family``: its group in the form's menu.
+    """
 
     words: str
     takes: str
@@ -80,7 +88,7 @@ _CHOICES: Final = (
 _USER: Final = ("user_is", "user_is_not")
 _LIST: Final = ("has_value_contains", "has_not_value_contains")
 _TEXT_LIST: Final = ("has_value_equal", "has_not_value_equal", *_LIST)
-# By ``type_of``; the likeliest filter first.
+# By the key from ``type_of``; the likeliest filter first.
 OFFERED: Final[Mapping[str, tuple[str, ...]]] = {
     **dict.fromkeys(("text", "long_text", "url", "email", "phone_number"), _TEXT),
     **dict.fromkeys(("formula text", "formula char", "formula url"), _TEXT),
@@ -90,7 +98,8 @@ OFFERED: Final[Mapping[str, tuple[str, ...]]] = {
     "autonumber": _COMPARED,
     "formula number": (*_COMPARED, "contains", "contains_not", *_EMPTY),
     "duration": (*_COMPARED, *_EMPTY),
-    # Not by "equal": a formula's value can be finer than its format, to which the server rounds what it compares with.
+    # Without "equal": the server rounds the compared value to the formula's format, but the
+    # formula's own value can be finer.
     "formula duration": ("higher_than", "lower_than", *_EMPTY),
     **dict.fromkeys(("boolean", "formula boolean"), ("boolean",)),
     **dict.fromkeys(("date", "last_modified", "created_on", "formula date"), _DAY),
@@ -110,9 +119,9 @@ OFFERED: Final[Mapping[str, tuple[str, ...]]] = {
     "array date": ("has_date_equal", "has_date_after", "has_date_before"),
     "array single_select": _LIST,
 }
-# Filters that compare a whole value, and those that only say whether there is one: all that a masked column has. No negation is
-# among them: several in one request would try several values at once.
-_OF_WHOLE: Final = frozenset({"equal", "boolean", "single_select_equal", "date_is", "user_is"})
+# The filters that a masked column keeps: those that compare a complete value, and the two on
+# emptiness. Negations are left out, since several in one request would test several values.
+_EXACT: Final = frozenset({"equal", "boolean", "single_select_equal", "date_is", "user_is"})
 _NO_SORT: Final = frozenset(
     {
         *("file", "password", "json"),
@@ -126,7 +135,8 @@ _NO_SORT: Final = frozenset(
         *("array link", "array button", "array single_file", "array multiple_select"),
     }
 )
-# A search in other columns alone returns every row (recorded for boolean; the source has no search in the rest).
+# A search in other columns alone returns every row. Recorded for boolean columns; Baserow's source
+# has no search for the other types.
 _SEARCHED: Final = frozenset(
     {
         *(
@@ -153,19 +163,25 @@ _SEARCHED: Final = frozenset(
         *("formula single_select", "formula multiple_select"),
     }
 )
-# Searched, but without "contains" (recorded: refused).
+# The search covers these types, but the server refuses "contains" for them (recorded).
 _NOT_CONTAINED: Final = frozenset({"uuid", "rating", "created_by", "last_modified_by"})
+# Baserow's filter for several choices, by its filter for one.
+_OF_SEVERAL: Final[Mapping[str, str]] = {
+    "single_select_equal": "single_select_is_any_of",
+    "single_select_not_equal": "single_select_is_none_of",
+}
 _COMPARES_VALUE: Final = frozenset({*_COMPARED, "has_value_equal", "has_not_value_equal"})
 _COMPARED_AS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("number", "formula number", "array number"), "number"),
     **dict.fromkeys(("rating", "autonumber"), "whole"),
     **dict.fromkeys(("duration", "formula duration"), "duration"),
 }
-# Baserow looks for ``[...]`` in order_by and takes what is in it for a way to sort (source: ``parse_order_string``).
+# Baserow reads a column's ``[...]`` in order_by as a type of sort (source: ``parse_order_string``).
 _SORT_TYPE: Final = re.compile(r"\[[^\[\]\n]*\]")
-# Names that its parser of filters does not find, or takes for its own (source: ``filter_by_fields_object``).
-_OWN_NAMES: Final = frozenset({"field_created_on", "field_updated_on", "field_id"})
-# Seconds of the smallest unit of a duration's format; the server rounds what it compares with to whole ones.
+# Baserow's filter parser does not find these names, or reserves them (source:
+# ``filter_by_fields_object``).
+_RESERVED_NAMES: Final = frozenset({"field_created_on", "field_updated_on", "field_id"})
+# Seconds of the smallest unit of a duration's format, to which the server rounds a compared value.
 _UNITS: Final[Mapping[str, Decimal]] = {
     **dict.fromkeys(("h:mm", "d h:mm", "d h mm"), Decimal(60)),
     "d h": Decimal(3600),
@@ -173,7 +189,8 @@ _UNITS: Final[Mapping[str, Decimal]] = {
     "h:mm:ss.ss": Decimal("0.01"),
     "h:mm:ss.sss": Decimal("0.001"),
 }
-# Above every number that a formula can result in (50 digits), and below NaN, which PostgreSQL holds for more than any number.
+# Above every number that a formula can result in (50 digits), and below NaN, which PostgreSQL
+# sorts above all numbers.
 _ABOVE_ALL: Final = "1" + "0" * 60
 _WHOLE: Final = re.compile(r"-?[0-9]{1,18}")
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -199,43 +216,48 @@ def type_of(column: peliqan.Column) -> str:
 
 
 def kinds_of(column: peliqan.Column, *, masked: bool = False) -> tuple[str, ...]:
-    """Return the filters that a column can have, the likeliest first; ``masked``: those for whom its values are masked.
+    """Return the filters that a column supports, the likeliest first.
 
-    A time is compared with a day, which is a part of it: a masked column of times has no such filter.
+    ``masked``: the user sees the column masked, so only exact values and emptiness are offered.
+    "is on" is then left out for columns of times, since a day is only a part of a time.
     """
-    if column.name in _OWN_NAMES or "\n" in column.name:
+    if column.name in _RESERVED_NAMES or "\n" in column.name:
         return ()
     offered = OFFERED.get(type_of(column), ())
     if not masked:
         return offered
     refused = {"date_is"} if column.has_time else set()
-    return tuple(kind for kind in offered if kind in {*_OF_WHOLE, *_EMPTY} - refused)
+    return tuple(kind for kind in offered if kind in {*_EXACT, *_EMPTY} - refused)
 
 
 def key_of(column: peliqan.Column, *, masked: bool = False) -> str:
-    """Return what columns with the same ``kinds_of`` have in common, for the form's menu."""
+    """Return a key that columns with the same ``kinds_of`` share, for the form's menu."""
     return " | ".join(kinds_of(column, masked=True)) if masked else type_of(column)
 
 
 def can_sort(column: peliqan.Column) -> bool:
-    """Return whether the server sorts by a column; a type that is not known is taken to be sortable, as most are."""
+    """Return whether the server can sort by a column.
+
+    A column of an unknown type counts as sortable, as most types are.
+    """
     if type_of(column) in _NO_SORT or _SORT_TYPE.search(column.name):
         return False
     return column.linked is None or type_of(column.linked) not in _NO_SORT
 
 
 def search_filter(column: peliqan.Column, text: str, *, masked: bool) -> dict[str, str]:
-    """Return the filter that finds what a search finds in a column, as its query parameters; empty where there is none.
+    """Return the filter that matches what a search matches in a column, as query parameters.
 
-    A masked column is compared with the whole text, any other one contains it. Baserow's "contains" looks at the same text as its
-    search (source: both use the field's display text), but is refused for the types in ``_NOT_CONTAINED``.
+    Empty if there is none. A masked column is compared with the complete text; any other column
+    has to contain the text. Baserow's "contains" and its search both use the field's display text
+    (source), but it refuses "contains" for the types in ``_NOT_CONTAINED``.
     """
     if not can_search(column) or not kinds_of(column):
         return {}
     if not masked and type_of(column) not in _NOT_CONTAINED:
         return {name_of(column, "contains"): text}
     kind = next(
-        (each for each in kinds_of(column, masked=True) if each in _OF_WHOLE - {"user_is"}), None
+        (each for each in kinds_of(column, masked=True) if each in _EXACT - {"user_is"}), None
     )
     if kind is None or (type_of(column) == "uuid" and not _UUID.fullmatch(text)):
         return {}
@@ -246,12 +268,14 @@ def search_filter(column: peliqan.Column, text: str, *, masked: bool) -> dict[st
 
 
 def can_search(column: peliqan.Column) -> bool:
-    """Return whether the server's search looks into a column."""
+    """Return whether the server's search covers a column."""
     return type_of(column) in _SEARCHED
 
 
 def read_value(column: peliqan.Column, kind: str, value: str, *, masked: bool = False) -> str:
-    """Check a filter's value and return it as the address holds it. ``masked``: an error names no choices of the column.
+    """Return a filter's value as the address contains it, once it is checked.
+
+    ``masked``: the user sees the column masked, so an error lists none of its choices.
 
     Raises:
         BadQuery: the server would ignore the value, or compare with another one.
@@ -262,20 +286,16 @@ def read_value(column: peliqan.Column, kind: str, value: str, *, masked: bool = 
     if kind in _COMPARES_VALUE:
         takes = _COMPARED_AS.get(type_of(column), takes)
     refused = f"“{value[:40]}” cannot be compared with “{column.name[:60]}”: it takes"
-    if takes in {"number", "duration"}:
-        _check_number(column, value, takes, refused)
-    elif takes == "whole" and not _WHOLE.fullmatch(value):
-        raise BadQuery(f"{refused} a whole number, such as 12.")
-    elif takes == "id" and not (value.isascii() and value.isdigit() and int(value[:20]) < 2**63):
-        raise BadQuery(f"{refused} the id of one row or user, a whole number such as 12.")
-    elif takes == "boolean":
-        if value.lower() not in {"true", "false"}:
-            raise BadQuery(f"{refused} true or false.")
-        return value.lower()
-    elif takes == "date":
+    if takes == "boolean":
+        return _boolean(value, refused)
+    if takes == "date":
         return _day(value, refused)
-    elif takes == "choice":
+    if takes == "choice":
         _choice_ids(column, value, masked=masked)
+    elif takes in {"number", "duration"}:
+        _check_number(column, value, takes, refused)
+    elif takes in {"whole", "id"}:
+        _check_whole(value, takes, refused)
     elif kind in _LIST and set(value) & set("%_\\"):
         raise BadQuery(
             f"{refused} a text without %, _ and \\: in lists Peliqan takes them for placeholders."
@@ -284,30 +304,24 @@ def read_value(column: peliqan.Column, kind: str, value: str, *, masked: bool = 
 
 
 def parameters(column: peliqan.Column, kind: str, value: str) -> dict[str, str]:
-    """Return the query parameters of a filter, as Baserow reads them. ``value`` comes from ``read_value``."""
+    """Return a filter's query parameters for Baserow. ``value``: from ``read_value``."""
     takes = KINDS[kind].takes
     if takes == "date":
         # Recorded: ``UTC?2020-06-06?exact_date``.
         return {name_of(column, kind): f"UTC?{value}?exact_date"}
     if takes == "choice":
         ids = _choice_ids(column, value)
-        # Several choices can have the same text; the filters of one choice take one id.
-        several = {
-            "single_select_equal": "single_select_is_any_of",
-            "single_select_not_equal": "single_select_is_none_of",
-        }
-        return {
-            name_of(column, several.get(kind, kind) if len(ids) > 1 else kind): ",".join(
-                map(str, ids)
-            )
-        }
+        # Several choices can have the same text, but the filters of one choice take one id.
+        if len(ids) > 1:
+            kind = _OF_SEVERAL.get(kind, kind)
+        return {name_of(column, kind): ",".join(map(str, ids))}
     if kind == "higher_than" and type_of(column) == "formula number":
         return {name_of(column, kind): value, name_of(column, "lower_than"): _ABOVE_ALL}
     return {name_of(column, kind): value}
 
 
 def name_of(column: peliqan.Column, kind: str) -> str:
-    """Return a filter's parameter, the same in the console's address and at Baserow."""
+    """Return the parameter of a filter, in the console's address and at Baserow."""
     return f"filter__{column.name}__{kind}"
 
 
@@ -322,8 +336,22 @@ def _check_number(column: peliqan.Column, value: str, takes: str, refused: str) 
     unit = _UNITS.get(column.duration_format, Decimal(1))
     if takes == "duration" and (abs(number) > _LONGEST or number % unit):
         raise BadQuery(
-            f"{refused} seconds, a multiple of {unit}: the column's format is “{column.duration_format}”."
+            f"{refused} seconds, a multiple of {unit}:"
+            f" the column's format is “{column.duration_format}”."
         )
+
+
+def _check_whole(value: str, takes: str, refused: str) -> None:
+    if takes == "whole" and not _WHOLE.fullmatch(value):
+        raise BadQuery(f"{refused} a whole number, such as 12.")
+    if takes == "id" and not (value.isascii() and value.isdigit() and int(value[:20]) < 2**63):
+        raise BadQuery(f"{refused} the id of one row or user, a whole number such as 12.")
+
+
+def _boolean(value: str, refused: str) -> str:
+    if value.lower() not in {"true", "false"}:
+        raise BadQuery(f"{refused} true or false.")
+    return value.lower()
 
 
 def _day(value: str, refused: str) -> str:

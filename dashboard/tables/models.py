@@ -10,9 +10,11 @@ from dashboard.core.row_access import BY_ACCOUNT
 
 
 class TableView(Model):
-    """What is asked of a table (columns, filters, sort), kept since it is too long for an address; see ``tables.saved_views``.
+    """The columns, filters, search and sort of a table's page, stored under a short id.
 
-    ``id``: a digest of the content and its table; ``content``: JSON, encrypted; ``used_at``: to the day.
+    Stored because they are too long for an address; see ``tables.saved_views``.
+    ``id``: a digest of the content and its table. ``content``: JSON, encrypted. ``used_at``: when
+    the view was last opened, updated at most once a day.
     """
 
     __tablename__ = "table_view"

@@ -1,23 +1,24 @@
-"""Which tables a connection loads, found by its runs and by the prefix of their names."""
+"""The tables that a connection loads, found by the prefix of their names."""
 
 from collections.abc import Iterable
 
 from dashboard import peliqan
 from dashboard.fleet.models import Connection
 
-RUNS_ASKED = 5
-
-
+# The latest runs from which the loaded rows of each table are counted.
+RUNS_READ = 5
+# Characters of a table's name in a sentence.
 LONGEST_NAME = 60
 
 
 def tables_of(connection: Connection, tables: Iterable[peliqan.Table]) -> list[peliqan.Table]:
-    """Which of an account's tables a connection loads.
+    """Return those of an account's tables that a connection loads.
 
-    Assumption, to be confirmed with Peliqan, made here alone: those whose name begins with the connector's and ``_``, in any
-    case, in whatever database. Two connections of one connector in one account cannot be told apart by it.
+    Assumption, to be confirmed with Peliqan, made here only: a connection loads the tables, in any
+    database, whose names start with its connector's name and ``_``, in any case. Two connections of
+    one connector in one account are therefore not told apart.
     """
-    prefix = _prefix(connection).casefold()
+    prefix = table_prefix(connection).casefold()
     return [
         table
         for table in tables
@@ -26,10 +27,14 @@ def tables_of(connection: Connection, tables: Iterable[peliqan.Table]) -> list[p
 
 
 def loaded_by(table: peliqan.Table, connections: Iterable[Connection]) -> int | None:
-    """Which of these connections loads a table, by the same assumption: the longest connector that fits, the eldest of it."""
-    mine = [each for each in connections if tables_of(each, [table])]
-    return min(mine, key=lambda each: (-len(each.connector), each.id)).id if mine else None
+    """Return the id of the connection that loads a table, by the same assumption; None if unknown.
+
+    If several fit: the one with the longest connector name, then the oldest.
+    """
+    fitting = [each for each in connections if tables_of(each, [table])]
+    return min(fitting, key=lambda each: (-len(each.connector), each.id)).id if fitting else None
 
 
-def _prefix(connection: Connection) -> str:
+def table_prefix(connection: Connection) -> str:
+    """Return the start of the names of a connection's tables."""
     return f"{connection.connector}_"

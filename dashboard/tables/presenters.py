@@ -1,4 +1,4 @@
-"""A request's query of a table, within what the person may see of it."""
+"""The table query of a request, restricted to what masking allows the user."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -17,18 +17,18 @@ def read_query(
     chosen: Iterable[str],
     columns: Sequence[peliqan.Column],
 ) -> tuple[TableQuery, MaskingContext]:
-    """Read a request's query of a table, with what the person may see of it.
+    """Return a request's query of a table, and the masking that applies to the user.
 
-    That a masked column is compared with a value is written into the audit trail, without the value, once a quarter of an hour:
-    values can be guessed that way. Commits.
+    A comparison of a masked column with a value is written to the audit trail, without the
+    value, once in 15 minutes, because masked values can be guessed that way. Commits then.
 
     Raises:
-        BadQuery: it cannot be read, or would tell parts of masked values.
+        BadQuery: the query is invalid, or its result would disclose parts of masked values.
     """
-    seen = masking_context(account_id, table_id, columns)
-    query = read_table_query(args, chosen, columns, masked=seen.hidden)
+    context = masking_context(account_id, table_id, columns)
+    query = read_table_query(args, chosen, columns, masked=context.hidden)
     if query.compared:
         reveals.record_comparison(
             visitor().user, account_id, table_id, query.compared, services().clock()
         )
-    return query, seen
+    return query, context

@@ -1,14 +1,16 @@
-"""What is asked of a table, checked against its columns first: upstream ignores what it does not know, and then all rows match.
+"""Queries of a table: filters, sort, search and columns, checked before they are sent upstream.
 
-Baserow's filters (``filter__<column>__<type>=value``) are offered by the type of the column (``filters``). A filter on an unknown
-column, on one that is not included, or with a value that cannot be read is silently ignored upstream (recorded from a real
-server), so nothing is sent on that was not understood here.
+Baserow's filters (``filter__<column>__<type>=value``) are offered by the column's type (see
+``filters``). Upstream silently ignores a filter on an unknown column, on a column that is not
+included, or with an invalid value (recorded from a real server), and then all rows match. So every
+parameter is checked against the table's columns first.
 
-Of a masked column only whole values and emptiness may be asked: filters by parts of a value, by more and less, and the order of
-rows tell it piece by piece, by the count alone. The server's search looks into parts of every column, so for a person with masked
-columns a search is sent as filters: contained in a column that is shown, or the whole value of a masked one. They are joined with
-the other conditions by Baserow's tree of filters (recorded: ``rows-filter-json.json``; its groups are from Baserow's source,
-``PublicViewFiltersSerializer``).
+A masked column can only be filtered by exact values and emptiness. Filters by a part of a value, by
+more or less, and the order of rows would disclose its values step by step, through the row count
+alone. The server's search covers parts of every column, so a search in a table with masked columns
+is sent as filters: a shown column contains the text, or a masked one equals it. Baserow's tree of
+filters joins them with the other conditions (recorded: ``rows-filter-json.json``; its groups are
+from Baserow's source, ``PublicViewFiltersSerializer``).
 """
 
 import hashlib
@@ -33,22 +35,25 @@ from dashboard.tables.filters import (
 )
 
 PREFIX: Final = "filter__"
-_WAYS_OUT: Final = (
+_ALTERNATIVES: Final = (
     "Filter by a whole value, or show the masked columns first: the table's page asks for a reason."
 )
 _SIGNS: Final = ("-", "+")
 MOST_FILTERS, LONGEST_VALUE = 20, 500
-# Characters of a tree of filters in an address, of which proxies take about 8,000 (nginx: ``large_client_header_buffers``).
+# Characters of a filter tree in an address; proxies accept about 8,000 in all (nginx:
+# ``large_client_header_buffers``).
 LONGEST_TREE: Final = 6_000
-# Characters of a column's name in an address: Peliqan's have up to 255, each of which may take nine.
+# Characters of a column's name in an address. Peliqan's names have up to 255 characters, each of
+# which can take nine when encoded.
 LONGEST_NAME: Final = 300
 
 
 @dataclass(frozen=True)
 class Filter:
-    """One condition on a column. ``value`` is empty where the kind takes none.
+    """A condition on a column.
 
-    ``parameters``: how it goes upstream, its own first.
+    ``value``: empty if the kind takes none. ``parameters``: the query parameters sent upstream;
+    the first is the condition itself.
     """
 
     column: str
@@ -58,22 +63,24 @@ class Filter:
 
     @property
     def name(self) -> str:
-        """Its parameter in the console's address."""
+        """The parameter in the console's address."""
         return f"{PREFIX}{self.column}__{self.kind}"
 
     @property
     def in_words(self) -> str:
-        """As a person says it."""
+        """The condition as a phrase, such as “Total is more than 5”."""
         return f"{self.column} {KINDS[self.kind].words} {self.value}".rstrip()
 
 
 @dataclass(frozen=True)
 class TableQuery(ListQuery):
-    """A list's query, with the columns that were chosen; none chosen: all of them. ``filters`` are by their parameters.
+    """The query of a table's page: that of every list, with columns and conditions.
 
-    ``sort`` is a column's name with its sign, as Baserow reads it: ``-`` in front for descending, ``+`` or nothing for ascending.
-    A name that itself begins with a sign always has one in front, or it would be read as another column's.
-    ``masked``: the columns whose values the person does not see; ``searched``: the filters that stand for ``q``, where some are.
+    ``columns``: the chosen columns; empty means all. ``filters``: values by parameter name.
+    ``sort``: a column's name with its sign, as Baserow reads it: ``-`` for descending, ``+`` or
+    none for ascending. A name that starts with a sign always has one in front, or it would be read
+    as another column's name. ``masked``: the columns that the user sees masked.
+    ``searched``: the filters sent in place of the search ``q``, if it is sent as filters.
     """
 
     columns: tuple[str, ...] = ()
@@ -82,81 +89,86 @@ class TableQuery(ListQuery):
     searched: tuple[tuple[str, str], ...] = ()
 
     def url_args(self, **changes: Any) -> dict[str, Any]:
-        """As of every list; ``column`` is there once for each column that was chosen."""
+        """Return the address's parameters, with ``column`` once for each chosen column."""
         args = super().url_args(
             **{"column": list(self.columns), "sort": self._short_sort(self.sort), **changes}
         )
         return {name: value for name, value in args.items() if value != []}
 
-    def without(self, gone: Filter) -> dict[str, Any]:
-        """The parameters without one condition."""
-        return self.url_args(**{gone.name: None})
+    def without(self, condition: Filter) -> dict[str, Any]:
+        """Return the address's parameters without a condition."""
+        return self.url_args(**{condition.name: None})
 
     def upstream(self, columns: Sequence[peliqan.Column]) -> dict[str, Any]:
-        """What ``AccountApi.rows`` is given, beside page and size.
+        """Return the arguments of ``AccountApi.rows``, except page and size.
 
-        Columns that are filtered or sorted by are included as well: upstream ignores a filter on any other, and says nothing.
+        The columns to filter and sort by are included as well, since upstream ignores a filter on
+        any other column without an error.
         """
-        names, others = self._included(columns)
-        own = dict(each.parameters[0] for each in self.conditions)
+        names, excluded = self._included(columns)
+        main = dict(each.parameters[0] for each in self.conditions)
         extra = dict(pair for each in self.conditions for pair in each.parameters[1:])
-        filters, search = {**extra, **own}, self.q
+        filters, search = {**extra, **main}, self.q
         if self.searched:
             filters, search = {"filters": _tree(filters, self.searched)}, ""
-        asked = {"search": search, "order_by": self.sort, "filters": filters, "include": names}
-        return {**asked, "exclude": others} if others else asked
+        arguments = {"search": search, "order_by": self.sort, "filters": filters, "include": names}
+        return {**arguments, "exclude": excluded} if excluded else arguments
 
     def _included(self, columns: Sequence[peliqan.Column]) -> tuple[list[str], list[str]]:
-        """Names to include, or those to exclude where they are fewer and the first are too many for an address; else neither.
+        """Return the names to include and the names to exclude; at most one list has names.
 
-        Neither: all columns are read, and those that were chosen are shown. The server searches in what it reads.
+        Names are excluded if those to include are too long for an address and those to exclude are
+        not. With both lists empty, upstream returns and searches all columns.
         """
         if not self.columns:
             return [], []
         used = {*self.columns, *(each.column for each in self.conditions), self.sorted_column}
         names = [column.name for column in columns if column.name in used]
-        if _fit_an_address(names):
+        if _fits_address(names):
             return names, []
         others = [column.name for column in columns if column.name not in used]
-        return [], others if _fit_an_address(others) else []
+        return [], others if _fits_address(others) else []
 
     @property
     def compared(self) -> list[str]:
-        """The masked columns that a value is compared with, by a filter or by the search."""
-        searched = {_parts_of(name)[0] for name, _ in self.searched}
+        """The masked columns that a filter or the search compares with a value."""
+        searched = {_column_and_kind(name)[0] for name, _ in self.searched}
         filtered = {each.column for each in self.conditions if KINDS[each.kind].takes}
         return sorted(self.masked & (searched | filtered))
 
     def disclosed(self, columns: Sequence[peliqan.Column]) -> list[peliqan.Column]:
-        """The columns that only a person who sees them may ask for: shown, sorted by, or filtered by a part of their values."""
-        parts = {each.column for each in self.conditions}
+        """Return the columns whose values the result discloses: shown, sorted by, or filtered.
+
+        A filter that a masked column may have too discloses nothing, unless there is a search.
+        """
+        filtered = {each.column for each in self.conditions}
         if not self.q:
-            kept = {column.name: kinds_of(column, masked=True) for column in columns}
-            parts = {
+            allowed = {column.name: kinds_of(column, masked=True) for column in columns}
+            filtered = {
                 each.column
                 for each in self.conditions
-                if each.kind not in kept.get(each.column, ())
+                if each.kind not in allowed.get(each.column, ())
             }
         shown = {column.name for column in self.shown(columns)}
         return [
             column
             for column in columns
-            if column.name in (shown | parts | {self.sorted_column}) - self.masked
+            if column.name in (shown | filtered | {self.sorted_column}) - self.masked
         ]
 
     @property
     def sorted_column(self) -> str:
-        """The name of the column that is sorted by; empty where none is."""
+        """The name of the column to sort by; empty if there is none."""
         return _unsigned(self.sort)
 
     def direction_of(self, name: str) -> str:
-        """How a column is sorted, in the words of ``aria-sort``: ascending, descending or none."""
+        """Return a column's ``aria-sort`` value: ascending, descending or none."""
         if not self.sort or self.sorted_column != name:
             return "none"
         return "descending" if self.sort.startswith("-") else "ascending"
 
     def sort_by(self, name: str) -> str:
-        """The ``sort`` of a link at a column's head: ascending first, then the other way round."""
+        """Return the ``sort`` of a column's header link: ascending first, then descending."""
         if self.direction_of(name) == "ascending":
             return self._short_sort(f"-{name}")
         return self._short_sort(f"+{name}" if name[:1] in _SIGNS else name)
@@ -167,13 +179,13 @@ class TableQuery(ListQuery):
         return f"{sort.removesuffix(name)}{reference(name)}" if name else ""
 
     def shown(self, columns: Sequence[peliqan.Column]) -> tuple[peliqan.Column, ...]:
-        """The columns that were chosen, in the table's order."""
+        """Return the chosen columns, in the table's order."""
         chosen = frozenset(self.columns)
         return tuple(column for column in columns if not chosen or column.name in chosen)
 
 
 def reference(name: str) -> str:
-    """A column's name as addresses have it: itself, or a digest of it where it is too long once it is encoded."""
+    """Return a column's name for an address, or a digest of it if the encoded name is too long."""
     return (
         name
         if len(quote(name)) <= LONGEST_NAME
@@ -181,8 +193,11 @@ def reference(name: str) -> str:
     )
 
 
-def meant_column(name: str, names: Iterable[str]) -> str | None:
-    """The one of a table's columns that is meant by its name or ``reference``, in composed or decomposed letters."""
+def find_column(name: str, names: Iterable[str]) -> str | None:
+    """Return the column name that ``name`` stands for; None if there is none.
+
+    ``name``: the column's name in composed or decomposed letters, or its ``reference``.
+    """
     known = list(names)
     found = meant(name, known, composed)
     if found is None and name.startswith("~"):
@@ -190,7 +205,7 @@ def meant_column(name: str, names: Iterable[str]) -> str | None:
     return found
 
 
-def _fit_an_address(names: Sequence[str]) -> bool:
+def _fits_address(names: Sequence[str]) -> bool:
     return len(quote(",".join(names))) <= LONGEST_TREE
 
 
@@ -205,13 +220,13 @@ def read_table_query(
     *,
     masked: Collection[str],
 ) -> TableQuery:
-    """A request's parameters as a query of this table.
+    """Return a request's parameters as a query of a table with these columns.
 
-    ``chosen``: the columns that were asked for; ``masked``: names of those whose values the person who asks does not see.
+    ``chosen``: names of the columns to show; ``masked``: names of those the user sees masked.
 
     Raises:
-        BadQuery: with a sentence: a column that the table does not have, a filter that does not fit, a value nobody can read,
-            a filter or sort that would tell parts of masked values.
+        BadQuery: a column is unknown, a filter does not fit its column, a value is invalid, or a
+            filter or sort would disclose parts of masked values. The message is a sentence.
     """
     by_name = {column.name: column for column in columns}
     base = read_query(args, None)
@@ -228,17 +243,19 @@ def read_table_query(
         base.q, filters, base.sort, base.page, base.per_page, wanted, conditions, frozenset(masked)
     )
     if query.sort:
-        query = replace(query, sort=_meant_sort(query, by_name))
+        query = replace(query, sort=_known_sort(query, by_name))
         _check_sort(query.sort, query.sorted_column, by_name, masked)
     if query.q and not any(map(can_search, query.shown(columns))):
-        # Upstream would answer with all rows (recorded).
+        # Upstream returns all rows for such a search (recorded).
         raise BadQuery(
-            "None of the columns on the page can be searched: choose one that holds text or numbers."
+            "None of the columns on the page can be searched:"
+            " choose one that holds text or numbers."
         )
     if query.q and not masked and query.columns and not any(query._included(columns)):
         raise BadQuery(
-            f"The search was not carried out: {len(query.columns)} of {len(columns)} columns are too many to name, and the others"
-            " would be searched as well. Choose fewer columns or all of them, or filter one column instead."
+            f"The search was not carried out: {len(query.columns)} of {len(columns)} columns are"
+            " too many to name, and the others would be searched as well. Choose fewer columns or"
+            " all of them, or filter one column instead."
         )
     return replace(query, searched=_search_filters(query, columns)) if query.q and masked else query
 
@@ -246,28 +263,29 @@ def read_table_query(
 def _search_filters(
     query: TableQuery, columns: Sequence[peliqan.Column]
 ) -> tuple[tuple[str, str], ...]:
-    """Return the filters, one of which a row has to fit, that stand for a search in a table with masked columns."""
+    """Return the filters that replace a search in a table with masked columns; a row fits any."""
     found: dict[str, str] = {}
     for column in query.shown(columns):
         found |= search_filter(column, query.q, masked=column.name in query.masked)
     if not found:
         raise BadQuery(
-            "The search was not carried out: it can look into none of the columns on the page, since masked ones are compared"
-            f" with whole values and “{query.q[:40]}” cannot be one of theirs. {_WAYS_OUT}"
+            "The search was not carried out: it can look into none of the columns on the page,"
+            " since masked ones are compared with whole values and"
+            f" “{query.q[:40]}” cannot be one of theirs. {_ALTERNATIVES}"
         )
     if len(quote(_tree({}, tuple(found.items())))) > LONGEST_TREE:
         raise BadQuery(
-            f"The search was not carried out: {len(found)} columns are too many for one request where some of them are masked."
-            " Choose fewer columns, or filter one column instead."
+            f"The search was not carried out: {len(found)} columns are too many for one request"
+            " where some of them are masked. Choose fewer columns, or filter one column instead."
         )
     return tuple(found.items())
 
 
 def _tree(all_of: Mapping[str, str], any_of: Sequence[tuple[str, str]]) -> str:
-    """Return filters as Baserow's JSON: all of the first, and any of the second. By the names of columns, as the other ones."""
+    """Return Baserow's JSON of filters: all of ``all_of`` and at least one of ``any_of``."""
 
     def listed(pairs: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
-        named = [(*_parts_of(name), value) for name, value in pairs]
+        named = [(*_column_and_kind(name), value) for name, value in pairs]
         return [{"type": kind, "field": column, "value": value} for column, kind, value in named]
 
     groups = [{"filter_type": "OR", "filters": listed(any_of), "groups": []}]
@@ -275,8 +293,8 @@ def _tree(all_of: Mapping[str, str], any_of: Sequence[tuple[str, str]]) -> str:
     return json.dumps(tree, ensure_ascii=False, separators=(",", ":"))
 
 
-def _parts_of(parameter: str) -> tuple[str, str]:
-    """Return the column and the kind of a filter's parameter."""
+def _column_and_kind(parameter: str) -> tuple[str, str]:
+    """Return the column and the kind in the name of a filter's parameter."""
     column, _, kind = parameter.removeprefix(PREFIX).rpartition("__")
     return column, kind
 
@@ -284,13 +302,14 @@ def _parts_of(parameter: str) -> tuple[str, str]:
 def _condition(
     name: str, value: str, by_name: Mapping[str, peliqan.Column], masked: Collection[str]
 ) -> Filter:
-    column_name, kind = _parts_of(name)
+    column_name, kind = _column_and_kind(name)
     column = _known(column_name, by_name)
     if column.name in masked and kind in KINDS and kind not in kinds_of(column, masked=True):
         fits = " or ".join(f"“{KINDS[each].words}”" for each in kinds_of(column, masked=True))
         raise BadQuery(
-            f"“{column.name[:60]}” is masked for you, so it cannot be filtered by “{KINDS[kind].words}”: the rows that fit would"
-            f" tell parts of its values. It can be by {fits or 'nothing'}. {_WAYS_OUT}"
+            f"“{column.name[:60]}” is masked for you, so it cannot be filtered by"
+            f" “{KINDS[kind].words}”: the rows that fit would tell parts of its values."
+            f" It can be by {fits or 'nothing'}. {_ALTERNATIVES}"
         )
     if kind not in kinds_of(column):
         some = ", ".join(kinds_of(column))
@@ -307,12 +326,10 @@ def _condition(
     return Filter(column.name, kind, value, tuple(parameters(column, kind, value).items()))
 
 
-def _meant_sort(query: TableQuery, by_name: Mapping[str, peliqan.Column]) -> str:
-    """Return the sort with the name of the column that is meant, whether typed in composed or decomposed letters."""
-    name, sign = (
-        meant_column(query.sorted_column, by_name) or query.sorted_column,
-        query.sort.removesuffix(query.sorted_column),
-    )
+def _known_sort(query: TableQuery, by_name: Mapping[str, peliqan.Column]) -> str:
+    """Return the sort with the column's name as the table has it."""
+    name = find_column(query.sorted_column, by_name) or query.sorted_column
+    sign = query.sort.removesuffix(query.sorted_column)
     return f"{sign or ('+' if name[:1] in _SIGNS else '')}{name}"
 
 
@@ -321,8 +338,9 @@ def _check_sort(
 ) -> None:
     if name in by_name and name in masked:
         raise BadQuery(
-            f"“{name[:60]}” is masked for you, so the list cannot be sorted by it: the order of the rows would tell its values."
-            " Sort by another column, or show the masked columns first: the table's page asks for a reason."
+            f"“{name[:60]}” is masked for you, so the list cannot be sorted by it: the order of"
+            " the rows would tell its values. Sort by another column, or show the masked columns"
+            " first: the table's page asks for a reason."
         )
     if name in by_name and can_sort(by_name[name]):
         return
@@ -333,7 +351,7 @@ def _check_sort(
 
 
 def _known(name: str, by_name: Mapping[str, peliqan.Column]) -> peliqan.Column:
-    # Upper and lower case are two columns to Peliqan, and stay two here.
+    # Only composed and decomposed letters are equal: names that differ in case are two columns.
     found = meant(name, by_name, composed)
     if found is None:
         some = ", ".join(list(by_name)[:12])

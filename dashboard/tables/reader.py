@@ -1,7 +1,8 @@
-"""A whole table, page by page: pages ahead are asked for while one is worked on, and what changed meanwhile is said.
+"""Reads a complete table page by page, with requests ahead, and reports changes during the read.
 
-Pages are numbers at Peliqan (Baserow's paging), so rows that come or go while a table is read move all that follow: some may be
-met twice or not at all. What can be seen of that is told: rows met twice are left out, a count that changed is named.
+Peliqan's pages are numbers (Baserow's paging). If rows are added or deleted during the read, all
+later rows move: some may be read twice or not at all. Repeated rows are left out and counted, and
+a changed row count is reported.
 """
 
 from collections import deque
@@ -14,29 +15,37 @@ from typing import Any, Final
 from dashboard import peliqan
 from dashboard.peliqan import AccountApi
 
-# The most rows a page that the API gives.
+# Rows a page: the most that the API returns.
 PAGE: Final = 200
-# Pages that are asked for at a time; as many more may have come and wait for their turn.
+# Pages requested at a time. As many more may have arrived and wait to be used.
 AHEAD: Final = 8
-# What they may take, in characters: of long rows fewer are asked for ahead.
+# Characters that the waiting pages may take: with long rows, fewer pages are requested ahead.
 ROOM: Final = 16_000_000
-# A page that timed out is asked for so many times more, alone: meanwhile a slow server ends what it was asked before.
+# Extra tries for a page that timed out. It is requested alone, so that a slow server can finish
+# its earlier requests.
 ALONE: Final = 5
-# So many of a page's rows tell how long they are.
+# Rows of a page that are measured to estimate its length.
 WEIGHED: Final = 4
-# So many pages back a row is known again.
+# Pages in whose rows a repeated row is recognised.
 REMEMBERED: Final = 3
 
 Row = Mapping[str, Any]
 
 
 class TableChanged(Exception):
-    """The table cannot be read to its end: it is gone, or its pages repeat. The message is a sentence."""
+    """The table cannot be read to its end: it was removed, or its pages repeat.
+
+    The message is a sentence.
+    """
 
 
 @dataclass
 class ReadRemarks:
-    """What is to be said of a reading. ``count``: rows as the API counted them first; ``repeated``: rows met twice, left out."""
+    """What to report about a read of a table.
+
+    ``count``: rows as the API first counted them, ``last_count`` as it last did; ``repeated``: rows
+    that came twice and were left out.
+    """
 
     count: int | None = None
     read: int = 0
@@ -49,16 +58,17 @@ class ReadRemarks:
 
     @property
     def remarks(self) -> list[str]:
-        """Sentences for people: why rows may be missing, or were met twice. Empty where nothing speaks against the reading."""
+        """Sentences on why rows may be missing or came twice; empty if the read was consistent."""
         found = []
         if self.repeated:
             found.append(
-                f"{self.repeated:,} rows came twice and were left out the second time: the table changed while it was read,"
-                " so others may be missing."
+                f"{self.repeated:,} rows came twice and were left out the second time: the table"
+                " changed while it was read, so others may be missing."
             )
         if self.last_count != self.count:
             found.append(
-                f"The table had {self.count:,} rows at the start of the reading and {self.last_count:,} at its end."
+                f"The table had {self.count:,} rows at the start of the reading and"
+                f" {self.last_count:,} at its end."
             )
         elif self.ended and self.count is not None and self.read + self.repeated != self.count:
             found.append(
@@ -68,62 +78,66 @@ class ReadRemarks:
 
 
 class TableReading:
-    """Reads a table from ``first_page`` to its end. ``told`` grows with each page; ``close`` lets go of what is under way."""
+    """A read of a table from ``first_page`` to its end; ``told`` is updated with each page."""
 
     def __init__(
         self,
         api: AccountApi,
         table_id: int,
-        asked: Mapping[str, Any],
+        arguments: Mapping[str, Any],
         *,
         first_page: int = 1,
         size: int = PAGE,
         ahead: int = AHEAD,
     ) -> None:
-        """``asked``: search, order_by, filters, include, as ``AccountApi.rows`` takes them."""
-        self._api, self._table_id, self._asked = api, table_id, dict(asked)
+        """``arguments``: search, order_by, filters and include, as in ``AccountApi.rows``."""
+        self._api, self._table_id, self._arguments = api, table_id, dict(arguments)
         self._next, self._size, self._ahead = first_page, size, ahead
-        # Until the first page has come nobody knows how long its rows are.
-        self._most = 1
+        # One page only, until the first page shows how long its rows are.
+        self._limit = 1
         self._slow = False
         self.page = first_page - 1
         self.told = ReadRemarks()
 
     def pages(self) -> Generator[Sequence[Row], None, None]:
-        """The rows of each page, in order. Constant memory: at most twice ``ahead`` pages are under way or wait to be taken, and
-        of long rows as many as there is ``ROOM`` for.
+        """Yield the rows of each page, in order.
+
+        Memory is constant: at most twice ``ahead`` pages are requested or wait to be used, and with
+        long rows only as many as fit into ``ROOM``. Closing the generator cancels what is pending.
 
         Raises:
-            TableChanged: its pages repeat themselves.
-            PeliqanError: a page cannot be had.
+            TableChanged: the pages repeat.
+            PeliqanError: a page cannot be read.
         """
         pool = ThreadPoolExecutor(self._ahead, thread_name_prefix="reading")
         waiting: deque[Future[peliqan.RowPage]] = deque()
         try:
-            self._ask(pool, waiting, 1)
+            self._request(pool, waiting, 1)
             while waiting:
-                found = self._take(waiting)
+                found = self._next_page(waiting)
                 self.page += 1
-                self._most = (
+                self._limit = (
                     1 if self._slow else max(1, min(2 * self._ahead, ROOM // _length(found.rows)))
                 )
-                rows = self._fresh(found)
+                rows = self._without_repeated(found)
                 if self._is_last(found):
                     self.told.ended = True
                     yield rows
                     return
-                self._ask(pool, waiting, self._pages_left(found.count))
+                self._request(pool, waiting, self._pages_left(found.count))
                 yield rows
         finally:
             for each in waiting:
                 each.cancel()
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _take(self, waiting: "deque[Future[peliqan.RowPage]]") -> peliqan.RowPage:
-        """Return the next page. After a time-out, pages are asked for one at a time: asked ahead, they queue at a slow server.
+    def _next_page(self, waiting: "deque[Future[peliqan.RowPage]]") -> peliqan.RowPage:
+        """Return the next page.
+
+        After a time-out, pages are requested one at a time: more would only queue at a slow server.
 
         Raises:
-            PeliqanError: it cannot be had, also not after ``ALONE`` more tries.
+            PeliqanError: the page cannot be read, even after ``ALONE`` more tries.
         """
         try:
             return waiting.popleft().result()
@@ -137,28 +151,31 @@ class TableReading:
                 timed_out = error
         raise timed_out
 
-    def _ask(
+    def _request(
         self, pool: ThreadPoolExecutor, waiting: "deque[Future[peliqan.RowPage]]", most: int
     ) -> None:
-        while len(waiting) < min(self._most, most):
-            # In this thread's context: a call says what it is made for.
+        while len(waiting) < min(self._limit, most):
+            # In this thread's context, which holds the purpose of the API call.
             waiting.append(pool.submit(copy_context().run, self._get, self._next))
             self._next += 1
 
     def _get(self, page: int) -> peliqan.RowPage:
         return self._api.rows(
-            self._table_id, page=page, size=self._size, retry_timeouts=False, **self._asked
+            self._table_id, page=page, size=self._size, retry_timeouts=False, **self._arguments
         )
 
     def _pages_left(self, count: int) -> int:
-        """After the page that was just taken; one at least, since a count may be wrong and only a short page is the end."""
+        """Return how many pages to request after the current one, at least one.
+
+        At least one, since a count can be wrong: only a short page is the end.
+        """
         return max(1, -(-count // self._size) - self.page)
 
     def _is_last(self, found: peliqan.RowPage) -> bool:
         return len(found.rows) < self._size and (found.next is None or not found.rows)
 
-    def _fresh(self, found: peliqan.RowPage) -> Sequence[Row]:
-        """Its rows without those that came before."""
+    def _without_repeated(self, found: peliqan.RowPage) -> Sequence[Row]:
+        """Return a page's rows without those of the pages before it, and count both."""
         told = self.told
         if told.count is None:
             told.count = found.count
@@ -171,7 +188,8 @@ class TableReading:
             and frozenset(ids) == (told.last_ids[-1] if told.last_ids else None)
         ):
             raise TableChanged(
-                f"Page {self.page} has the rows of the page before it: the table's pages repeat themselves."
+                f"Page {self.page} has the rows of the page before it:"
+                " the table's pages repeat themselves."
             )
         rows = [row for row in found.rows if row.get("id") is None or row["id"] not in known]
         told.repeated += len(found.rows) - len(rows)
@@ -181,6 +199,6 @@ class TableReading:
 
 
 def _length(rows: Sequence[Row]) -> int:
-    """About how many characters a page's rows have, and one at least."""
+    """Return about how many characters a page's rows have, at least one."""
     some = rows[:: max(1, len(rows) // WEIGHED)]
     return 1 + len(rows) * max((len(repr(row)) for row in some), default=0)

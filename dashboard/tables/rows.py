@@ -1,5 +1,7 @@
-"""A table's rows as a page shows them. A page has thousands of cells, most of them short texts and numbers: those that stand side
-by side are escaped and put together at once, which takes a third of what it does one by one.
+"""Table rows for a page.
+
+Adjacent short cells are escaped and joined as one string, since a page has thousands of them
+(measured: a third of the time of one by one).
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +13,8 @@ from dashboard import peliqan
 from dashboard.masking.rules import is_masked
 from dashboard.tables.cells import Cell, cell, masked, short_line
 
-# What begins and ends a short cell while it is put together: none of them is in a short line, and escaping leaves them alone.
+# Marks around a short cell until it gets its markup. They never occur in a short cell, and escaping
+# leaves them unchanged.
 BEGINS: Final = {"text": "\n", "number": "\r"}
 ENDS: Final = "\f"
 MARKUP: Final = (
@@ -22,7 +25,10 @@ MARKUP: Final = (
 
 
 class Run(NamedTuple):
-    """Short cells side by side, drawn; then one other ``cell`` of the column ``name``, unless the row ends with short ones."""
+    """Adjacent short cells as markup, then one other ``cell`` of the column ``name``.
+
+    ``cell`` is None if the row ends with short cells.
+    """
 
     shorts: Markup
     name: str = ""
@@ -36,7 +42,10 @@ Line = tuple[int | None, list[Run]]
 def line(
     row: Mapping[str, Any], columns: Sequence[peliqan.Column], hidden: Mapping[str, str]
 ) -> Line:
-    """A row of the API's. ``hidden``: the columns that are masked, with what each looks like."""
+    """Return a row of the API as its id and runs of cells.
+
+    ``hidden``: the masked columns, with what the values of each look like.
+    """
     runs: list[Run] = []
     shorts: list[str] = []
     for column in columns:
@@ -46,16 +55,16 @@ def line(
         if short is not None:
             shorts.append(f"{BEGINS[short[0]]}{short[1]}{ENDS}")
         else:
-            runs.append(Run(_drawn(shorts), name, cell_of(value, column, hidden)))
+            runs.append(Run(_render(shorts), name, cell_of(value, column, hidden)))
             shorts = []
     if shorts:
-        runs.append(Run(_drawn(shorts)))
-    found = row.get("id")
-    return found if isinstance(found, int) and found >= 0 else None, runs
+        runs.append(Run(_render(shorts)))
+    row_id = row.get("id")
+    return row_id if isinstance(row_id, int) and row_id >= 0 else None, runs
 
 
 def cell_of(value: Any, column: peliqan.Column, hidden: Mapping[str, str]) -> Cell:
-    """One cell, masked where it has to be."""
+    """Return a value's cell, masked if its column is."""
     return (
         masked(hidden[column.name])
         if is_masked(column.name, value, hidden)
@@ -63,8 +72,8 @@ def cell_of(value: Any, column: peliqan.Column, hidden: Mapping[str, str]) -> Ce
     )
 
 
-def _drawn(shorts: Sequence[str]) -> Markup:
+def _render(shorts: Sequence[str]) -> Markup:
     escaped = str(escape("".join(shorts)))
     for mark, markup in MARKUP:
         escaped = escaped.replace(mark, markup)
-    return Markup(escaped)  # noqa: S704 - escaped before the markup came in
+    return Markup(escaped)  # noqa: S704 - escaped before the markup is inserted

@@ -1,8 +1,9 @@
-"""What is asked of a table, kept by a short name where it is too long for an address: columns, filters, search, sort.
+"""Saved views: a table's columns, filters, search and sort, stored if too long for an address.
 
-A view's id is a digest of its content and its table, so the same choice has the same address for everybody, and an address can be
-handed to a colleague. It opens with its own table alone, whose rights are asked first. The content is encrypted, since a filter's
-value may be anybody's address. A view that nobody has opened for ``KEPT`` is deleted.
+A view's id is a digest of its content and its table, so the same choice has the same address for
+every user and can be shared. It opens only with its table, whose access rights are checked first.
+The content is encrypted, since a filter's value can be personal data. A view that is not opened for
+``RETENTION`` is deleted.
 """
 
 import base64
@@ -18,15 +19,15 @@ from sqlalchemy import delete, select, update
 from dashboard.core.database import change, db, upsert
 from dashboard.tables.models import TableView
 
-KEPT: Final = timedelta(days=90)
-# How often it is written down that a view is in use.
-NOTED: Final = timedelta(days=1)
+RETENTION: Final = timedelta(days=90)
+# How often the use of a view is recorded.
+RECORD_USE_EVERY: Final = timedelta(days=1)
 Args = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True)
 class SavedView:
-    """A view: its id, and the parameters of an address that it stands for, sorted by name."""
+    """A view: its id, and the parameters of an address that it replaces, sorted by name."""
 
     id: str
     args: dict[str, list[str]]
@@ -35,7 +36,10 @@ class SavedView:
 def save(
     account_id: int, table_id: int, args: Args, encrypt: Callable[[str], bytes], at: datetime
 ) -> SavedView:
-    """Keep parameters of a table's address, each with its values; the same ones twice are one view. Commits."""
+    """Store the parameters of a table's address, each with its values. Commits.
+
+    The same parameters of the same table are one view.
+    """
     found = {name: list(args[name]) for name in sorted(args)}
     content = json.dumps(found, ensure_ascii=False, separators=(",", ":"))
     digest = hashlib.sha256(f"{account_id}/{table_id}/{content}".encode()).digest()
@@ -60,9 +64,10 @@ def find(
     encrypt: Callable[[str], bytes],
     at: datetime,
 ) -> SavedView | None:
-    """A view of this table; None where there is none, or SECRET_KEY was changed.
+    """Return a view of this table; None if there is none, or if SECRET_KEY has changed.
 
-    Once a day it is noted that it is in use, and the content is encrypted by the newest key; that commits.
+    Records the use of the view and encrypts its content with the newest key, at most once a day;
+    commits then.
     """
     mine = (
         TableView.id == view_id,
@@ -73,14 +78,14 @@ def find(
     content = decrypt(row.content) if row is not None else None
     if row is None or content is None:
         return None
-    if at - row.used_at > NOTED:
+    if at - row.used_at > RECORD_USE_EVERY:
         change(update(TableView).where(*mine).values(used_at=at, content=encrypt(content)))
         db.session.commit()
     return SavedView(view_id, json.loads(content))
 
 
 def delete_old(at: datetime) -> int:
-    """Delete views that nobody has opened for ``KEPT``; how many. Commits."""
-    forgotten = change(delete(TableView).where(TableView.used_at < at - KEPT))
+    """Delete views that were not opened for ``RETENTION``; return how many. Commits."""
+    deleted = change(delete(TableView).where(TableView.used_at < at - RETENTION))
     db.session.commit()
-    return forgotten
+    return deleted

@@ -1,4 +1,4 @@
-"""The task that counts the rows of monitored tables and checks the data of connections."""
+"""The periodic task of tables: row counts of monitored tables, and data checks of connections."""
 
 from datetime import datetime
 
@@ -14,10 +14,10 @@ from dashboard.tasks.queue import task
 
 @task("count")
 def check_tables() -> None:
-    """Count the rows of tables that are due, and check the data of connections that are due."""
-    parts = services()
-    table_check_jobs.count_due(parts.api, parts.clock, parts.queues.stop)
-    data_check_jobs.check_due(parts.api, parts.clock, parts.queues.stop)
+    """Count the rows of the tables that are due, and check the data of the connections due."""
+    current = services()
+    table_check_jobs.count_due(current.api, current.clock, current.queues.stop)
+    data_check_jobs.check_due(current.api, current.clock, current.queues.stop)
 
 
 def enqueue_due(at: datetime) -> None:

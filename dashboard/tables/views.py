@@ -1,10 +1,12 @@
-"""The data: databases, tables, rows, one row and one cell, all asked for live; the URL is the state.
+"""Pages of a customer's data: the tables of a database, the rows of a table, a row and a cell.
 
-How long it may become, and what is kept beyond that: ``table_views``.
+All data is read live from Peliqan. The address holds the query; ``addresses`` stores what is too
+long for it.
 
-Where rows are slow to come, the page does not wait for them: a browser that runs scripts (it has sent its time zone in a cookie)
-gets the frame at once, heading, filters and columns, and asks for the rows itself. Without that cookie, or with ``fill=1``, the
-page has its rows, so nothing needs a script.
+If rows are slow to load, the page does not wait for them. A browser that runs scripts (it has sent
+its time zone in a cookie) gets the page's frame first, with heading, filters and columns, and then
+requests the rows. Without that cookie, or with ``fill=1``, the page contains its rows, so that
+everything works without scripts.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,6 +32,7 @@ from dashboard.tables.cells import plain, raw
 from dashboard.tables.filters import KINDS, can_sort, key_of, kinds_of
 from dashboard.tables.query import PREFIX, TableQuery, reference
 from dashboard.tables.rows import cell_of, line
+from dashboard.tables.saved_views import SavedView
 from dashboard.users.access import visitor
 from dashboard.web import htmx, recent
 from dashboard.web.access import requires, safe_next
@@ -43,11 +46,25 @@ DECISIONS = {"mask": True, "show": False, "rules": None}
 
 
 @dataclass(frozen=True)
-class RowsPage:
-    """What the page and its fragment receive. Items of ``list`` are a ``lines.Line`` each.
+class RowsRequest:
+    """A request for a page of rows, checked against the table's columns."""
 
-    ``columns``: all that the table has; ``shown``: those that were chosen. ``hidden``: columns that this person sees masked, with
-    what each looks like; ``others``: the same as anybody but an administrator has it. ``is_frame``: the rows are still to come.
+    account: Account
+    table_id: int
+    columns: Sequence[peliqan.Column]
+    query: TableQuery
+    context: masking.MaskingContext
+    view: SavedView | None
+
+
+@dataclass(frozen=True)
+class RowsPage:
+    """The context of a table's page and its fragments. Items of ``list`` are of ``rows.Line``.
+
+    ``columns``: all columns of the table; ``shown``: the chosen ones. ``sight``: the columns that
+    are masked for the user; ``others``: those that are masked for all but administrators, with what
+    their values look like. ``decided``: administrators' decisions by column name. ``is_frame``: the
+    rows are not loaded yet.
     """
 
     account: Account
@@ -68,7 +85,7 @@ class RowsPage:
 
     @cached_property
     def kinds(self) -> dict[str, tuple[str, ...]]:
-        """The filters by the keys of columns that have them (``key_of``), for the form's menu."""
+        """The filters by the key of the columns that have them (``key_of``), for the menu."""
         return {
             key_of(column, masked=column.name in self.sight.hidden): self._kinds_of(column)
             for column in self.filterable
@@ -76,7 +93,7 @@ class RowsPage:
 
     @cached_property
     def families(self) -> dict[str, Sequence[str]]:
-        """The filters that any column has, in the groups of the form's menu."""
+        """The filters that any column has, by their group in the menu."""
         offered = {kind for kinds in self.kinds.values() for kind in kinds}
         groups: dict[str, Any] = {}
         for name, kind in KINDS.items():
@@ -85,7 +102,10 @@ class RowsPage:
         return groups
 
     def sort_url(self, column: peliqan.Column) -> str:
-        """The address of the rows sorted by a column; empty where Peliqan cannot sort by it, or it is masked for this person."""
+        """Return the address of the rows sorted by a column.
+
+        Empty if Peliqan cannot sort by the column, or if it is masked for the user.
+        """
         can = can_sort(column) and column.name not in self.sight.hidden
         return self.list.url(sort=self.query.sort_by(column.name)) if can else ""
 
@@ -94,14 +114,14 @@ class RowsPage:
 
     @cached_property
     def shown_names(self) -> frozenset[str]:
-        """The names of the columns that were chosen."""
+        """The names of the chosen columns."""
         return frozenset(column.name for column in self.shown)
 
 
 @bp.get("/databases/<int:database_id>")
 @requires("viewer")
 def database(account_id: int, database_id: int) -> ResponseReturnValue:
-    """The tables of a database."""
+    """Show the tables of a database."""
     account = get_account_or_404(account_id)
     api = services().api.for_account(account_id)
     found = next((each for each in api.databases() if each.id == database_id), None)
@@ -117,88 +137,83 @@ def database(account_id: int, database_id: int) -> ResponseReturnValue:
 @bp.get("/tables/<int:table_id>.csv", endpoint="rows_csv")
 @requires("viewer")
 def rows(account_id: int, table_id: int) -> ResponseReturnValue:
-    """One page of a table's rows, as a page, JSON or CSV."""
+    """Show a page of a table's rows, as HTML, JSON or CSV."""
     account = get_account_or_404(account_id)
     api = services().api.for_account(account_id)
     columns = recent.cached_briefly(
-        ("columns", account_id, table_id), lambda: api.columns(table_id), refresh=_begins()
+        ("columns", account_id, table_id), lambda: api.columns(table_id), refresh=_needs_refresh()
     )
-    asked = table_views.read(account_id, table_id, request.args)
+    parsed = table_views.read(account_id, table_id, request.args)
     if (
         request.endpoint == "tables.rows"
-        and (shorter := table_views.plain_args(asked.args, request.args, columns)) is not None
+        and (shorter := table_views.plain_args(parsed.args, request.args, columns)) is not None
     ):
         return redirect(url_for("tables.rows", account_id=account_id, table_id=table_id, **shorter))
-    query, sight = presenters.read_query(
-        account_id, table_id, asked.args, asked.args.getlist("column"), columns
+    query, context = presenters.read_query(
+        account_id, table_id, parsed.args, parsed.args.getlist("column"), columns
     )
-    shown = query.shown(columns)
-    if request.endpoint == "tables.rows" and _can_fill_itself():
-        # Of a page that is not known yet nothing is said: it is there, with as many rows as it needs.
+    wanted = RowsRequest(account, table_id, columns, query, context, parsed.view)
+    if request.endpoint == "tables.rows" and _loads_rows_later():
+        # The number of rows is not known yet: assume that there are enough to fill this page.
         page: Page[Any] = Page([], query.page * query.per_page, query)
-        return _show_rows(account, table_id, columns, page, sight, asked, is_frame=True)
+        return _render_rows(wanted, page, is_frame=True)
     found = api.rows(table_id, page=query.page, size=query.per_page, **query.upstream(columns))
     if request.path.endswith(".json"):
-        shape = [{"name": column.name, "type": column.type} for column in shown]
-        names = [column.name for column in shown if column.name in sight.hidden]
-        items = [_item(row, shown, sight.hidden) for row in found.rows]
-        return jsonify(
-            columns=shape,
-            items=items,
-            masked=names,
-            page=query.page,
-            per_page=query.per_page,
-            total=found.count,
-        )
+        return _rows_as_json(wanted, found)
+    shown, hidden = query.shown(columns), context.hidden
     if request.path.endswith(".csv"):
         lines = [
             {column.name: plain(value.get(column.name)) for column in shown}
-            for value in (mask(row, sight.hidden) for row in found.rows)
+            for value in (mask(row, hidden) for row in found.rows)
         ]
         return csv_response(lines, f"table-{table_id}-page-{query.page}.csv")
-    page = Page([line(row, shown, sight.hidden) for row in found.rows], found.count, query)
-    return _show_rows(account, table_id, columns, page, sight, asked)
+    page = Page([line(row, shown, hidden) for row in found.rows], found.count, query)
+    return _render_rows(wanted, page)
 
 
 @bp.post("/tables/<int:table_id>")
 @requires("viewer")
 @limiter.limit("120 per minute")
 def ask(account_id: int, table_id: int) -> ResponseReturnValue:
-    """The forms for columns and conditions, which can be longer than an address: redirect to the address of what they ask."""
+    """Redirect a form for columns or conditions to the address of its query.
+
+    A form is sent by POST, because its fields can be too long for an address.
+    """
     get_account_or_404(account_id)
     api = services().api.for_account(account_id)
-    # Kept for the page that the browser is sent to.
+    # Read again and cached for the page to which this redirects.
     columns = recent.cached_briefly(
         ("columns", account_id, table_id), lambda: api.columns(table_id), refresh=True
     )
-    given = table_views.read(account_id, table_id, request.form).args
-    shorter = table_views.plain_args(given, request.form, columns)
-    asked = given if shorter is None else MultiDict(shorter)
-    query, _ = presenters.read_query(account_id, table_id, asked, asked.getlist("column"), columns)
+    parsed = table_views.read(account_id, table_id, request.form).args
+    shorter = table_views.plain_args(parsed, request.form, columns)
+    args = parsed if shorter is None else MultiDict(shorter)
+    query, _ = presenters.read_query(account_id, table_id, args, args.getlist("column"), columns)
     return redirect(table_views.address(account_id, table_id, query), 303)
 
 
 @bp.get("/tables/<int:table_id>/rows/<int:row_id>")
 @requires("viewer")
 def row(account_id: int, table_id: int, row_id: int) -> ResponseReturnValue:
-    """One row, whole."""
+    """Show a row with all its columns."""
     account = get_account_or_404(account_id)
     api = services().api.for_account(account_id)
     table, columns, values = api.table(table_id), api.columns(table_id), api.row(table_id, row_id)
-    sight = masking.masking_context(account_id, table_id, columns)
-    seen = mask(values, sight.hidden)
+    context = masking.masking_context(account_id, table_id, columns)
+    hidden = context.hidden
+    masked = mask(values, hidden)
     cells = [
-        (column, cell_of(values.get(column.name), column, sight.hidden), raw(seen.get(column.name)))
+        (column, cell_of(values.get(column.name), column, hidden), raw(masked.get(column.name)))
         for column in columns
     ]
-    as_json = raw(_item(values, columns, sight.hidden))
+    as_json = raw(_item(values, columns, hidden))
     return render_template(
         "tables/row.html",
         account=account,
         table=table,
         row_id=row_id,
         cells=cells,
-        sight=sight,
+        sight=context,
         as_json=as_json,
     )
 
@@ -206,14 +221,14 @@ def row(account_id: int, table_id: int, row_id: int) -> ResponseReturnValue:
 @bp.get("/tables/<int:table_id>/rows/<int:row_id>/cell")
 @requires("viewer")
 def cell_value(account_id: int, table_id: int, row_id: int) -> ResponseReturnValue:
-    """One cell's whole value, as a fragment for the table or as a page of its own. What is masked stays so."""
+    """Show a cell's complete value, in the table or on a page. A masked value stays masked."""
     account = get_account_or_404(account_id)
     api = services().api.for_account(account_id)
     columns = api.columns(table_id)
     column = _column(columns, request.args.get("column", ""))
-    sight = masking.masking_context(account_id, table_id, columns)
+    hidden = masking.masking_context(account_id, table_id, columns).hidden
     values = api.row(table_id, row_id)
-    each = cell_of(values.get(column.name), column, sight.hidden)
+    each = cell_of(values.get(column.name), column, hidden)
     template = "tables/_cell.html" if htmx.is_htmx() else "tables/cell.html"
     whole = each.text if each.kind == "masked" else raw(values.get(column.name))
     return render_template(
@@ -230,7 +245,7 @@ def cell_value(account_id: int, table_id: int, row_id: int) -> ResponseReturnVal
 @bp.post("/tables/<int:table_id>/reveal")
 @requires("viewer")
 def reveal(account_id: int, table_id: int) -> ResponseReturnValue:
-    """Somebody says why they have to see the masked columns, and sees them for a quarter of an hour."""
+    """Show the user the table's masked columns for 15 minutes; the given reason is audited."""
     get_account_or_404(account_id)
     table = services().api.for_account(account_id).table(table_id)
     try:
@@ -245,7 +260,7 @@ def reveal(account_id: int, table_id: int) -> ResponseReturnValue:
 @bp.post("/tables/<int:table_id>/masks")
 @requires("admin")
 def decide(account_id: int, table_id: int) -> ResponseReturnValue:
-    """An administrator masks a column, shows it to everybody, or leaves it to the rules."""
+    """Store an administrator's decision on a column: masked, shown to everybody, or by rules."""
     get_account_or_404(account_id)
     column = _column(
         services().api.for_account(account_id).columns(table_id), request.form.get("column", "")
@@ -258,67 +273,76 @@ def decide(account_id: int, table_id: int) -> ResponseReturnValue:
     reveals.decide(
         visitor().user, account_id, table_id, column.name, DECISIONS[decision], services().clock()
     )
-    said = {
+    outcome = {
         "mask": "is masked for all but administrators",
         "show": "is shown to everybody",
         "rules": "is left to the rules",
     }
-    flash(f"“{column.name[:60]}” {said[decision]}.", "success")
+    flash(f"“{column.name[:60]}” {outcome[decision]}.", "success")
     return redirect(_back(account_id, table_id))
 
 
-def _show_rows(
-    account: Account,
-    table_id: int,
-    columns: Sequence[peliqan.Column],
-    page: Page[Any],
-    sight: masking.MaskingContext,
-    asked: table_views.TableRequest,
-    is_frame: bool = False,
+def _rows_as_json(wanted: RowsRequest, found: peliqan.RowPage) -> ResponseReturnValue:
+    query, hidden = wanted.query, wanted.context.hidden
+    shown = query.shown(wanted.columns)
+    return jsonify(
+        columns=[{"name": column.name, "type": column.type} for column in shown],
+        items=[_item(row, shown, hidden) for row in found.rows],
+        masked=[column.name for column in shown if column.name in hidden],
+        page=query.page,
+        per_page=query.per_page,
+        total=found.count,
+    )
+
+
+def _render_rows(
+    wanted: RowsRequest, page: Page[Any], *, is_frame: bool = False
 ) -> ResponseReturnValue:
-    query = page.query
-    assert isinstance(query, TableQuery)
-    place = {"account_id": account.id, "table_id": table_id}
-    kept = table_views.kept_for(account.id, table_id, query, asked.kept)
-    list_ = table_views.ShownRows("tables.rows", place, page, default_sort="", kept=kept)
+    account, table_id, query = wanted.account, wanted.table_id, wanted.query
+    url_values = {"account_id": account.id, "table_id": table_id}
+    view = table_views.view_for(account.id, table_id, query, wanted.view)
+    list_ = table_views.ShownRows("tables.rows", url_values, page, default_sort="", view=view)
     api = services().api.for_account(account.id)
-    # Its name stands above the rows: a part of the page does without.
+    # The table's name is in the heading, which a fragment does not have.
     table = (
         peliqan.Table(id=table_id)
         if htmx.is_htmx()
         else recent.cached_briefly(
-            ("table", account.id, table_id), lambda: api.table(table_id), refresh=_begins()
+            ("table", account.id, table_id), lambda: api.table(table_id), refresh=_needs_refresh()
         )
     )
     others, decided = (
-        masking.as_others_see(table_id, columns) if visitor().may("admin") else ({}, {})
+        masking.as_others_see(table_id, wanted.columns) if visitor().may("admin") else ({}, {})
     )
     shown = RowsPage(
         account,
         table,
-        columns,
-        query.shown(columns),
+        wanted.columns,
+        query.shown(wanted.columns),
         list_,
         query,
-        sight,
+        wanted.context,
         others,
         decided,
         is_frame,
     )
-    # Into the frame go the rows alone: what stands above them is there.
-    part = "tables/_rows.html" if htmx.target() == "rows" else "tables/_browser.html"
+    # A request for the rows of a frame gets the rows only.
+    fragment = "tables/_rows.html" if htmx.target() == "rows" else "tables/_browser.html"
     return render_template(
-        part if htmx.is_htmx() else "tables/rows.html", page=shown, kind_words=KINDS
+        fragment if htmx.is_htmx() else "tables/rows.html", page=shown, kind_words=KINDS
     )
 
 
-def _can_fill_itself() -> bool:
+def _loads_rows_later() -> bool:
     return "tz" in request.cookies and "fill" not in request.args and not htmx.is_htmx()
 
 
-def _begins() -> bool:
-    """Whether this is no part of a page that has just read what the table is like. Conditions are checked against its columns as
-    they are now: upstream ignores one on a column that is gone, and then all rows match.
+def _needs_refresh() -> bool:
+    """Return whether the table's columns have to be read again, even if they are cached.
+
+    Not for a fragment of a page that has just read them, unless there are conditions. These are
+    checked against the current columns: upstream ignores a condition on a removed column, and then
+    all rows match.
     """
     is_part = htmx.is_htmx() or "fill" in request.args
     return not is_part or any(name.startswith((PREFIX, "add_")) for name in request.args)
@@ -327,20 +351,24 @@ def _begins() -> bool:
 def _item(
     row: Mapping[str, Any], columns: Iterable[peliqan.Column], hidden: Mapping[str, str]
 ) -> dict[str, Any]:
-    """A row for scripts: its id, its place, and columns that are known; of one that came meanwhile no rule was asked."""
-    seen = mask(row, hidden)
+    """Return a row for JSON: its id, its order and the values of known columns.
+
+    A column that was added since the columns were read is left out, because no masking rule was
+    checked for it.
+    """
+    masked = mask(row, hidden)
     names = ["id", "order", *(column.name for column in columns)]
-    return {name: _speakable(seen[name]) for name in names if name in seen}
+    return {name: _json_value(masked[name]) for name in names if name in masked}
 
 
-def _speakable(value: Any) -> Any:
-    """JSON has no word for infinity: such numbers, and lists that hold them, are told as text."""
+def _json_value(value: Any) -> Any:
+    """Return a value for JSON, with infinite numbers as text, which JSON cannot represent."""
     if isinstance(value, float) and not isfinite(value):
         return str(value)
     if isinstance(value, list):
-        return [_speakable(each) for each in value]
+        return [_json_value(each) for each in value]
     return (
-        {name: _speakable(each) for name, each in value.items()}
+        {name: _json_value(each) for name, each in value.items()}
         if isinstance(value, dict)
         else value
     )
@@ -356,7 +384,7 @@ def _column(columns: Sequence[peliqan.Column], name: str) -> peliqan.Column:
 
 
 def _back(account_id: int, table_id: int) -> str:
-    """The page that the form stood on."""
+    """Return the address of the page with the form."""
     target = request.form.get("next", "")
     here = url_for("tables.rows", account_id=account_id, table_id=table_id)
     return safe_next(target) if target.startswith(here) else here

@@ -1,1 +1,1 @@
-"""Tables: what is asked of them, read whole, and what may be shown."""
+"""Tables: their queries, complete reads, checks and searches."""

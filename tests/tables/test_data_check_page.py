@@ -1,4 +1,4 @@
-"""The button "Check the data": what the warehouse counted, and what is wrong with it."""
+"""The button "Check the data": the warehouse's figures and their findings."""
 
 from typing import Any
 

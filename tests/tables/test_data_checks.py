@@ -1,4 +1,4 @@
-"""Checking what a connection loaded, by what the warehouse counts, against the sandbox over sockets."""
+"""Data checks of a connection by the warehouse's figures, with the sandbox over sockets."""
 
 from datetime import timedelta
 from typing import Any
@@ -35,7 +35,7 @@ def context(app: Flask) -> Any:
 
 @pytest.fixture
 def shared(sandbox: Sandbox) -> Any:
-    """A well connection whose account has another of the same connector."""
+    """Return a healthy connection whose account has another of the same connector."""
     for account in sandbox.life.accounts(0, ACCOUNTS):
         mine = sandbox.life.connections(account.id)
         for each in mine:
@@ -69,7 +69,7 @@ def calls(sandbox: Sandbox) -> dict[str, int]:
 
 
 def answer(*rows: list[Any], width: int = 2) -> list[dict[str, Any]]:
-    """What the route for SQL gives, line by line."""
+    """Return the lines of the SQL route's response."""
     return [
         {"columns": [[f"c{place}", "text"] for place in range(width)]},
         {"records": list(rows)},
@@ -123,7 +123,7 @@ def test_it_is_checked_again_each_day_in_one_call_for_a_week(
         after = calls(sandbox)
         days += after != before
         if days == 1 and after != before:
-            # The columns of the snapshots came since: only a look for tables sees them.
+            # These columns were added since: only a new listing of the tables includes them.
             assert after["proxy_db"] - before["proxy_db"] == 1
             assert after["default_dw_info"] == before["default_dw_info"]
     assert days == 6

@@ -1,4 +1,4 @@
-"""Of a column of every type: all filters and sorts that the page offers, sent to a server that refuses what Baserow refuses."""
+"""Columns of every type: all offered filters and sorts, on a server that refuses as Baserow."""
 
 import json
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ def listed(adam: Person, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> B
 
 
 def offered_filters(soup: BeautifulSoup) -> list[tuple[str, str]]:
-    """Each column with each filter that the form offers for it."""
+    """Return each column with each filter that the form offers for it."""
     form = soup.select_one(".rows-add")
     assert form is not None
     kinds = json.loads(str(form["data-kinds"]))
@@ -53,7 +53,7 @@ def offered_filters(soup: BeautifulSoup) -> list[tuple[str, str]]:
 
 
 def sort_links(soup: BeautifulSoup) -> dict[str, str]:
-    """The addresses behind the columns' heads, by the columns' names."""
+    """Return the addresses of the columns' header links, by the columns' names."""
     names = [each["name"] for each in FIELDS]
     heads = soup.select(".rows thead th")[1:]
     assert len(heads) == len(names)
@@ -96,7 +96,7 @@ def test_every_filter_that_the_page_offers_gives_the_rows_that_its_words_say(
                     ("column", "Title"),
                 ]
             )
-            # As the form sends it, and from there to the rows for scripts.
+            # Sent as by the form, then read as JSON.
             location = adam.client.get(f"{PATH}?{added}").location
             answer = adam.client.get(as_json(location))
             tried += 1
@@ -155,7 +155,7 @@ def test_a_column_without_filters_is_not_in_the_forms_menu(listed: BeautifulSoup
 def test_the_heads_that_sort_are_those_by_which_the_real_server_sorts(
     listed: BeautifulSoup,
 ) -> None:
-    # The last of the recorded refusals is of the sign outside the quotes, which is not sent any more.
+    # The last recorded refusal is of a sign outside the quotes, which is no longer sent.
     unsortable = {
         name.removeprefix("-")
         for name, error in REFUSED_SORTS.items()
@@ -277,10 +277,11 @@ def test_a_search_in_a_column_that_the_server_does_not_search_is_a_sentence(
         ), chosen
 
 
-# Names that Baserow's parameters take apart, or take for a sign; each is a column's.
+# Names of columns that Baserow's parameters split, or read as a sign.
 ODD_NAMES = (
-    "Plain", "Last, first", "-Minus", "+Plus", "Minus", "--", "-", "+", '"', '""', "a\"b,c", "back\\slash", "\\", "-\\,\"", "ends\\",
-    "a, b, c", "-a, b", "+a,-b", "'single'", "ünï, cødé 😀", "العنوان، ثاني", "a\tb", "%5B,&=#?", "Rate {EUR}", "x" * 250 + ",",
+    "Plain", "Last, first", "-Minus", "+Plus", "Minus", "--", "-", "+", '"', '""', "a\"b,c",
+    "back\\slash", "\\", "-\\,\"", "ends\\", "a, b, c", "-a, b", "+a,-b", "'single'", "ünï, cødé 😀",
+    "العنوان، ثاني", "a\tb", "%5B,&=#?", "Rate {EUR}", "x" * 250 + ",",
 )  # fmt: skip
 
 
@@ -385,7 +386,7 @@ REFUSALS = [
 
 @pytest.fixture
 def refusing(app: Flask, parts: Services) -> Iterator[FaultServer]:
-    """A console before a server that lists the recorded fields."""
+    """Yield a console with a server that lists the recorded fields."""
     with run(FaultServer()) as server:
         app.extensions["services"] = replace(parts, api=server.client())
         server.say(f"/api/database/tables/{TABLE}/", Answer({"id": TABLE, "name": "Every type"}))

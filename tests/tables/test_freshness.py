@@ -1,4 +1,4 @@
-"""Looking at the rows themselves, against the sandbox over sockets."""
+"""Freshness checks of a connection's tables, with the sandbox over sockets."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -34,7 +34,10 @@ def context(app: Flask) -> Any:
 
 @pytest.fixture
 def orders(sandbox: Sandbox) -> Any:
-    """A well connection whose tables all say when a row was received: its connector is Yuki or NetSuite."""
+    """Return a healthy connection whose tables all say when a row was received.
+
+    Its connector is Yuki or NetSuite.
+    """
     for account in sandbox.life.accounts(0, ACCOUNTS):
         mine = sandbox.life.connections(account.id)
         for each in mine:
@@ -84,7 +87,7 @@ def stale(connection: Any) -> list[Finding]:
 
 
 def tables_named(sandbox: Sandbox, database_id: int, *names: str) -> None:
-    """The database has tables of these names, with ids from 1 on."""
+    """Give the database tables of these names, with ids from 1."""
     told = [
         {"id": place, "name": name, "order": place, "database_id": database_id}
         for place, name in enumerate(names, 1)
@@ -93,7 +96,7 @@ def tables_named(sandbox: Sandbox, database_id: int, *names: str) -> None:
 
 
 def table_holds(sandbox: Sandbox, place: int, value: object, column: str = NAME) -> None:
-    """Its newest row has this in this column."""
+    """Set the value of a column in the table's newest row."""
     sandbox.fault(
         "fields",
         match=f"/table/{place}/",
@@ -206,8 +209,8 @@ def test_at_most_five_tables_are_looked_at_those_first_that_the_runs_loaded_most
     seen = look(parts, orders)
     assert (seen.tables, seen.read, seen.newest_at) == (12, 5, new)
     assert (
-        seen.sentence
-        == "5 of the 5 tables that were read say when a row was received. 7 more were not looked at."
+        seen.sentence == "5 of the 5 tables that were read say when a row was received."
+        " 7 more were not looked at."
     )
     assert (calls(sandbox)["fields"], calls(sandbox)["rows"]) == (5, 5)
 

@@ -1,4 +1,4 @@
-"""The button "Look at the rows", and the way from the list of connections to what says OK and is not."""
+"""The button "Look at the rows", and how the list leads to connections that are wrongly OK."""
 
 from datetime import timedelta
 from typing import Any
@@ -24,7 +24,7 @@ def line(person: Person, connection: Any) -> str:
 
 
 def make_stale(app: Flask, parts: Services, sandbox: Sandbox, connection: Any) -> None:
-    """The connection's runs go well, but its newest row is from days before."""
+    """Let the connection's runs succeed while its newest row is days old."""
     with app.app_context():
         row = live.read_connection(parts.api, connection.account_id, connection.id, parts.clock())
         assert row.last_success_at is not None

@@ -1,4 +1,4 @@
-"""Looks at tables: what is watched and counted, and when a table has lost rows; on both databases."""
+"""Table checks: monitored tables, daily counts and lost rows; on both databases."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -36,7 +36,7 @@ def connection() -> Connection:
 
 
 def see(connection: Connection, rows: int, **later: float) -> list[str]:
-    """Look at the table; what the findings say of it then."""
+    """Check the table, and return the findings on it."""
     account_id, connection_id = connection.account_id, connection.id
     table_checks.write(
         account_id,

@@ -1,4 +1,4 @@
-"""A table's health: a look now, the counts of earlier ones, the daily count, and rows that were lost."""
+"""The health page of a table: a check now, earlier counts, the daily count and lost rows."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ EVERYTHING, EMPTY = (f"/accounts/1001/tables/1001190{n}" for n in (0, 1))
 
 
 def table_of(connection: Any, sandbox: Sandbox) -> Any:
-    """A table of money that the connection loads."""
+    """Return a table of money that the connection loads."""
     tables = sandbox.app.extensions["sandbox"].tables.of_account(
         connection.account_id, [(connection.id % 100, connection.connector)]
     )
@@ -34,7 +34,7 @@ def health_of(table: Any) -> str:
 
 
 def shrink(sandbox: Sandbox, table: Any, rows: int) -> None:
-    """From now on the API counts so many."""
+    """Let the API count so many rows from now on."""
     sandbox.fault("rows", match=str(table.id), body={"count": rows, "results": []})
 
 
@@ -94,7 +94,7 @@ def test_rows_that_were_lost_are_a_finding_that_the_daily_count_sees_too(
         assert table_checks.due(clock()) == []
     after = sandbox.state()["calls"]
     assert sum(after.values()) - sum(before.values()) == 1
-    # A day later everybody signs in anew.
+    # After a day every session has expired.
     viv = Person(app.test_client(), "viv@example.com")
     [finding] = viv.json("/findings.json?rule=rows_dropped")["items"]
     assert finding["connection_id"] == connection.id

@@ -1,4 +1,4 @@
-"""The table browser: conditions, chosen columns, whole values, and rows that are slow to come."""
+"""The table browser: conditions, chosen columns, complete values, and slow rows."""
 
 import gc
 import json
@@ -218,7 +218,7 @@ def test_slow_rows_come_after_the_page_where_scripts_run_and_with_it_where_not(
     waiting = frame.select_one("#rows[hx-trigger=load]")
     assert waiting is not None
     part = viv.get(str(waiting["hx-get"]), **{"HX-Request": "true", "HX-Target": "rows"})
-    # What stands above them is there already.
+    # The page has what is above the rows.
     assert not part.select(".rows-ticks, .rows-condition")
     assert len(part.select("#rows .rows tbody tr")) == 25
     assert not part.select("#rows[hx-trigger]")
@@ -233,7 +233,7 @@ def test_the_buttons_for_a_file_of_all_rows_come_with_the_rows(olga: Person) -> 
     waiting = olga.get(EVERYTHING).select_one("#rows[hx-trigger=load]")
     assert waiting is not None
     part = olga.get(str(waiting["hx-get"]), **{"HX-Request": "true", "HX-Target": "rows"})
-    # Of what comes, this is all that goes into the page.
+    # Only this part of the response is inserted into the page.
     assert part.select(f"{waiting['hx-select']} form[aria-label=Export] button")
 
 
@@ -278,7 +278,7 @@ def test_what_is_asked_for_within_the_page_costs_one_call_for_its_rows(
     assert calls_of(lambda: viv.get(EVERYTHING)) == whole
     assert calls_of(lambda: viv.fragment(f"{EVERYTHING}?sort=-Amount")) == {"rows": 1}
     assert calls_of(lambda: viv.get(f"{EVERYTHING}?fill=1")) == {"rows": 1}
-    # Upstream ignores a condition on a column that is gone: it is checked against the columns as they are now.
+    # Checked against the current columns: upstream ignores a condition on a removed column.
     assert calls_of(lambda: viv.fragment(asked(EVERYTHING, ("filter__UUID__equal", "x")))) == {
         "fields": 1,
         "rows": 1,

@@ -1,4 +1,4 @@
-"""What may be asked of a table: nothing goes upstream that was not understood here."""
+"""Queries of a table: only parameters that were understood are sent upstream."""
 
 import pytest
 from werkzeug.datastructures import MultiDict
@@ -118,7 +118,8 @@ def test_a_column_is_meant_in_composed_and_decomposed_letters_and_upstream_is_gi
     )
     query = read_table_query(pairs, pairs.getlist("column"), columns, masked=())
     assert query.upstream(columns) == {
-        "search": "", "order_by": "-Größe", "filters": {"filter__Größe__contains": "x"}, "include": ["Größe"],
+        "search": "", "order_by": "-Größe", "filters": {"filter__Größe__contains": "x"},
+        "include": ["Größe"],
     }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""A whole table, page by page: every row once, and said where that cannot be promised."""
+"""Complete reads of a table: each row once, or a remark that this is not certain."""
 
 import threading
 from collections.abc import Callable
@@ -12,7 +12,10 @@ from dashboard.tables.reader import ROOM, TableChanged, TableReading
 
 
 class Upstream:
-    """Answers as a table would. ``rows`` is asked for by many threads; ``change`` is called with each page's number first."""
+    """A table's API; ``change`` is called with the number of each page before its rows are read.
+
+    Many threads call ``rows``.
+    """
 
     def __init__(
         self, ids: list[Any], change: Callable[[int, list[Any]], None] = lambda page, ids: None
@@ -136,7 +139,7 @@ def test_of_long_rows_fewer_pages_are_asked_for_ahead() -> None:
     for taken in range(1, 6):
         next(pages)
         assert max(upstream.asked) <= taken + 2
-    # What is longer than all the room there is comes one by one.
+    # Pages longer than the room for all are read one by one.
     upstream.length = ROOM // 5
     for _ in range(4):
         next(pages)

@@ -1,4 +1,4 @@
-"""Every value that a real Baserow server gave is shown: the recorded answers, through the service and the page."""
+"""All recorded values of a real Baserow server are shown, by the service and the page."""
 
 import json
 from dataclasses import replace

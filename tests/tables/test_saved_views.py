@@ -1,4 +1,4 @@
-"""What is too long for an address is kept: who may open it, how long it lasts, and every other address of unbounded length."""
+"""Saved views for queries that are too long for an address, and other long addresses."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -29,12 +29,12 @@ OWN = f"/accounts/{ACCOUNT}/tables/{TABLE}"
 OTHERS = "/accounts/1002/tables/10021010"
 HALF = [f"Column {number:03d}" for number in range(1, 201, 2)]
 SECRET = "jane.roe@example.com"
-# As many characters as Peliqan lets a name have, each of which takes nine in an address.
+# The longest name that Peliqan allows, with characters that take nine each in an address.
 LONG_NAME = "表" * 255
 
 
 def choose(person: Person, path: str, **fields: Any) -> str:
-    """Send the form for columns; the address that it leads to."""
+    """Send the form for columns, and return the address to which it redirects."""
     answer = person.client.post(path, data={"csrf_token": person.token(), **fields})
     assert answer.status_code == 303, answer.text[:500]
     return str(answer.location)
@@ -67,7 +67,7 @@ def test_the_same_choice_is_one_short_address_for_everybody(
 def test_to_choose_columns_asks_peliqan_for_them_once(viv: Person, sandbox: Sandbox) -> None:
     before = sandbox.state()["calls"].get("fields", 0)
     chosen = choose(viv, WIDE, column=HALF[:2])
-    # As htmx follows the answer to a form.
+    # As htmx follows the redirect of a form.
     viv.fragment(chosen)
     assert sandbox.state()["calls"]["fields"] == before + 1
 
@@ -169,9 +169,9 @@ def test_a_view_is_encrypted_and_lost_with_its_key(
         content = db.session.query(TableView).one().content
         assert SECRET.encode() not in content
         assert b"Column" not in content
-        vault = app.extensions["services"].fleet.vault
+        vault = app.extensions["services"].vault
     assert SECRET in words(viv.get(view))
-    # Whoever uses it while SECRET_KEY has two keys has it encrypted by the newer one.
+    # While SECRET_KEY has two keys, opening a view encrypts it with the newer one.
     clock.move(hours=25)
     viv.post("/login", page="/login", email="viv@example.com", password=PASSWORD)
     assert SECRET in words(viv.get(view))
@@ -185,7 +185,7 @@ def test_a_view_is_encrypted_and_lost_with_its_key(
 
 @pytest.fixture
 def own(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[OwnTable]:
-    """A table whose columns' names are as long as they may be."""
+    """Yield a table whose columns have the longest possible names."""
     made = OwnTable(
         columns={
             "Name": "text",
@@ -245,7 +245,7 @@ def test_peliqan_is_asked_for_columns_by_the_shorter_list_or_for_all() -> None:
             {"filter__" + names[299] + "__contains": "a"}, chosen, columns, masked=()
         )
         asked = query.upstream(columns)
-        # What is filtered by is included as well.
+        # The filtered columns are included as well.
         assert len(asked["include"]) == included + (1 if included else 0)
         assert len(asked.get("exclude", ())) == excluded
         assert names[299] not in asked.get("exclude", ())

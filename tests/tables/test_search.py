@@ -1,4 +1,4 @@
-"""Is it in there? One value, looked for in all tables of a connection."""
+"""The search for one value in all tables of a connection."""
 
 from typing import Any
 
@@ -27,14 +27,14 @@ def tables_of(sandbox: Sandbox, connection: Any) -> list[Any]:
 
 
 def begin(person: Person, connection: Any, value: str) -> str:
-    """Where the search is."""
+    """Start a search, and return its address."""
     answer = person.post(path_of(connection, "/search"), value=value)
     assert answer.status_code == 303
     return str(answer.location)
 
 
 def ask(person: Person, connection: Any, value: str) -> Any:
-    """The page once the search has ended, as somebody without scripts gets there."""
+    """Run the search to its end as a browser without scripts, and return its page."""
     return to_its_end(person, begin(person, connection, value))
 
 

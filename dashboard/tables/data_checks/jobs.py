@@ -1,9 +1,11 @@
-"""Checks what a connection loaded, by figures that the customer's warehouse counts: the rules of the data rest on them.
+"""Checks of the data that a connection loaded, by figures that the customer's warehouse counts.
 
-One statement lists the tables of the connection's schema (``target_schema.schema_name``), another counts them: rows, different
-keys, snapshots with live rows, and when the newest row was received. That is three API calls with the warehouse's name; the
-daily check of the same tables sends the second statement alone. The warehouse reads each table once, so it is done when somebody
-asks, and never for the whole fleet. The statements are PostgreSQL's, as Peliqan's own warehouse is; another one may refuse them.
+The finding rules on data use these figures. One statement lists the tables of the connection's
+schema (``target_schema.schema_name``), another counts them: rows, distinct keys, table versions
+with live rows, and when the newest row was received. With the warehouse's name that is three API
+calls; the daily check of the same tables sends the second statement only. The warehouse reads each
+table once, so a check runs when a user requests it, and never for the whole fleet. The statements
+are for PostgreSQL, which Peliqan's own warehouse is; another one may refuse them.
 """
 
 from collections import defaultdict
@@ -20,23 +22,23 @@ from dashboard.findings.models import DataCheck
 from dashboard.fleet import queries
 from dashboard.fleet.models import Connection
 from dashboard.tables.data_checks import service as data_checks
-from dashboard.tables.data_checks.service import CountedTable
+from dashboard.tables.data_checks.service import CheckedSchema, CountedTable
 
 MOST_TABLES: Final = 50
 MOST_ROWS: Final = 10_000
 KEYS: Final = ("id", "_id", "key", "uuid")
 VERSION, DELETED, RECEIVED = "_sdc_table_version", "_sdc_deleted_at", "_sdc_received_at"
-# The loader's own tables.
+# Part of the names of the loader's internal tables.
 INTERNAL: Final = "__sdc_"
 
 
 class CannotCheck(Exception):
-    """A sentence: why the data cannot be checked, and what to do."""
+    """The data cannot be checked. The message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class DataResult:
-    """What was counted. ``more``: how many tables were left out."""
+    """The result of a check. ``more``: number of tables that were not counted."""
 
     schema: str
     tables: list[CountedTable]
@@ -44,28 +46,31 @@ class DataResult:
 
     @property
     def sentence(self) -> str:
-        """What was checked and what was not, for a person."""
+        """What was checked and what was not, as sentences for the user."""
+        schema = clean(self.schema)[:60]
         if not self.tables:
-            return f"The warehouse has no table in the schema “{clean(self.schema)[:60]}”: nothing was checked."
+            return f"The warehouse has no table in the schema “{schema}”: nothing was checked."
         count = len(self.tables)
-        parts = [
-            f"The warehouse counted {count} {'table' if count == 1 else 'tables'} in “{clean(self.schema)[:60]}”."
+        sentences = [
+            f"The warehouse counted {count} {'table' if count == 1 else 'tables'} in “{schema}”."
         ]
         if keyless := sum(not each.key for each in self.tables):
-            parts.append(
-                f"{keyless} of them {'has' if keyless == 1 else 'have'} no column {', '.join(KEYS[:-1])} or {KEYS[-1]}."
+            has = "has" if keyless == 1 else "have"
+            sentences.append(
+                f"{keyless} of them {has} no column {', '.join(KEYS[:-1])} or {KEYS[-1]}."
             )
         if self.more:
-            parts.append(f"{self.more} more {'was' if self.more == 1 else 'were'} not counted.")
-        return " ".join(parts)
+            was = "was" if self.more == 1 else "were"
+            sentences.append(f"{self.more} more {was} not counted.")
+        return " ".join(sentences)
 
 
 def check(
-    api: peliqan.Peliqan, connection: Connection, at: datetime, *, asked: bool = True
+    api: peliqan.Peliqan, connection: Connection, at: datetime, *, by_user: bool = True
 ) -> DataResult:
-    """Count a connection's tables, store the figures and evaluate its findings: three API calls. Commits.
+    """Count a connection's tables by three API calls, and evaluate its findings. Commits.
 
-    ``asked``: by a person, so that it is checked daily for a week from now.
+    ``by_user``: requested by a user; the connection is then checked daily for a week from ``at``.
 
     Raises:
         CannotCheck: the connection has no schema, or one with too many tables.
@@ -81,59 +86,63 @@ def check(
     tables = _tables(account, warehouse, schema)
     counted = _counted(account, warehouse, schema, tables[:MOST_TABLES])
     result = DataResult(schema, counted, max(0, len(tables) - MOST_TABLES))
-    place = {"warehouse": warehouse, "schema_name": schema, "more_tables": result.more}
-    data_checks.write(account_id, connection_id, counted, at, asked=asked, **place)
+    source = CheckedSchema(warehouse, schema, result.more)
+    data_checks.write(account_id, connection_id, counted, at, by_user=by_user, source=source)
     return result
 
 
 def check_due(api: peliqan.Peliqan, clock: Callable[[], datetime], stop: Event) -> None:
-    """Count the tables of the connections that are due again, as fast as the pace of all calls allows."""
+    """Count the tables of the connections that are due, within the rate limit. Commits.
+
+    Returns early if ``stop`` is set or the API is not available.
+    """
     for account_id, connection_id in data_checks.due(clock()):
         if stop.is_set():
             return
-        kept = data_checks.lease(account_id, connection_id, clock())
-        if kept is None:
+        stored = data_checks.lease(account_id, connection_id, clock())
+        if stored is None:
             continue
         connection = queries.connection_or_none(account_id, connection_id)
         if connection is None or connection.gone_at is not None:
             data_checks.delete_checks_of(account_id, connection_id)
             continue
         try:
-            _check_again(api, connection, kept, clock())
+            _check_again(api, connection, stored, clock())
         except peliqan.ApiUnavailable:
-            # Due again when the lease is over; the others with it.
+            # This check is due again when its lease expires; the others stay due.
             return
         except (peliqan.PeliqanError, CannotCheck):
-            data_checks.reschedule(kept, clock())
+            data_checks.reschedule(stored, clock())
 
 
 def _check_again(
-    api: peliqan.Peliqan, connection: Connection, kept: DataCheck, at: datetime
+    api: peliqan.Peliqan, connection: Connection, stored: DataCheck, at: datetime
 ) -> None:
-    """Count the tables that are known, in one call; look for tables anew where that is refused: one may be gone."""
-    tables = data_checks.tables_of(kept)
-    if tables and kept.schema_name == connection.schema_name:
+    """Count the known tables in one call; list the tables again if that fails.
+
+    It fails if one of the tables was removed.
+    """
+    tables = data_checks.tables_of(stored)
+    if tables and stored.schema_name == connection.schema_name:
         try:
-            counted = _counted(
-                api.for_account(connection.account_id), kept.warehouse, kept.schema_name, tables
-            )
+            account = api.for_account(connection.account_id)
+            counted = _counted(account, stored.warehouse, stored.schema_name, tables)
         except (peliqan.QueryFailed, peliqan.NotAuthorised, peliqan.NotFound):
             pass
         else:
-            data_checks.write(connection.account_id, connection.id, counted, at, asked=False)
+            data_checks.write(connection.account_id, connection.id, counted, at, by_user=False)
             return
-    check(api, connection, at, asked=False)
+    check(api, connection, at, by_user=False)
 
 
 def _tables(account: peliqan.AccountApi, warehouse: str, schema: str) -> list[CountedTable]:
-    """The tables of a schema by name, with those of their columns that are counted."""
+    """Return the tables of a schema by name, with those of their columns that are counted."""
     names = ", ".join(map(_text, (*KEYS, VERSION, DELETED, RECEIVED)))
     found: dict[str, set[str]] = defaultdict(set)
     wanted = f"CASE WHEN LOWER(column_name) IN ({names}) THEN column_name END"
     source = f"information_schema.columns WHERE table_schema = {_text(schema)}"
-    for table, column in _rows(
-        account, warehouse, f"SELECT DISTINCT table_name, {wanted} FROM {source}", 2
-    ):
+    query = f"SELECT DISTINCT table_name, {wanted} FROM {source}"  # noqa: S608 - texts are quoted
+    for table, column in _rows(account, warehouse, query, 2):
         if INTERNAL not in str(table).lower():
             found[str(table)].add(str(column or ""))
     return [_with_columns(table, found[table]) for table in sorted(found)]
@@ -150,16 +159,16 @@ def _with_columns(name: str, columns: set[str]) -> CountedTable:
 def _counted(
     account: peliqan.AccountApi, warehouse: str, schema: str, tables: list[CountedTable]
 ) -> list[CountedTable]:
-    """The tables with their figures, counted by one statement."""
+    """Return the tables with their figures, counted by one statement."""
     if not tables:
         return []
     query = " UNION ALL ".join(
-        _statement(schema, table, place) for place, table in enumerate(tables)
+        _statement(schema, table, number) for number, table in enumerate(tables)
     )
     rows = list(_rows(account, warehouse, query, 5))
     try:
-        figures = {int(place): row for place, *row in rows}
-        return [_with_figures(table, *figures[place]) for place, table in enumerate(tables)]
+        figures = {int(number): row for number, *row in rows}
+        return [_with_figures(table, *figures[number]) for number, table in enumerate(tables)]
     except (KeyError, TypeError, ValueError):
         raise peliqan.BrokenAnswer(
             "proxy_db", note="its figures are not those that were asked for"
@@ -179,8 +188,11 @@ def _with_figures(
     )
 
 
-def _statement(schema: str, table: CountedTable, place: int) -> str:
-    """Count one table. Every column of the answer has the same type in all of them, or databases refuse the union."""
+def _statement(schema: str, table: CountedTable, number: int) -> str:
+    """Return the statement that counts one table, with ``number`` as its first column.
+
+    Each column has the same type in all statements, or databases refuse their union.
+    """
     nothing = "CAST(NULL AS bigint)"
     keys = f"COUNT(DISTINCT {_name(table.key)})" if table.key else nothing
     versions = nothing
@@ -193,17 +205,18 @@ def _statement(schema: str, table: CountedTable, place: int) -> str:
         versions = f"COUNT(DISTINCT {live})"
     received = f"MAX({_name(table.received)})" if table.received else "NULL"
     counted = f"COUNT(*), {keys}, {versions}, CAST({received} AS varchar(64))"
-    return f"SELECT {place}, {counted} FROM {_name(schema)}.{_name(table.name)}"  # noqa: S608 - names are quoted
+    source = f"{_name(schema)}.{_name(table.name)}"
+    return f"SELECT {number}, {counted} FROM {source}"  # noqa: S608 - names are quoted
 
 
 def _rows(
     account: peliqan.AccountApi, warehouse: str, query: str, width: int
 ) -> Iterator[tuple[Any, ...]]:
-    """Yield the rows of an answer that has ``width`` columns.
+    """Yield the rows of a query result with ``width`` columns.
 
     Raises:
-        CannotCheck: it has too many rows.
-        peliqan.PeliqanError: there is none, or it has other columns.
+        CannotCheck: the result has too many rows.
+        peliqan.PeliqanError: the query failed, or the result has other columns.
     """
     count = 0
     for part in account.ask(query, quiet=None, warehouse=warehouse):
@@ -214,7 +227,8 @@ def _rows(
             )
         if count > MOST_ROWS:
             raise CannotCheck(
-                f"The schema has more than {MOST_ROWS:,} tables and columns. Check single tables with SQL."
+                f"The schema has more than {MOST_ROWS:,} tables and columns."
+                " Check single tables with SQL."
             )
         yield from part.records
 

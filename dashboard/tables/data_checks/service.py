@@ -1,13 +1,14 @@
-"""Stores what the warehouse counted of a connection's tables, and decides when it is counted again.
+"""Results of data checks: the figures of a connection's tables, and when they are counted again.
 
-A connection is checked when somebody asks, and once a day for a week after; while it has a finding that rests on such a check
-(``LASTING``), for as long as it has one. Figures older than a week are no evidence any more.
+A connection is checked when a user requests it, and once a day for a week after that. While it has
+a finding of a rule in ``LASTING``, the daily checks continue. Figures older than a week are not
+used as evidence.
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import delete, select, update
 
@@ -18,13 +19,17 @@ from dashboard.findings.models import DataCheck, Finding
 from dashboard.tables.health import service as table_checks
 
 DAY, WEEK, LEASE = timedelta(days=1), evaluate.DATA_LASTS, timedelta(minutes=5)
-# A table that gets no rows may be one that never changes: that is no reason to count it each day for good.
+# Without "no new rows": a table may never change, which is no reason to count it daily forever.
 LASTING: Final = ("duplicate_keys", "mixed_versions", "parent_table_empty")
 
 
 @dataclass(frozen=True)
 class CountedTable:
-    """A table as the warehouse counted it. ``key`` and the others name its columns, empty where it has none of that kind."""
+    """A table as the warehouse counted it.
+
+    ``key``, ``version``, ``deleted`` and ``received``: names of its columns, empty if it has none.
+    ``versions``: number of different table versions among its live rows.
+    """
 
     name: str
     key: str = ""
@@ -37,19 +42,28 @@ class CountedTable:
     received_at: str | None = None
 
 
+@dataclass(frozen=True)
+class CheckedSchema:
+    """What was counted: a schema of a warehouse, without ``more_tables`` of its tables."""
+
+    warehouse: str
+    schema_name: str
+    more_tables: int
+
+
 def of_connection(account_id: int, connection_id: int) -> DataCheck | None:
-    """The latest check of a connection's data; None where there was none."""
+    """Return the latest check of a connection's data; None if there is none."""
     return db.session.get(DataCheck, (account_id, connection_id))
 
 
 def is_fresh(account_id: int, connection_id: int, at: datetime) -> bool:
-    """Whether the data was checked so short a time ago that it need not be checked again."""
+    """Return whether the latest check is so recent that a new one is not needed."""
     check = of_connection(account_id, connection_id)
     return check is not None and at - check.checked_at < table_checks.FRESH
 
 
 def tables_of(check: DataCheck) -> list[CountedTable]:
-    """The tables of a check."""
+    """Return the tables of a check."""
     return [CountedTable(**each) for each in check.tables]
 
 
@@ -59,13 +73,13 @@ def write(
     tables: Sequence[CountedTable],
     at: datetime,
     *,
-    asked: bool,
-    **place: Any,
+    by_user: bool,
+    source: CheckedSchema | None = None,
 ) -> None:
     """Store a check and evaluate the account's findings. Commits.
 
-    ``asked``: by a person, so that the connection is checked daily for a week from now. ``place``: ``warehouse``,
-    ``schema_name`` and ``more_tables``, see ``DataCheck``.
+    ``by_user``: requested by a user; the connection is then checked daily for a week from ``at``.
+    ``source``: None if it is the same as at the last check.
     """
     lock_snapshot()
     check = of_connection(account_id, connection_id)
@@ -73,9 +87,10 @@ def write(
         check = DataCheck(account_id=account_id, connection_id=connection_id, watched_until=at)
         db.session.add(check)
     check.tables, check.checked_at, check.leased_until = [asdict(each) for each in tables], at, None
-    for name, value in place.items():
-        setattr(check, name, value)
-    if asked:
+    if source is not None:
+        check.warehouse, check.schema_name = source.warehouse, source.schema_name
+        check.more_tables = source.more_tables
+    if by_user:
         check.watched_until = at + WEEK
     db.session.flush()
     evaluate.evaluate([account_id], at)
@@ -91,7 +106,7 @@ def write(
 
 
 def due(at: datetime, most: int = 100) -> list[tuple[int, int]]:
-    """Account and connection of the checks that are due."""
+    """Return account id and connection id of the checks that are due, the oldest first."""
     found = select(DataCheck.account_id, DataCheck.connection_id).where(
         DataCheck.due_at <= at, is_free(DataCheck, at)
     )
@@ -102,15 +117,15 @@ def due(at: datetime, most: int = 100) -> list[tuple[int, int]]:
 
 
 def lease(account_id: int, connection_id: int, at: datetime) -> DataCheck | None:
-    """The check, if it is due and no other worker has it. Commits."""
+    """Return the check, leased for ``LEASE``; None if not due or already leased. Commits."""
     mine = update(DataCheck).where(
         DataCheck.account_id == account_id, DataCheck.connection_id == connection_id
     )
-    taken = change(
+    leased = change(
         mine.where(DataCheck.due_at <= at, is_free(DataCheck, at)).values(leased_until=at + LEASE)
     )
     db.session.commit()
-    if not taken:
+    if not leased:
         return None
     check = db.session.get_one(DataCheck, (account_id, connection_id))
     db.session.refresh(check)
@@ -118,14 +133,14 @@ def lease(account_id: int, connection_id: int, at: datetime) -> DataCheck | None
 
 
 def reschedule(check: DataCheck, at: datetime) -> None:
-    """It failed: again in a day, or not at all when its figures have become too old to be evidence. Commits."""
-    is_of_use = check.checked_at is not None and at + DAY < check.checked_at + WEEK
-    check.due_at, check.leased_until = (at + DAY if is_of_use else None), None
+    """Set a failed check due again in a day, unless its figures are then too old. Commits."""
+    is_recent = check.checked_at is not None and at + DAY < check.checked_at + WEEK
+    check.due_at, check.leased_until = (at + DAY if is_recent else None), None
     db.session.commit()
 
 
 def delete_checks_of(account_id: int, connection_id: int) -> None:
-    """Delete the check of a connection that is gone. Commits."""
+    """Delete the check of a removed connection. Commits."""
     change(
         delete(DataCheck).where(
             DataCheck.account_id == account_id, DataCheck.connection_id == connection_id

@@ -1,11 +1,12 @@
-"""Look at the rows themselves: when the newest one of a connection's tables was received. Only when a person asks for it.
+"""Freshness of a connection's tables: when their newest row was received.
 
-A run that completed says what was sent; whether it is there, the tables alone can tell. That costs about a dozen calls: the
-databases, their tables, and of each table that is looked at its columns and one row.
+Checked only when a user requests it. A completed run reports what was sent; whether it arrived can
+only be seen in the tables. A check costs about a dozen API calls: the databases, their tables, and
+for each checked table its columns and one row.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -21,12 +22,18 @@ from dashboard.fleet import runs as fleet_runs
 from dashboard.fleet.models import Connection
 from dashboard.tables.filters import can_sort
 from dashboard.tables.health import service as table_checks
-from dashboard.tables.of_connection import LONGEST_NAME, RUNS_ASKED, _prefix, loaded_by, tables_of
+from dashboard.tables.of_connection import (
+    LONGEST_NAME,
+    RUNS_READ,
+    loaded_by,
+    table_prefix,
+    tables_of,
+)
 
 MOST_DATABASES, MOST_TABLES = 3, 5
-# What loaders of Singer's kind write into each row.
+# The column that Singer-based loaders add to each row.
 RECEIVED_AT = "_sdc_received_at"
-# Of one table and not of the whole API: the others can be read all the same.
+# Errors of a single table, after which the other tables can still be read.
 OF_ONE_TABLE = (
     peliqan.Refused,
     peliqan.Forbidden,
@@ -38,10 +45,12 @@ OF_ONE_TABLE = (
 
 @dataclass(frozen=True)
 class FreshnessResult:
-    """What a look at a connection's rows gave.
+    """The result of a freshness check of a connection.
 
-    ``tables``: how many tables it has; ``read``: of how many of them the look succeeded; ``dated``: how many of these say when
-    a row was received; ``unread``: names of those that could not be read; ``more_databases``: how many were not looked through.
+    ``tables``: number of its tables; ``read``: number of those that were read; ``dated``: number of
+    those with a column that says when a row was received; ``unread``: names of the tables that
+    could not be read; ``more_databases``: number of databases that were not searched.
+    ``newest_at``: when the newest row was received; None if no row with such a time was found.
     """
 
     prefix: str
@@ -53,28 +62,31 @@ class FreshnessResult:
     newest_at: datetime | None
 
     @property
-    def is_whole(self) -> bool:
-        """Whether no table was left out."""
+    def is_complete(self) -> bool:
+        """Whether all tables were read."""
         return self.read == self.tables and not self.more_databases
 
     @property
     def sentence(self) -> str:
-        """What was looked at, and what was not, for a person."""
-        parts = [self._found()]
+        """What was read and what was not, as sentences for the user."""
+        sentences = [self._summary()]
         if self.unread:
             names = ", ".join(f"“{clean(name)[:LONGEST_NAME]}”" for name in self.unread)
-            parts.append(f"{len(self.unread)} could not be read: {names}.")
+            sentences.append(f"{len(self.unread)} could not be read: {names}.")
         if left := self.tables - self.read - len(self.unread):
-            parts.append(f"{left} more {'was' if left == 1 else 'were'} not looked at.")
+            sentences.append(f"{left} more {'was' if left == 1 else 'were'} not looked at.")
         if self.more_databases:
-            parts.append(
+            sentences.append(
                 f"Only the account's first {MOST_DATABASES} databases were looked through."
             )
-        return " ".join(parts)
+        return " ".join(sentences)
 
-    def _found(self) -> str:
+    def _summary(self) -> str:
         if not self.tables:
-            return f"No table of this connection was found: none has a name that begins with “{self.prefix}”."
+            return (
+                "No table of this connection was found:"
+                f" none has a name that begins with “{self.prefix}”."
+            )
         if not self.read:
             return "Nothing was learnt of the rows in its tables."
         if self.read == 1:
@@ -92,16 +104,17 @@ class FreshnessResult:
         if not self.dated:
             return f"None of {some} says when a row was received."
         says = "says" if self.dated == 1 else "say"
-        said = f"{self.dated} of {some} {says} when a row was received"
-        return said + ("." if self.newest_at else ", but no row there has such a time.")
+        return f"{self.dated} of {some} {says} when a row was received" + (
+            "." if self.newest_at else ", but no row there has such a time."
+        )
 
 
 def check_freshness(api: peliqan.Peliqan, connection: Connection, at: datetime) -> FreshnessResult:
-    """When the newest row in a connection's tables was received, from the API into the snapshot.
-    Those that say when are watched from then on (``tables.health.service``).
+    """Find when the newest row of a connection's tables was received, and store the time. Commits.
 
-    What a look left out may hold newer rows: then a newer time that was seen before stays. Where no table at all could be read,
-    nothing is changed.
+    The read tables with such a time are monitored from then on (``tables.health.service``). If
+    some tables were not read, a newer time from an earlier check stays, since they may hold newer
+    rows. If none could be read, nothing is changed.
 
     Raises:
         peliqan.PeliqanError: the API as a whole does not answer; nothing is changed then.
@@ -113,55 +126,44 @@ def check_freshness(api: peliqan.Peliqan, connection: Connection, at: datetime) 
         (table for each in databases[:MOST_DATABASES] for table in account.tables(each.id)),
     )
     siblings = queries.connections_of(connection.account_id)
-    times, dated, unread, seen = [], 0, [], []
-    looked_at = _most_loaded(connection, tables)[:MOST_TABLES]
-    for table in looked_at:
+    stats: list[table_checks.TableStats] = []
+    unread: list[str] = []
+    checked = _most_loaded(connection, tables)[:MOST_TABLES]
+    for table in checked:
         try:
-            column = received_at(account.columns(table.id))
-            if column is None:
-                continue
-            # The column alone: rows may hold anything.
-            page = account.rows(table.id, size=1, order_by=f"-{column}", include=(column,))
+            found = _read_table(account, table, siblings, at)
         except OF_ONE_TABLE:
             unread.append(table.name)
             continue
-        dated += 1
-        found = [
-            time
-            for row in page.rows
-            if (time := read_time(row.get(column))) is not None and time <= at + CLOCK_SKEW
-        ]
-        times += found
-        # How many rows there are is said along with them.
-        name, loader = clean(table.name), loaded_by(table, siblings)
-        seen.append(
-            table_checks.TableStats(
-                table.id, name, loader, page.count, max(found, default=None), says_received=True
-            )
-        )
-    look = FreshnessResult(
-        prefix=_prefix(connection),
+        if found is not None:
+            stats.append(found)
+    received = (each.newest_received_at for each in stats)
+    result = FreshnessResult(
+        prefix=table_prefix(connection),
         tables=len(tables),
-        read=len(looked_at) - len(unread),
-        dated=dated,
+        read=len(checked) - len(unread),
+        dated=len(stats),
         unread=tuple(unread),
         more_databases=max(0, len(databases) - MOST_DATABASES),
-        newest_at=max(times, default=None),
+        newest_at=max((time for time in received if time is not None), default=None),
     )
-    if look.read or not look.tables:
-        _save(connection, look, at)
-    if seen:
-        table_checks.write(connection.account_id, seen, at)
-    return look
+    if result.read or not result.tables:
+        _save(connection, result, at)
+    if stats:
+        table_checks.write(connection.account_id, stats, at)
+    return result
 
 
 def read_time(value: object) -> datetime | None:
-    """A cell as a time in UTC: ISO, with its zone or taken as UTC. None for anything else, and for a day without a time."""
+    """Return a cell's ISO time in UTC; a time without a zone is taken as UTC.
+
+    None for anything else, and for a date without a time.
+    """
     return times.read_time(value) if isinstance(value, str) and ":" in value else None
 
 
 def received_at(columns: Iterable[peliqan.Column]) -> str | None:
-    """The column that says when a row was received; None where there is none that can be sorted by."""
+    """Return the column that says when a row was received; None if no sortable one exists."""
     return next(
         (
             column.name
@@ -172,27 +174,58 @@ def received_at(columns: Iterable[peliqan.Column]) -> str | None:
     )
 
 
-def _save(connection: Connection, look: FreshnessResult, at: datetime) -> None:
+def _read_table(
+    account: peliqan.AccountApi,
+    table: peliqan.Table,
+    siblings: Sequence[Connection],
+    at: datetime,
+) -> table_checks.TableStats | None:
+    """Read when a table's newest row was received; None if it has no column for that."""
+    column = received_at(account.columns(table.id))
+    if column is None:
+        return None
+    # This column only: the others may hold personal data.
+    page = account.rows(table.id, size=1, order_by=f"-{column}", include=(column,))
+    received = (read_time(row.get(column)) for row in page.rows)
+    newest = max(
+        (time for time in received if time is not None and time <= at + CLOCK_SKEW), default=None
+    )
+    # The same call returns the number of rows.
+    return table_checks.TableStats(
+        table.id,
+        clean(table.name),
+        loaded_by(table, siblings),
+        page.count,
+        newest,
+        says_received=True,
+    )
+
+
+def _save(connection: Connection, result: FreshnessResult, at: datetime) -> None:
     account_id = connection.account_id
     lock_snapshot()
     row = db.session.get_one(Connection, (account_id, connection.id), populate_existing=True)
-    known = (look.newest_at, None if look.is_whole else row.newest_row_at)
-    row.newest_row_at, row.rows_read_at = max((time for time in known if time), default=None), at
+    received = (result.newest_at, None if result.is_complete else row.newest_row_at)
+    row.newest_row_at = max((time for time in received if time), default=None)
+    row.rows_read_at = at
     evaluate.evaluate([account_id], at)
     db.session.commit()
 
 
 def _most_loaded(connection: Connection, tables: list[peliqan.Table]) -> list[peliqan.Table]:
-    """Those first into which the latest runs say that they loaded most: there a row is missing soonest."""
+    """Return the tables, those with the most rows loaded by the latest runs first.
+
+    These come first because a missing row is noticed there soonest.
+    """
     loads: Counter[str] = Counter()
-    for run in fleet_runs.latest(connection.account_id, connection.id, RUNS_ASKED):
+    for run in fleet_runs.latest(connection.account_id, connection.id, RUNS_READ):
         for load in run.tables:
             loads[str(load["name"]).casefold()] += load["records"] or 0
-    prefix = _prefix(connection).casefold()
+    prefix = table_prefix(connection).casefold()
 
     def loaded(table: peliqan.Table) -> int:
         name = table.name.casefold()
-        # Runs name tables with or without the connector.
+        # Runs name a table with or without the connector's prefix.
         return max(loads[name], loads[name.removeprefix(prefix)])
 
     return sorted(tables, key=loaded, reverse=True)

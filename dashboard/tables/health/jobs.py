@@ -1,7 +1,7 @@
-"""Looks at a table: how many rows it has, when the newest came, and of one page which keys are there twice and what is empty.
+"""Checks of a table: its row count, its newest row, and duplicate keys and empty columns of a page.
 
-A look costs five calls at most (name, columns, the page, the count where the page is narrowed, the newest row). The daily
-count of a table that somebody looked at within a week costs one.
+A check costs at most five API calls: name, columns, the page, the count if the page is filtered,
+and the newest row. The daily count of a monitored table costs one.
 """
 
 from collections import Counter
@@ -20,7 +20,7 @@ from dashboard.tables.of_connection import loaded_by
 from dashboard.tables.query import TableQuery
 from dashboard.tables.reader import Row
 
-# Of a table that is gone, or never was ours, nothing will be known tomorrow either.
+# Errors that will be the same tomorrow: the table was removed or is not accessible.
 GONE = (peliqan.NotFound, peliqan.Forbidden, peliqan.Refused)
 
 
@@ -31,10 +31,12 @@ def check_table(
     query: TableQuery,
     at: datetime,
 ) -> None:
-    """Look at a table, with the page that a query shows, and write it down. All columns are read.
+    """Check a table with the page of a query, and store the result. Commits.
+
+    All columns of the page are read.
 
     Raises:
-        peliqan.PeliqanError: something of it cannot be had; nothing is written down then.
+        peliqan.PeliqanError: a part of it cannot be read; nothing is stored then.
     """
     page = api.rows(table.id, page=query.page, size=query.per_page, **query.upstream(columns))
     count = api.rows(table.id, size=1).count if query.is_narrowed else page.count
@@ -63,7 +65,10 @@ def check_table(
 
 
 def count_due(api: peliqan.Peliqan, clock: Callable[[], datetime], stop: Event) -> None:
-    """Count the tables that are due, one call each, as fast as the pace of all calls allows."""
+    """Count the tables that are due, one API call each, within the rate limit. Commits.
+
+    Returns early if ``stop`` is set or the API is not available.
+    """
     for account_id, table_id in table_checks.due(clock()):
         if stop.is_set():
             return
@@ -75,7 +80,7 @@ def count_due(api: peliqan.Peliqan, clock: Callable[[], datetime], stop: Event) 
         except GONE:
             table_checks.reschedule(table, clock(), for_good=True)
         except peliqan.ApiUnavailable:
-            # Due again when our lease on it is over; the others with it.
+            # This table is due again when its lease expires; the others stay due.
             return
         except peliqan.PeliqanError:
             table_checks.reschedule(table, clock())
@@ -84,13 +89,13 @@ def count_due(api: peliqan.Peliqan, clock: Callable[[], datetime], stop: Event) 
 
 
 def duplicates(rows: Sequence[Row], key: str) -> int:
-    """How many rows have a key that another of them has too. A key that is empty is none."""
+    """Return how many rows have a key that another row has too; empty keys are not counted."""
     counts = Counter(repr(row.get(key)) for row in rows if not _is_empty(row, key))
     return sum(count for count in counts.values() if count > 1)
 
 
 def empty_columns(rows: Sequence[Row], columns: Sequence[peliqan.Column]) -> list[str]:
-    """The columns that are empty in all of these rows; none where there are no rows."""
+    """Return the names of the columns that are empty in all rows; none if there are no rows."""
     return [
         column.name
         for column in columns

@@ -1,4 +1,4 @@
-"""What is kept about customers' tables; never a row of theirs."""
+"""Results of table checks; they never contain a row's values."""
 
 from datetime import datetime
 
@@ -10,11 +10,12 @@ from dashboard.core.row_access import BY_ACCOUNT
 
 
 class TableCheck(Model):
-    """What somebody, or the worker, saw of a table: how many rows, and of a page of them what else can be told.
+    """The result of a check of a table: its row count, and figures of one of its pages.
 
-    ``says_received``: whether a column says when rows were received, None where only the rows were counted. ``page``: the page
-    that was read, ``sampled`` how many rows that was, ``key`` the primary column, ``duplicates`` how many of the rows have a key
-    that another has; ``empty_columns`` were so in all of them.
+    ``says_received``: whether a column says when rows were received; None if only the rows were
+    counted. ``page``: number of the page that was read; ``sampled``: its number of rows; ``key``:
+    the primary column; ``duplicates``: how many of these rows have a key that another one has;
+    ``empty_columns``: the columns that were empty in all of them.
     """
 
     __tablename__ = "table_look"

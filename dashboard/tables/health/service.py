@@ -1,8 +1,8 @@
-"""What was seen of tables, and which of them are counted each day; whether one lost rows.
+"""Results of table checks, the daily counts of monitored tables, and whether a table lost rows.
 
-A table is watched for a week from the last time that somebody looked at it, and counted once a day meanwhile. It has dropped when
-it has less than seven tenths of what it had within the week before. That is over when the rows are back, or a week after it was
-noticed: by then nobody takes it for news, and it is what the table has.
+A table is monitored for a week after a user last checked it, and counted once a day meanwhile. It
+has dropped if it has less than 70 % of the most rows that it had within the week before. The drop
+ends when the rows are back, or a week after it was noticed: the lower count is then normal.
 """
 
 from collections.abc import Sequence
@@ -20,16 +20,16 @@ from dashboard.tables.health.models import TableCheck
 
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
 LEASE, LATER = timedelta(minutes=2), timedelta(hours=1)
-# So long what was seen last is shown in place of a new look.
+# Results up to this age are shown instead of a new check.
 FRESH: Final = timedelta(minutes=1)
 LEFT_AT_LEAST: Final = 0.7
-# Of fewer rows a third may be a single customer's tidying up.
+# Below this many rows a drop can be the deletion of a few rows by the customer.
 LEAST_ROWS: Final = 10
 
 
 @dataclass(frozen=True)
 class TableStats:
-    """A look before it is written down; what the fields mean: ``TableCheck``."""
+    """The result of a check before it is stored. Fields: see ``TableCheck``."""
 
     table_id: int
     name: str
@@ -45,7 +45,7 @@ class TableStats:
 
 
 def latest(account_id: int, table_id: int, most: int = 30) -> list[TableCheck]:
-    """The latest looks at a table, the newest first."""
+    """Return the latest checks of a table, the newest first."""
     mine = select(TableCheck).where(
         TableCheck.account_id == account_id, TableCheck.table_id == table_id
     )
@@ -55,14 +55,17 @@ def latest(account_id: int, table_id: int, most: int = 30) -> list[TableCheck]:
 
 
 def watched(account_id: int, table_id: int) -> MonitoredTable | None:
-    """The table as it is watched; None where nobody looked yet."""
+    """Return a monitored table; None if it was never checked."""
     return db.session.get(MonitoredTable, (account_id, table_id))
 
 
-def write(account_id: int, seen: Sequence[TableStats], at: datetime) -> None:
-    """Write down what somebody saw of an account's tables, and judge it: one commit. They are watched for a week from now."""
+def write(account_id: int, stats: Sequence[TableStats], at: datetime) -> None:
+    """Store a user's checks of an account's tables, and evaluate its findings. Commits once.
+
+    The tables are monitored for a week from ``at``.
+    """
     lock_snapshot()
-    for each in seen:
+    for each in stats:
         table = watched(account_id, each.table_id)
         if table is None:
             table = MonitoredTable(
@@ -71,13 +74,13 @@ def write(account_id: int, seen: Sequence[TableStats], at: datetime) -> None:
             db.session.add(table)
         table.name, table.connection_id = each.name, each.connection_id
         table.watched_until, table.due_at = at + WEEK, at + DAY
-        _note(table, each, at)
+        _record(table, each, at)
     evaluate.evaluate([account_id], at)
     db.session.commit()
 
 
 def due(at: datetime, most: int = 100) -> list[tuple[int, int]]:
-    """Account and table of those that should be counted now."""
+    """Return account id and table id of the tables that are due to be counted, the oldest first."""
     found = select(MonitoredTable.account_id, MonitoredTable.table_id).where(
         MonitoredTable.due_at <= at, is_free(MonitoredTable, at)
     )
@@ -88,17 +91,17 @@ def due(at: datetime, most: int = 100) -> list[tuple[int, int]]:
 
 
 def lease(account_id: int, table_id: int, at: datetime) -> MonitoredTable | None:
-    """The table, if it is due and nobody else counts it. Commits."""
+    """Return the table, leased for ``LEASE``; None if not due or already leased. Commits."""
     mine = update(MonitoredTable).where(
         MonitoredTable.account_id == account_id, MonitoredTable.table_id == table_id
     )
-    taken = change(
+    leased = change(
         mine.where(MonitoredTable.due_at <= at, is_free(MonitoredTable, at)).values(
             leased_until=at + LEASE
         )
     )
     db.session.commit()
-    if not taken:
+    if not leased:
         return None
     table = db.session.get_one(MonitoredTable, (account_id, table_id))
     db.session.refresh(table)
@@ -106,43 +109,46 @@ def lease(account_id: int, table_id: int, at: datetime) -> MonitoredTable | None
 
 
 def save_count(table: MonitoredTable, rows: int, at: datetime) -> None:
-    """Write down how many rows a table has today, and judge it; due again tomorrow while it is watched. Commits."""
+    """Store a table's daily row count, and evaluate the findings. Commits.
+
+    The table is due again in a day, if it is still monitored then.
+    """
     lock_snapshot()
     table.due_at, table.leased_until = (at + DAY if at + DAY < table.watched_until else None), None
-    _note(table, TableStats(table.table_id, table.name, table.connection_id, rows), at)
+    _record(table, TableStats(table.table_id, table.name, table.connection_id, rows), at)
     evaluate.evaluate([table.account_id], at)
     db.session.commit()
 
 
 def reschedule(table: MonitoredTable, at: datetime, *, for_good: bool = False) -> None:
-    """It could not be counted: in an hour, or never again. Commits."""
+    """Set a failed count due again in an hour, or never if ``for_good``. Commits."""
     table.due_at, table.leased_until = None if for_good else at + LATER, None
     db.session.commit()
 
 
-def _note(table: MonitoredTable, seen: TableStats, at: datetime) -> None:
-    _judge(table, seen.rows, at)
-    table.rows, table.rows_at = seen.rows, at
+def _record(table: MonitoredTable, stats: TableStats, at: datetime) -> None:
+    _update_drop(table, stats.rows, at)
+    table.rows, table.rows_at = stats.rows, at
     db.session.add(
         TableCheck(
             account_id=table.account_id,
-            table_id=seen.table_id,
+            table_id=stats.table_id,
             at=at,
-            rows=seen.rows,
-            newest_received_at=seen.newest_received_at,
-            says_received=seen.says_received,
-            page=seen.page,
-            sampled=seen.sampled,
-            key=seen.key,
-            duplicates=seen.duplicates,
-            empty_columns=list(seen.empty_columns),
+            rows=stats.rows,
+            newest_received_at=stats.newest_received_at,
+            says_received=stats.says_received,
+            page=stats.page,
+            sampled=stats.sampled,
+            key=stats.key,
+            duplicates=stats.duplicates,
+            empty_columns=list(stats.empty_columns),
         )
     )
     db.session.flush()
 
 
-def _judge(table: MonitoredTable, rows: int, at: datetime) -> None:
-    """Whether the table lost rows, or has them back."""
+def _update_drop(table: MonitoredTable, rows: int, at: datetime) -> None:
+    """Record that the table lost rows, or that the drop is over."""
     if table.dropped_at is not None and table.rows_before is not None:
         if rows < LEFT_AT_LEAST * table.rows_before and at - table.dropped_at < evaluate.DROP_LASTS:
             return
@@ -153,7 +159,10 @@ def _judge(table: MonitoredTable, rows: int, at: datetime) -> None:
 
 
 def _most_before(table: MonitoredTable, at: datetime) -> tuple[int, datetime]:
-    """The most rows that it had within a week, and when it had them last; else what was seen last."""
+    """Return the most rows of the table within a week, and when it last had them.
+
+    Without a check in that week: the last known count and its time.
+    """
     mine = select(TableCheck.rows, TableCheck.at).where(
         TableCheck.account_id == table.account_id,
         TableCheck.table_id == table.table_id,

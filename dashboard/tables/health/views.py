@@ -1,4 +1,4 @@
-"""A table's health: a look at it now and the counts of earlier ones, in place above its rows or as a page of its own."""
+"""The health of a table: a current check and earlier counts, above its rows or as a page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +24,11 @@ bp = Blueprint("table_health", __name__)
 
 @dataclass(frozen=True)
 class HealthPage:
-    """What page and fragment receive. ``seen``: the latest look at the rows themselves; ``earlier``: all, the newest first."""
+    """The context of the page and its fragment.
+
+    ``seen``: the latest check that read rows; ``earlier``: all checks, the newest first.
+    ``problem``: why no current check was possible.
+    """
 
     account: Account
     table: MonitoredTable
@@ -34,12 +38,12 @@ class HealthPage:
 
     @property
     def most(self) -> int:
-        """The most rows that it had at any of these looks."""
+        """The most rows that the table had at any of these checks."""
         return max((each.rows for each in self.earlier), default=0)
 
     @property
     def steps(self) -> list[tuple[TableCheck, int | None]]:
-        """Each look with how many rows more than at the one before; None for the eldest."""
+        """Each check with the change in rows since the one before; None for the oldest."""
         more: list[int | None] = [
             newer.rows - older.rows for newer, older in pairwise(self.earlier)
         ]
@@ -49,12 +53,15 @@ class HealthPage:
 @bp.get("/accounts/<int:account_id>/tables/<int:table_id>/health")
 @requires("viewer")
 def show(account_id: int, table_id: int) -> ResponseReturnValue:
-    """A look at the table, at most one a minute. Where Peliqan does not answer, what was seen last, with the reason."""
+    """Check the table and show the result, at most once a minute.
+
+    If Peliqan does not answer: show the latest results and the reason.
+    """
     account, problem = get_account_or_404(account_id), None
     table = table_checks.watched(account_id, table_id)
-    if table is None or not _was_just_seen(account_id, table_id):
+    if table is None or not _is_fresh(account_id, table_id):
         try:
-            _look(account_id, table_id)
+            _check(account_id, table_id)
         except peliqan.NotFound:
             raise
         except peliqan.PeliqanError as error:
@@ -71,15 +78,15 @@ def show(account_id: int, table_id: int) -> ResponseReturnValue:
     return render_template(template, page=HealthPage(account, table, seen, earlier, problem))
 
 
-def _look(account_id: int, table_id: int) -> None:
+def _check(account_id: int, table_id: int) -> None:
     api = services().api.for_account(account_id)
     table, columns = api.table(table_id), api.columns(table_id)
-    asked = table_views.read(account_id, table_id, request.args).args
-    query, _ = presenters.read_query(account_id, table_id, asked, (), columns)
+    args = table_views.read(account_id, table_id, request.args).args
+    query, _ = presenters.read_query(account_id, table_id, args, (), columns)
     table_check_jobs.check_table(api, table, columns, query, services().clock())
 
 
-def _was_just_seen(account_id: int, table_id: int) -> bool:
+def _is_fresh(account_id: int, table_id: int) -> bool:
     at = services().clock()
     return any(
         each.sampled is not None and at - each.at < table_checks.FRESH

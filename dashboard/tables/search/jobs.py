@@ -1,8 +1,9 @@
-"""Is it in there? One value, looked for in all tables of a connection, in turns of about two seconds that the page asks for.
+"""Searches all tables of a connection for one value, in turns of about two seconds.
 
-First every table is asked with the API's own search, and what that gives is checked against the cells. That search is quick but
-only roughly right, so where it found nothing, and where a table refuses it, the rows themselves are read, page by page, up to a
-bound. How far it is stands in the store after every call: a turn that is cut off costs one call, and none is asked for twice.
+The page requests each turn. First the API's own search is used for each table, and its results are
+checked by their cells. That search is fast but approximate. So if it finds nothing, and for tables
+that refuse it, the rows themselves are read page by page, up to a limit. The progress is stored
+after each API call: an interrupted turn costs one call, and no call is made twice.
 """
 
 import hashlib
@@ -24,10 +25,10 @@ from dashboard.tables.search.models import ValueSearch
 
 Clock = Callable[[], datetime]
 MOST_ROWS, MOST_SECONDS, MOST_TABLES, MOST_DATABASES = 20_000, 60, 200, 10
-# So many hits are kept; of one table, so many pages of what the API's search gives are checked.
+# Stored hits, of all tables and of one table; and pages of the API's search that are checked.
 MOST_HITS, OF_A_TABLE, CHECKED_PAGES = 50, 10, 2
 TURN: Final = 2.0
-# What is to be done with a table, and what became of it.
+# The states of a table in a search.
 WAITS, ASKED, REFUSED, FOUND, READ, PART, UNREADABLE, LEFT = (
     "waits", "asked", "refused", "found", "read", "part", "unreadable", "left"
 )  # fmt: skip
@@ -35,7 +36,11 @@ WAITS, ASKED, REFUSED, FOUND, READ, PART, UNREADABLE, LEFT = (
 
 @dataclass(frozen=True)
 class SearchedTable:
-    """A table of a search. ``page``: the last that was read, by its rows' ids in ``last``; ``note``: why it was not read."""
+    """A table of a search.
+
+    ``page``: the last page that was read; ``last``: a digest of the ids of its rows. ``note``: why
+    the table was not read.
+    """
 
     table_id: int
     name: str
@@ -49,8 +54,11 @@ class SearchedTable:
 
 @dataclass(frozen=True)
 class Hit:
-    """Where the value is; ``exact``: it is all that stands there. ``type``: its column's; ``like``: what masking goes by;
-    ``masked``: the column was masked for the person, so that only the whole cell counted.
+    """A place where the value was found.
+
+    ``exact``: it is a complete text of the cell. ``type``: the column's type; ``like``: the
+    column's properties that masking depends on. ``masked``: the user saw the column masked, so
+    that only the complete cell counted.
     """
 
     table_id: int
@@ -62,21 +70,21 @@ class Hit:
     masked: bool = False
 
 
-# Names of the columns of a table, by its id, whose values the person who asks does not see.
+# Returns the names of those of a table's columns that the user sees masked. Takes the table's id.
 MaskedIn = Callable[[int, tuple[peliqan.Column, ...]], Collection[str]]
 
 
 def searched_tables(search: ValueSearch) -> list[SearchedTable]:
-    """The tables of a search; none before they are known."""
+    """Return the tables of a search; none before they are listed."""
     return [SearchedTable(**each) for each in search.places or ()]
 
 
 def hits_of(search: ValueSearch) -> list[Hit]:
-    """Where the value was found."""
+    """Return where the value was found."""
     return [Hit(**each) for each in search.hits]
 
 
-def go_on(
+def continue_search(
     api: peliqan.Peliqan,
     search: ValueSearch,
     connection: Connection,
@@ -84,21 +92,23 @@ def go_on(
     clock: Clock,
     masked_in: MaskedIn,
 ) -> None:
-    """One turn. Nothing is done where another turn is under way, or the search has ended.
+    """Run one turn, unless another turn is running or the search is finished. Commits.
 
-    In masked columns (``masked_in``) the value is found only where it is the whole cell.
+    In masked columns (``masked_in``) the value has to be the complete cell.
     """
     if searches.lease(search, clock()):
         try:
             _Turn(
                 api.for_account(search.account_id), search, connection, value, clock, masked_in
-            ).work()
+            ).run()
         except peliqan.PeliqanError as error:
-            # Of the API as a whole: what is known stays, and the page offers to go on.
+            # The API as a whole failed: the progress stays, and the page offers to continue.
             searches.reschedule(search, error=f"{sentence_of(error)} {error.next_step}")
 
 
 class _Turn:
+    """One turn of a search."""
+
     def __init__(
         self,
         api: peliqan.AccountApi,
@@ -108,32 +118,26 @@ class _Turn:
         clock: Clock,
         masked_in: MaskedIn,
     ) -> None:
-        self._api, self._search, self._connection, self._value, self._clock = (
-            api,
-            search,
-            connection,
-            value,
-            clock,
-        )
-        self._masked_in = masked_in
-        self._places, self._hits = searched_tables(search), hits_of(search)
-        self._rows, self._seconds, self._began = search.rows_read, search.seconds, clock()
+        self._api, self._search, self._connection = api, search, connection
+        self._value, self._clock, self._masked_in = value, clock, masked_in
+        self._tables, self._hits = searched_tables(search), hits_of(search)
+        self._rows, self._seconds, self._started = search.rows_read, search.seconds, clock()
         self._columns: dict[int, tuple[peliqan.Column, ...]] = {}
 
-    def work(self) -> None:
+    def run(self) -> None:
         if self._search.places is None:
-            self._places = self._list_tables()
-            self._note()
-        while (at := self._next()) is not None:
-            if self._took() >= TURN:
+            self._tables = self._list_tables()
+            self._save_progress()
+        while (number := self._next()) is not None:
+            if self._elapsed() >= TURN:
                 searches.reschedule(self._search)
                 return
-            self._places[at] = self._step(self._places[at])
-            self._note()
-        self._places = [
-            replace(each, state=LEFT) if each.state == REFUSED else each for each in self._places
+            self._tables[number] = self._step(self._tables[number])
+            self._save_progress()
+        self._tables = [
+            replace(each, state=LEFT) if each.state == REFUSED else each for each in self._tables
         ]
-        self._note()
+        self._save_progress()
         searches.reschedule(self._search, ended_at=self._clock())
 
     def _list_tables(self) -> list[SearchedTable]:
@@ -146,95 +150,97 @@ class _Turn:
         return [*named[:MOST_TABLES], *(replace(each, state=LEFT) for each in named[MOST_TABLES:])]
 
     def _next(self) -> int | None:
-        """The place of the table that is next; None when all is done that will be."""
-        if self._seconds + self._took() >= MOST_SECONDS or len(self._hits) >= MOST_HITS:
+        """Return the index of the next table; None if the search is finished."""
+        if self._seconds + self._elapsed() >= MOST_SECONDS or len(self._hits) >= MOST_HITS:
             return None
-        states = [each.state for each in self._places]
+        states = [each.state for each in self._tables]
         if WAITS in states:
             return states.index(WAITS)
         if self._rows >= MOST_ROWS:
             return None
-        # Begun ones first. Where the API's search has found it, what else it was asked of is left as it is.
+        # Started tables first. Once there is a hit, tables without one are not read by rows.
         for wanted in (PART, REFUSED) if self._hits else (PART, REFUSED, ASKED):
             if wanted in states:
                 return states.index(wanted)
         return None
 
-    def _step(self, place: SearchedTable) -> SearchedTable:
+    def _step(self, table: SearchedTable) -> SearchedTable:
         try:
-            return self._ask(place) if place.state == WAITS else self._read(place)
+            return self._use_api_search(table) if table.state == WAITS else self._read_page(table)
         except OF_ONE_TABLE as error:
             if (
-                place.state == WAITS
+                table.state == WAITS
                 and isinstance(error, peliqan.Refused)
-                and place.table_id in self._columns
+                and table.table_id in self._columns
             ):
-                return replace(place, state=REFUSED)
-            return replace(place, state=UNREADABLE, note=error.sentence)
+                return replace(table, state=REFUSED)
+            return replace(table, state=UNREADABLE, note=error.sentence)
 
-    def _ask(self, place: SearchedTable) -> SearchedTable:
-        """With the API's own search."""
+    def _use_api_search(self, table: SearchedTable) -> SearchedTable:
         hits = 0
         for number in range(1, CHECKED_PAGES + 1):
-            columns = self._columns_of(place)
-            page = self._api.rows(place.table_id, page=number, size=PAGE, search=self._value)
-            hits += self._check(place, columns, page.rows, hits)
+            columns = self._columns_of(table)
+            page = self._api.rows(table.table_id, page=number, size=PAGE, search=self._value)
+            hits += self._add_hits(table, columns, page.rows, hits)
             if len(page.rows) < PAGE or hits:
                 break
-        return replace(place, state=FOUND if hits else ASKED)
+        return replace(table, state=FOUND if hits else ASKED)
 
-    def _read(self, place: SearchedTable) -> SearchedTable:
-        """The next page of its rows."""
-        columns = self._columns_of(place)
-        page = self._api.rows(place.table_id, page=place.page + 1, size=PAGE)
+    def _read_page(self, table: SearchedTable) -> SearchedTable:
+        columns = self._columns_of(table)
+        page = self._api.rows(table.table_id, page=table.page + 1, size=PAGE)
         ids = hashlib.sha256(repr([row.get("id") for row in page.rows]).encode()).hexdigest()[:16]
-        if page.rows and ids == place.last:
-            return replace(place, state=UNREADABLE, note="Its pages repeat themselves.")
-        hits = self._check(place, columns, page.rows, 0)
+        if page.rows and ids == table.last:
+            return replace(table, state=UNREADABLE, note="Its pages repeat themselves.")
+        hits = self._add_hits(table, columns, page.rows, 0)
         self._rows += len(page.rows)
-        rows = place.rows + len(page.rows)
+        rows = table.rows + len(page.rows)
         is_last = len(page.rows) < PAGE and (page.next is None or not page.rows)
         state = FOUND if hits else READ if is_last else PART
         return replace(
-            place, state=state, page=place.page + 1, rows=rows, total=page.count, last=ids
+            table, state=state, page=table.page + 1, rows=rows, total=page.count, last=ids
         )
 
-    def _check(
+    def _add_hits(
         self,
-        place: SearchedTable,
+        table: SearchedTable,
         columns: tuple[peliqan.Column, ...],
         rows: tuple[dict[str, Any], ...],
         before: int,
     ) -> int:
-        """Keep what is truly there; how much that is."""
+        """Store the cells that contain the value, as far as the limits allow; return how many do.
+
+        ``before``: the number of hits that the table has already.
+        """
         found = 0
-        masked = self._masked_in(place.table_id, columns)
+        masked = self._masked_in(table.table_id, columns)
         for row in rows:
             for column, exact in found_in(row, columns, self._value, masked):
                 found += 1
                 if before + found <= OF_A_TABLE and len(self._hits) < MOST_HITS:
                     number = row.get("id")
-                    row_id = number if type(number) is int and number >= 0 else None
-                    kept = (
+                    hit = Hit(
+                        table.table_id,
+                        number if type(number) is int and number >= 0 else None,
                         clean(column.name),
                         exact,
                         clean(column.type),
                         column.for_masking(),
                         column.name in masked,
                     )
-                    self._hits.append(Hit(place.table_id, row_id, *kept))
+                    self._hits.append(hit)
         return found
 
-    def _columns_of(self, place: SearchedTable) -> tuple[peliqan.Column, ...]:
-        if place.table_id not in self._columns:
-            self._columns[place.table_id] = self._api.columns(place.table_id)
-        return self._columns[place.table_id]
+    def _columns_of(self, table: SearchedTable) -> tuple[peliqan.Column, ...]:
+        if table.table_id not in self._columns:
+            self._columns[table.table_id] = self._api.columns(table.table_id)
+        return self._columns[table.table_id]
 
-    def _took(self) -> float:
-        return (self._clock() - self._began).total_seconds()
+    def _elapsed(self) -> float:
+        return (self._clock() - self._started).total_seconds()
 
-    def _note(self) -> None:
+    def _save_progress(self) -> None:
         hits = [asdict(each) for each in self._hits]
-        places = [asdict(each) for each in self._places]
-        reached = {"rows_read": self._rows, "seconds": self._seconds + self._took()}
-        searches.save_progress(self._search, self._clock(), places=places, hits=hits, **reached)
+        tables = [asdict(each) for each in self._tables]
+        counters = {"rows_read": self._rows, "seconds": self._seconds + self._elapsed()}
+        searches.save_progress(self._search, self._clock(), places=tables, hits=hits, **counters)

@@ -1,4 +1,4 @@
-"""Whether a value stands in a row: looked for in the cells themselves, since the API's search is only roughly right."""
+"""Whether a row contains a value, by its cells, since the API's search is only approximate."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
@@ -8,8 +8,8 @@ from dashboard import peliqan
 from dashboard.core.text import comparable
 
 LONGEST: Final = 200
-# What is beside the words of an option, a link or a file.
-_BESIDE: Final = frozenset(
+# Keys of an option, a link or a file that hold none of its text.
+_NO_TEXT_KEYS: Final = frozenset(
     {
         "id",
         "color",
@@ -22,7 +22,7 @@ _BESIDE: Final = frozenset(
         "image_height",
     }
 )
-_NO_WORDS: Final = frozenset({"boolean", "password"})
+_NO_TEXT_TYPES: Final = frozenset({"boolean", "password"})
 
 
 def found_in(
@@ -31,17 +31,18 @@ def found_in(
     wanted: str,
     masked: Collection[str] = (),
 ) -> list[tuple[peliqan.Column, bool]]:
-    """The columns that hold the value, in any spelling (``comparable``); with True where it is a whole text in the cell.
+    """Return the columns that contain the value, and whether it is a complete text of the cell.
 
-    A number is the same however it is written: 12.5 is 12.50. In columns whose names are ``masked``, only the whole cell counts:
-    parts would tell its value letter by letter.
+    Spelling does not matter (``comparable``), nor does the form of a number: 12.5 is 12.50. In
+    ``masked`` columns only the complete cell counts, since parts would disclose its value letter by
+    letter.
     """
     folded, number = comparable(wanted), _number(wanted)
     if not folded:
         return []
     found = []
     for column in columns:
-        if column.type in _NO_WORDS:
+        if column.type in _NO_TEXT_TYPES:
             continue
         texts = [comparable(text) for text in _texts(row.get(column.name))]
         if column.name in masked and len(texts) != 1:
@@ -65,7 +66,7 @@ def _texts(value: Any) -> Iterable[str]:
             yield from _texts(each)
     elif isinstance(value, dict):
         for name, each in value.items():
-            if name not in _BESIDE:
+            if name not in _NO_TEXT_KEYS:
                 yield from _texts(each)
 
 

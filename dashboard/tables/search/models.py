@@ -1,4 +1,4 @@
-"""Searches for a value over an account's tables."""
+"""Searches for a value in a connection's tables."""
 
 from datetime import datetime
 from typing import Any
@@ -11,10 +11,11 @@ from dashboard.core.row_access import BY_ACCOUNT
 
 
 class ValueSearch(Model):
-    """A search for one value in all tables of a connection, and how far it is; see ``tables.search.jobs``.
+    """A search for one value in all tables of a connection, and its progress.
 
-    ``value`` is encrypted; ``seconds``: how long it has worked; ``places``: the tables, None before they are known; ``hits``:
-    table, row and column of each, never a value.
+    See ``tables.search.jobs``. ``value`` is encrypted. ``seconds``: working time so far.
+    ``places``: the tables; None before they are listed. ``hits``: table, row and column of each,
+    never a value.
     """
 
     __tablename__ = "value_search"

@@ -1,4 +1,4 @@
-"""Searches for one value: who asked, where, how far each is. The value is kept encrypted, and for a day."""
+"""Searches for one value: who searches, where, and the progress. The value is stored encrypted."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -11,32 +11,29 @@ from dashboard.core.database import change, db, is_free
 from dashboard.fleet.models import Connection
 from dashboard.tables.search.models import ValueSearch
 
-KEPT: Final = timedelta(days=1)
-# Longer than a turn takes, unless Peliqan is very slow.
+RETENTION: Final = timedelta(days=1)
+# Longer than a turn, unless Peliqan is very slow.
 LEASE: Final = timedelta(seconds=60)
 
 
-def begin(who: str, connection: Connection, value: bytes, at: datetime) -> ValueSearch:
-    """Write down that somebody searches a connection's tables; the audit trail says so without the value. Commits."""
-    place = {"account_id": connection.account_id, "connection_id": connection.id}
-    audit.record(
-        at,
-        who,
-        "search",
-        audit.DONE,
-        **place,
-        detail="Searched for one value in the connection's tables.",
-    )
-    search = ValueSearch(who=who, value=value, asked_at=at, **place)
+def start(user_email: str, connection: Connection, value: bytes, at: datetime) -> ValueSearch:
+    """Store a new search of a connection's tables, and audit it without the value. Commits.
+
+    ``value``: encrypted.
+    """
+    ids = {"account_id": connection.account_id, "connection_id": connection.id}
+    detail = "Searched for one value in the connection's tables."
+    audit.record(at, user_email, "search", audit.DONE, **ids, detail=detail)
+    search = ValueSearch(who=user_email, value=value, asked_at=at, **ids)
     db.session.add(search)
     db.session.commit()
     return search
 
 
-def latest_of(who: str, connection: Connection, most: int = 10) -> list[ValueSearch]:
-    """A person's searches in a connection, the latest first."""
+def latest_of(user_email: str, connection: Connection, most: int = 10) -> list[ValueSearch]:
+    """Return a user's searches of a connection, the latest first."""
     mine = select(ValueSearch).where(
-        ValueSearch.who == who,
+        ValueSearch.who == user_email,
         ValueSearch.account_id == connection.account_id,
         ValueSearch.connection_id == connection.id,
     )
@@ -44,19 +41,19 @@ def latest_of(who: str, connection: Connection, most: int = 10) -> list[ValueSea
 
 
 def search_or_none(search_id: int) -> ValueSearch | None:
-    """One search."""
+    """Return a search; None if there is none with this id."""
     return db.session.get(ValueSearch, search_id)
 
 
 def lease(search: ValueSearch, at: datetime) -> bool:
-    """Whether it is ours to go on with: it has not ended, and nobody else is at it. Commits."""
+    """Lease a search for one turn; return whether it was free and not finished. Commits."""
     mine = update(ValueSearch).where(
         ValueSearch.id == search.id, ValueSearch.ended_at.is_(None), is_free(ValueSearch, at)
     )
-    taken = change(mine.values(leased_until=at + LEASE))
+    leased = change(mine.values(leased_until=at + LEASE))
     db.session.commit()
     db.session.refresh(search)
-    return bool(taken)
+    return bool(leased)
 
 
 def save_progress(
@@ -65,27 +62,30 @@ def save_progress(
     *,
     places: Sequence[Mapping[str, Any]],
     hits: Sequence[Any],
-    **reached: Any,
+    **counters: Any,
 ) -> None:
-    """How far it is; the lease is longer by that. Commits."""
+    """Store the progress of a search and extend its lease. Commits.
+
+    ``counters``: ``rows_read`` and ``seconds``.
+    """
     search.places, search.hits, search.leased_until = (
         [dict(each) for each in places],
         list(hits),
         at + LEASE,
     )
-    for name, value in reached.items():
+    for name, value in counters.items():
         setattr(search, name, value)
     db.session.commit()
 
 
 def reschedule(search: ValueSearch, *, error: str = "", ended_at: datetime | None = None) -> None:
-    """Leave it to the next turn, or end it. Commits."""
+    """Release a search for its next turn, or finish it if ``ended_at`` is set. Commits."""
     search.leased_until, search.error, search.ended_at = None, error, ended_at
     db.session.commit()
 
 
 def delete_old(at: datetime) -> int:
-    """Delete searches of more than a day ago, values and all; how many. Commits."""
-    forgotten = change(delete(ValueSearch).where(ValueSearch.asked_at < at - KEPT))
+    """Delete searches older than ``RETENTION``, with their values; return how many. Commits."""
+    deleted = change(delete(ValueSearch).where(ValueSearch.asked_at < at - RETENTION))
     db.session.commit()
-    return forgotten
+    return deleted

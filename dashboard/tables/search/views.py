@@ -1,6 +1,7 @@
-"""Is it in there? One value, looked for in all tables of a connection: the page asks for turn after turn and shows how far it is.
+"""Pages of the search for one value in all tables of a connection.
 
-The value is often somebody's name or address: it is sent by POST, kept encrypted, shown to whoever asked, and in no address.
+The page requests turn after turn and shows the progress. The value is often personal data: it is
+sent by POST, stored encrypted, shown only to the user who searches, and in no address.
 """
 
 from dataclasses import dataclass
@@ -26,14 +27,17 @@ from dashboard.web.lookup import PATH, get_connection_or_404
 
 bp = Blueprint("searches", __name__)
 LEAST = 2
-# Who presses the button twice has one search.
+# The same search within this time is not started again, for example after a double click.
 SAME = timedelta(minutes=1)
 NAMED = 10
 
 
 @dataclass(frozen=True)
 class SearchPage:
-    """What page and fragment receive. ``masked``: of the tables where it was found, the columns that this person sees masked."""
+    """The context of the page and its fragment.
+
+    ``masked``: by table with a hit, the columns that the user sees masked now.
+    """
 
     connection: Connection
     search: ValueSearch
@@ -44,16 +48,16 @@ class SearchPage:
 
     @property
     def moves(self) -> bool:
-        """Whether there is more to do."""
+        """Whether the search is not finished."""
         return self.search.ended_at is None
 
     @property
     def asked(self) -> int:
-        """How many tables the API's own search, or the rows, have been asked of."""
+        """The number of tables that were searched."""
         return sum(each.state not in (search_jobs.WAITS, search_jobs.LEFT) for each in self.places)
 
     def name(self, table_id: int) -> str:
-        """A table's name."""
+        """Return a table's name."""
         return (
             next((each.name for each in self.places if each.table_id == table_id), "")
             or f"Table {table_id}"
@@ -61,8 +65,11 @@ class SearchPage:
 
     @property
     def unread(self) -> list[SearchedTable]:
-        """Tables of which not every row was read, where that matters: nothing was found, or they could not be asked at all."""
-        asked = () if self.hits else (search_jobs.ASKED,)
+        """The tables that may still contain the value: not, or not completely, read.
+
+        Tables that only the API's search has covered are included if there is no hit.
+        """
+        uncertain = () if self.hits else (search_jobs.ASKED,)
         return [
             each
             for each in self.places
@@ -72,13 +79,13 @@ class SearchPage:
                 search_jobs.LEFT,
                 search_jobs.WAITS,
                 search_jobs.PART,
-                *asked,
+                *uncertain,
             )
         ]
 
     @property
     def sentence(self) -> str:
-        """The answer, with what was not read."""
+        """The result, with what was not read."""
         if not self.places:
             return "No table of this connection was found, so nothing was read."
         tables = len({hit.table_id for hit in self.hits})
@@ -88,29 +95,30 @@ class SearchPage:
                 if len(self.hits) >= search_jobs.MOST_HITS
                 else ""
             )
-            said = f"Found in {tables} table{'' if tables == 1 else 's'}.{most}"
+            found = f"Found in {tables} table{'' if tables == 1 else 's'}.{most}"
             return (
-                f"{said} Tables without it were asked with Peliqan's search, which can miss some."
-                if self._some_asked
-                else said
+                f"{found} Tables without it were asked with Peliqan's search, which can miss some."
+                if self._used_api_search
+                else found
             )
         read = f"Not found in the {self.search.rows_read:,} rows read"
         if not self.unread:
-            return f"{read}: these are all the rows of {len(self.places)} table{'' if len(self.places) == 1 else 's'}."
+            count = len(self.places)
+            return f"{read}: these are all the rows of {count} table{'' if count == 1 else 's'}."
         count = len(self.unread)
         named = ", ".join(_unread(each) for each in self.unread[:NAMED])
         more = f" and {count - NAMED} more" if count > NAMED else ""
         return f"{read}; {count} table{'' if count == 1 else 's'} not read: {named}{more}."
 
     @property
-    def _some_asked(self) -> bool:
+    def _used_api_search(self) -> bool:
         return any(each.state == search_jobs.ASKED for each in self.places)
 
 
 @bp.get(f"{PATH}/search")
 @requires("viewer")
 def index(account_id: int, connection_id: int) -> ResponseReturnValue:
-    """The field, and this person's searches of the last day."""
+    """Show the search form, and the user's searches of the last day."""
     connection = get_connection_or_404(account_id, connection_id)
     mine = [(each, _value(each)) for each in searches.latest_of(visitor().email, connection)]
     return render_template("tables/search/searches.html", connection=connection, searches=mine)
@@ -119,25 +127,26 @@ def index(account_id: int, connection_id: int) -> ResponseReturnValue:
 @bp.post(f"{PATH}/search")
 @requires("viewer")
 def begin(account_id: int, connection_id: int) -> ResponseReturnValue:
-    """Begin a search; the page that follows works at it."""
+    """Start a search; the next page runs its turns."""
     connection = get_connection_or_404(account_id, connection_id)
     value = clean(request.form.get("value", "")).strip()
-    seen = comparable(value)
-    if len(seen) < LEAST or len(value) > LONGEST:
-        length = len(value) if seen else 0
+    folded = comparable(value)
+    if len(folded) < LEAST or len(value) > LONGEST:
+        length = len(value) if folded else 0
         flash(
-            f"Nothing was searched. A value to look for has {LEAST} to {LONGEST} characters; this has {length}.",
+            f"Nothing was searched. A value to look for has {LEAST} to {LONGEST} characters;"
+            f" this has {length}.",
             "danger",
         )
         return redirect(url_for(".index", account_id=account_id, connection_id=connection_id), 303)
-    at, who = services().clock(), visitor().email
+    at, user_email = services().clock(), visitor().email
     same = (
         each
-        for each in searches.latest_of(who, connection)
-        if at - each.asked_at < SAME and comparable(_value(each) or "") == seen
+        for each in searches.latest_of(user_email, connection)
+        if at - each.asked_at < SAME and comparable(_value(each) or "") == folded
     )
-    search = next(same, None) or searches.begin(
-        who, connection, services().vault.encrypt(value), at
+    search = next(same, None) or searches.start(
+        user_email, connection, services().vault.encrypt(value), at
     )
     return redirect(_url(search), 303)
 
@@ -145,7 +154,7 @@ def begin(account_id: int, connection_id: int) -> ResponseReturnValue:
 @bp.get(f"{PATH}/search/<int:search_id>")
 @requires("viewer")
 def show(account_id: int, connection_id: int, search_id: int) -> ResponseReturnValue:
-    """How far a search is, and what it found."""
+    """Show the progress and the hits of a search."""
     connection, search = _mine_or_404(account_id, connection_id, search_id)
     return render_template("tables/search/search.html", page=_page(connection, search))
 
@@ -153,9 +162,12 @@ def show(account_id: int, connection_id: int, search_id: int) -> ResponseReturnV
 @bp.post(f"{PATH}/search/<int:search_id>")
 @requires("viewer", poll=True)
 def go_on(account_id: int, connection_id: int, search_id: int) -> ResponseReturnValue:
-    """One turn of about two seconds; where another tab has its turn, only how far that is."""
+    """Run one turn of about two seconds and show the progress.
+
+    If a turn runs in another tab, show that one's progress only.
+    """
     connection, search = _mine_or_404(account_id, connection_id, search_id)
-    search_jobs.go_on(
+    search_jobs.continue_search(
         services().api,
         search,
         connection,
@@ -176,7 +188,7 @@ def _page(connection: Connection, search: ValueSearch) -> SearchPage:
         masked[table_id] = {
             clean(name) for name in _masked(connection.account_id, table_id, columns)
         }
-    # What was found in a column that the person saw is not shown where that column is masked now.
+    # A hit in a column that the user saw is hidden if the column is masked by now.
     hits = [hit for hit in hits if hit.masked or hit.column not in masked[hit.table_id]]
     return SearchPage(
         connection, search, _value(search), search_jobs.searched_tables(search), hits, masked
@@ -188,14 +200,17 @@ def _column(hit: Hit) -> peliqan.Column:
 
 
 def _masked(account_id: int, table_id: int, columns: tuple[peliqan.Column, ...]) -> set[str]:
-    """Return the names of the columns that are masked for the person who asks."""
+    """Return the names of the columns that the user sees masked."""
     return set(masking.masking_context(account_id, table_id, columns).hidden)
 
 
 def _mine_or_404(
     account_id: int, connection_id: int, search_id: int
 ) -> tuple[Connection, ValueSearch]:
-    """The search, for whoever asked for it: what it looks for may be anybody's address."""
+    """Return the connection and the search; abort with 404 if the search is another user's.
+
+    Other users may not see it, because its value can be personal data.
+    """
     connection, search = (
         get_connection_or_404(account_id, connection_id),
         searches.search_or_none(search_id),
@@ -213,7 +228,7 @@ def _mine_or_404(
 
 
 def _value(search: ValueSearch) -> str:
-    """What is looked for; empty where SECRET_KEY was changed meanwhile."""
+    """Return the value to search for; empty if SECRET_KEY has changed."""
     return services().vault.decrypt(search.value) or ""
 
 
@@ -226,10 +241,10 @@ def _url(search: ValueSearch) -> str:
     )
 
 
-def _unread(place: SearchedTable) -> str:
-    name = f"“{(place.name or f'Table {place.table_id}')[:60]}”"
-    if place.state == search_jobs.PART:
-        return f"{name} (the first {place.rows:,} of {place.total:,} rows were)"
-    if place.state == search_jobs.ASKED:
+def _unread(table: SearchedTable) -> str:
+    name = f"“{(table.name or f'Table {table.table_id}')[:60]}”"
+    if table.state == search_jobs.PART:
+        return f"{name} (the first {table.rows:,} of {table.total:,} rows were)"
+    if table.state == search_jobs.ASKED:
         return f"{name} (Peliqan's search found nothing there)"
-    return f"{name} ({place.note.rstrip('.')})" if place.note else name
+    return f"{name} ({table.note.rstrip('.')})" if table.note else name
