@@ -1,7 +1,8 @@
-"""A table as a file, written as its pages come: CSV, JSON Lines, and what a Parquet file is made from (``parquet``).
+"""File formats of a table, written page by page: CSV, JSON Lines, and the input of ``parquet``.
 
-Nothing is held but one page. Values are written as they came: numbers that came as text keep every digit, what has a shape is
-JSON in CSV and Parquet. What no file could hold is replaced, counted and said (``remarks``).
+Only one page is in memory. Values are written unchanged: numbers that came as text keep every
+digit; lists and objects are JSON in CSV and Parquet. What a file cannot represent is replaced,
+counted and reported (``remarks``).
 """
 
 import csv
@@ -18,34 +19,37 @@ from dashboard import peliqan
 from dashboard.core.text import _FIRST_LOOKED_AT, _SEPARATORS, harmless
 
 Row = Mapping[str, Any]
-# What a row is known by at Peliqan, and on the console's own pages.
+# The name of the row's id at Peliqan, and on the console's pages.
 ID: Final = "id"
-# Half of a pair of UTF-16: JSON can hold one alone, UTF-8 cannot.
+# Half of a UTF-16 surrogate pair: valid in JSON, but not in UTF-8.
 _LONE = re.compile("[\ud800-\udfff]")
 _TEXTS, _NUMBERS = frozenset({str, NoneType}), frozenset({int, NoneType})
-# A text as it stands in JSON: what ``_dumps`` does with one, without asking what it is.
+# Quotes a text for JSON as ``_dumps`` does, without a check of its type.
 _quoted = json.encoder.encode_basestring
 _dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
-def finite(value: Any, met: Callable[[], None] = lambda: None) -> Any:
-    """A value as JSON may hold it: infinite numbers, which it has not, as texts; ``met`` is called with each."""
+def finite(value: Any, on_infinite: Callable[[], None] = lambda: None) -> Any:
+    """Return a value that JSON can represent: infinite numbers and NaN become texts.
+
+    ``on_infinite`` is called for each of them.
+    """
     if isinstance(value, float) and not math.isfinite(value):
-        met()
+        on_infinite()
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, dict):
-        return {key: finite(each, met) for key, each in value.items()}
-    return [finite(each, met) for each in value] if isinstance(value, list) else value
+        return {key: finite(each, on_infinite) for key, each in value.items()}
+    return [finite(each, on_infinite) for each in value] if isinstance(value, list) else value
 
 
 def with_id(columns: Sequence[peliqan.Column]) -> tuple[peliqan.Column, ...]:
-    """The columns behind the row's id, unless one of them has its name."""
+    """Return the columns after one for the row's id, unless one of them has its name."""
     known = any(column.name == ID for column in columns)
     return tuple(columns) if known else (peliqan.Column(name=ID, type="autonumber"), *columns)
 
 
 class TextFile(ABC):
-    """Rows as lines. ``head`` comes first, then ``lines`` of each page; both as UTF-8.
+    """A writer of rows as lines of UTF-8: first ``head``, then ``lines`` for each page.
 
     The first column is the row's id, unless the table has a column of that name.
     """
@@ -60,24 +64,27 @@ class TextFile(ABC):
         self.replaced = self.not_numbers = 0
 
     def head(self) -> bytes:
-        """What stands above the rows."""
+        """Return what comes before the rows."""
         return b""
 
     @abstractmethod
     def lines(self, rows: Sequence[Row]) -> bytes:
-        """A page's rows."""
+        """Return a page's rows as lines."""
 
     @abstractmethod
     def _column(self, values: list[Any]) -> list[Any]:
-        """A page's values of one column, as the file has them. Most columns are of one kind: that is seen at a fraction of what
-        it takes to look at each value."""
+        """Return a page's values of one column for the file.
+
+        Most columns have values of one type, which is checked much faster for all at once than
+        for each value.
+        """
 
     def _columns(self, rows: Sequence[Row]) -> list[list[Any]]:
         return [self._column([row.get(name) for row in rows]) for name in self.names]
 
     @property
     def remarks(self) -> list[str]:
-        """Sentences for people: what is not in the file as it came."""
+        """Sentences on the values that were replaced in the file."""
         found = []
         if self.replaced:
             found.append(
@@ -85,7 +92,8 @@ class TextFile(ABC):
             )
         if self.not_numbers:
             found.append(
-                f"{self.not_numbers:,} numbers are too large for the file and stand as the text Infinity or -Infinity."
+                f"{self.not_numbers:,} numbers are too large for the file and stand as the text"
+                " Infinity or -Infinity."
             )
         return found
 
@@ -101,17 +109,17 @@ class TextFile(ABC):
         try:
             return _dumps(value)
         except ValueError:
-            # JSON has no infinity; a number such as 1e400 is read as one.
+            # JSON has no infinity, but a number such as 1e400 is read as infinite.
             return _dumps(self._finite(value))
 
     def _finite(self, value: Any) -> Any:
-        return finite(value, self._count)
+        return finite(value, self._count_infinite)
 
-    def _count(self) -> None:
+    def _count_infinite(self) -> None:
         self.not_numbers += 1
 
     def _text(self, value: Any) -> str | None:
-        """A value as one text; None where there is none."""
+        """Return a value as text; None for no value."""
         if value is None or isinstance(value, str):
             return value
         if isinstance(value, bool):
@@ -122,16 +130,16 @@ class TextFile(ABC):
 
 
 class CsvFile(TextFile):
-    """CSV as RFC 4180 has it, without a byte order mark; no value and an empty text are both nothing."""
+    """CSV by RFC 4180, without a byte order mark; no value and an empty text are the same."""
 
     suffix, mimetype, title = "csv", "text/csv", "CSV"
 
     def head(self) -> bytes:
-        """The columns' names."""
+        """Return the line of the columns' names."""
         return self._csv([[harmless(name) for name in self.names]])
 
     def lines(self, rows: Sequence[Row]) -> bytes:
-        """A page's rows."""
+        """Return a page's rows as lines."""
         return self._csv(zip(*self._columns(rows), strict=True))
 
     def _csv(self, lines: Iterable[Sequence[Any]]) -> bytes:
@@ -146,7 +154,7 @@ class CsvFile(TextFile):
         return [self._cell(value) for value in values]
 
     def _all_harmless(self, texts: list[str | None]) -> bool:
-        """Whether no text needs a closer look: searching all of them at once is much faster than each."""
+        """Return whether no text can be a formula; one search of all texts is much faster."""
         if not _FIRST_LOOKED_AT.isdisjoint({text[:1] for text in texts if text}):
             return False
         joined = "".join(filter(None, texts))
@@ -155,18 +163,18 @@ class CsvFile(TextFile):
     def _cell(self, value: Any) -> Any:
         if value is None or isinstance(value, (bool, int, float)):
             return value if value is None or type(value) is int else self._text(value)
-        # What has a shape holds texts.
+        # Lists and objects can contain texts that a spreadsheet reads as formulas.
         return harmless(value if isinstance(value, str) else self._json(value))
 
 
 class JsonLinesFile(TextFile):
-    """An object a line, with the values as Peliqan gave them."""
+    """JSON Lines: one object a line, with the values as Peliqan returned them."""
 
     suffix, mimetype, title = "jsonl", "application/x-ndjson", "JSON Lines"
 
     def __init__(self, columns: Sequence[peliqan.Column]) -> None:
         super().__init__(columns)
-        # An object with a place for each value.
+        # The template of a line, with one placeholder for each value.
         self._line = (
             "{"
             + ",".join(f"{_quoted(name)}:".replace("%", "%%") + "%s" for name in self.names)
@@ -174,7 +182,7 @@ class JsonLinesFile(TextFile):
         )
 
     def lines(self, rows: Sequence[Row]) -> bytes:
-        """A page's rows."""
+        """Return a page's rows as lines."""
         return self._encode(
             "".join([self._line % values for values in zip(*self._columns(rows), strict=True)])
         )
@@ -187,10 +195,11 @@ class JsonLinesFile(TextFile):
 
 
 class ParquetLines(TextFile):
-    """What ``parquet`` makes a file from: the columns, then a line for each page: a list of texts (or null) for each column.
+    """The input of ``parquet``: a line with the columns, then a line for each page.
 
-    A file's types have to be known before its first row is written, and whether all values fit a type is known after the last.
-    ``hidden`` columns hold no values of their type.
+    A page's line has a list of texts or nulls for each column. It is converted separately, because
+    a Parquet file's types precede its rows, but whether all values fit is known after the last one.
+    ``hidden`` columns are text, since their values are masked.
     """
 
     suffix, mimetype, title = "parquet", "application/vnd.apache.parquet", "Parquet"
@@ -200,7 +209,7 @@ class ParquetLines(TextFile):
         self._hidden = frozenset(hidden)
 
     def head(self) -> bytes:
-        """A list for each column: name, Baserow's type of its values, decimal places where it has some."""
+        """Return a list for each column: name, Baserow's type, decimal places (null if none)."""
         types = [
             "" if column.name in self._hidden else column.result_type for column in self.columns
         ]
@@ -211,7 +220,7 @@ class ParquetLines(TextFile):
         return self._encode(_dumps(shape) + "\n")
 
     def lines(self, rows: Sequence[Row]) -> bytes:
-        """A page's rows, by columns."""
+        """Return a page's rows as one line, by columns."""
         if not rows:
             return b""
         return self._encode(_dumps(self._columns(rows)) + "\n")
@@ -228,5 +237,8 @@ FORMATS: Final[Mapping[str, type[TextFile]]] = {
 
 
 def make_file(suffix: str, columns: Sequence[peliqan.Column], hidden: Sequence[str]) -> TextFile:
-    """The writer of a format (``csv``, ``jsonl``, ``parquet``) for these columns; ``hidden``: those that are masked."""
+    """Return the writer of a format. ``suffix``: csv, jsonl or parquet.
+
+    ``hidden``: names of the masked columns.
+    """
     return ParquetLines(columns, hidden) if suffix == "parquet" else FORMATS[suffix](columns)

@@ -1,8 +1,9 @@
-"""Makes files of whole tables: reads on from where the file ends, however often that was interrupted.
+"""Writes the files of exports, and resumes after any interruption.
 
-The file grows under another name and has its own only when it is whole. After each second the store notes the last page that is
-in it and its length; whoever goes on cuts off what came after that. A worker that finds no such file (another machine had it, or
-it was deleted) begins anew, and the export says so.
+The file grows under a temporary name and is renamed when it is complete. Once a second, the last
+page in the file and the file's length are stored; a resumed export truncates the file to that
+length. If the file is not there (it is on another machine, or was deleted), the export restarts
+from the first page, and a remark says so.
 """
 
 import fcntl
@@ -26,44 +27,52 @@ from dashboard.exports.models import Export
 from dashboard.masking.rules import mask
 from dashboard.tables.reader import TableChanged, TableReading
 
-NOTED_EVERY: Final = 1.0
-# What passes by itself, after the client's own tries: gone on with later, so often in a row without a new page.
-PASSING: Final = (*peliqan.OUTAGE, peliqan.RateLimited)
+SAVE_EVERY: Final = 1.0
+# Errors that pass, even after the client's own retries. The export is resumed later, at most
+# ``MOST_TRIES`` times in a row without a new page.
+TEMPORARY_ERRORS: Final = (*peliqan.OUTAGE, peliqan.RateLimited)
 MOST_TRIES, TRY_AGAIN = 5, timedelta(seconds=30)
-ANEW: Final = "It was interrupted, and began anew."
-# The names of folders in which the web makes Parquet files begin with this; one that is a day old is of a killed process.
-TEMPORARY: Final = "export-"
-KEPT_SECONDS: Final = 24 * 3600
+RESTARTED: Final = "It was interrupted, and began anew."
+# Prefix of the folders in which a web process makes Parquet files. A process that was killed leaves
+# its folder; such a folder is deleted after a day.
+FOLDER_PREFIX: Final = "export-"
+ABANDONED_AFTER_SECONDS: Final = 24 * 3600
 
 
 def folder_of(data: Path) -> Path:
-    """Where the files are."""
+    """Return the folder of the exported files."""
     return data / "exports"
 
 
-def work_on(api: peliqan.Peliqan, export: Export, clock: Clock, data: Path, stop: Event) -> None:
-    """Go on with an export to its end, or until ``stop`` is set. The caller holds its lease."""
+def continue_export(
+    api: peliqan.Peliqan, export: Export, clock: Clock, data: Path, stop: Event
+) -> None:
+    """Write an export's file to its end, or until ``stop`` is set. Commits.
+
+    The caller holds the export's lease.
+    """
     folder = folder_of(data)
     part = folder / f"{export.name}.part"
     make_private(folder, part)
     with part.open("ab") as file:
         try:
-            # A lease can end while a worker is merely slow; two must never write to one file.
+            # A lock, because a lease can expire while its worker is only slow, and two workers
+            # must never write to one file.
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return
         try:
-            work = _Work(api, export, clock, file, stop)
-            with _file_of(export, part) as finished:
-                remarks = work.read_on()
+            run = _ExportRun(api, export, clock, file, stop)
+            with _file_of(export, part) as finish:
+                remarks = run.read_to_end()
                 if remarks is not None:
-                    made = finished()
+                    made = finish()
                     make_private(folder, made)
                     target = made.replace(folder / export.name)
                     if not exports.finish(export, target.stat().st_size, remarks, clock()):
                         target.unlink(missing_ok=True)
-        except PASSING as error:
-            # Where it was not even asked, that is no try.
+        except TEMPORARY_ERRORS as error:
+            # Without a request to the API there was no try.
             tries = export.tries + (not isinstance(error, peliqan.ApiUnavailable))
             if tries >= MOST_TRIES:
                 exports.fail(export, error.sentence, clock())
@@ -82,41 +91,42 @@ def work_on(api: peliqan.Peliqan, export: Export, clock: Clock, data: Path, stop
 
 
 def sweep(data: Path) -> int:
-    """Delete the files of exports that expired, failed, were cancelled or are not known; how many."""
+    """Delete the files of exports that have no file any more; return how many.
+
+    These are exports that expired, failed, were cancelled or are unknown.
+    """
     folder = folder_of(data)
     there = {path: path.name.split(".")[0] for path in folder.iterdir()} if folder.is_dir() else {}
     states = (
         exports.states([int(name) for name in there.values() if name.isdigit()]) if there else {}
     )
-    gone = [
+    stale = [
         path
         for path, name in there.items()
         if name.isdigit() and states.get(int(name)) not in (*exports.OPEN, exports.DONE)
     ]
-    for path in gone:
+    for path in stale:
         path.unlink(missing_ok=True)
     remove_abandoned(data)
-    return len(gone)
+    return len(stale)
 
 
 def remove_abandoned(data: Path) -> None:
-    """Delete the temporary folders of Parquet files that a killed web process left on this machine, a day after."""
-    for folder in data.glob(f"{TEMPORARY}*"):
+    """Delete temporary folders that killed web processes left on this machine a day ago."""
+    for folder in data.glob(f"{FOLDER_PREFIX}*"):
         with suppress(FileNotFoundError):
-            if time.time() - folder.stat().st_mtime > KEPT_SECONDS:
+            if time.time() - folder.stat().st_mtime > ABANDONED_AFTER_SECONDS:
                 shutil.rmtree(folder)
 
 
-class _Work:
-    """One turn at an export."""
+class _ExportRun:
+    """One worker's run of an export."""
 
     def __init__(
         self, api: peliqan.Peliqan, export: Export, clock: Clock, file: IO[bytes], stop: Event
     ) -> None:
         self._export, self._clock, self._out, self._stop = export, clock, file, stop
-        self._anew = False
         if file.tell() < export.offset or not export.page:
-            self._anew = export.page > 0
             exports.save_progress(
                 export,
                 clock(),
@@ -124,11 +134,11 @@ class _Work:
                 offset=0,
                 rows=0,
                 total=None,
-                counted={"anew": 1} if self._anew else {},
+                counted={"anew": 1} if export.page > 0 else {},
             )
         file.truncate(export.offset)
         file.seek(export.offset)
-        self._begun_at, self._rows_before = time.monotonic(), export.rows
+        self._started_at, self._rows_before = time.monotonic(), export.rows
         columns = [
             peliqan.Column(name=name, type=type, decimals=places)
             for name, type, places in export.columns
@@ -141,20 +151,21 @@ class _Work:
             export.asked,
             first_page=export.page + 1,
         )
-        # As if it had never been interrupted.
-        told, counted = self._reading.told, export.counted
-        told.count = told.last_count = export.total
-        told.read, told.repeated = export.rows, counted.get("repeated", 0)
-        self._lines.replaced, self._lines.not_numbers = (
-            counted.get("replaced", 0),
-            counted.get("not_numbers", 0),
-        )
+        # Restored, so that the remarks cover the runs before this one.
+        progress, counted = self._reading.told, export.counted
+        progress.count = progress.last_count = export.total
+        progress.read, progress.repeated = export.rows, counted.get("repeated", 0)
+        self._lines.replaced = counted.get("replaced", 0)
+        self._lines.not_numbers = counted.get("not_numbers", 0)
 
-    def read_on(self) -> Sequence[str] | None:
-        """Read to the end: remarks on what is in the file. None when it was cancelled or is to be gone on with later."""
+    def read_to_end(self) -> Sequence[str] | None:
+        """Write all rows, and return the remarks on the file.
+
+        None if the export was cancelled, or is released to be resumed later.
+        """
         if not self._export.page:
             self._out.write(self._lines.head())
-        noted = time.monotonic()
+        saved_at = time.monotonic()
         pages = self._reading.pages()
         try:
             for rows in pages:
@@ -164,51 +175,54 @@ class _Work:
                     )
                 )
                 if self._stop.is_set():
-                    if self._note():
+                    if self._save_progress():
                         exports.reschedule(self._export, self._clock(), tries=0)
                     return None
-                if time.monotonic() - noted >= NOTED_EVERY:
-                    if not self._note():
+                if time.monotonic() - saved_at >= SAVE_EVERY:
+                    if not self._save_progress():
                         return None
-                    noted = time.monotonic()
+                    saved_at = time.monotonic()
         except peliqan.PeliqanError:
-            self._note()
+            self._save_progress()
             raise
         finally:
             pages.close()
-        if not self._note():
+        if not self._save_progress():
             return None
-        anew = [ANEW] if self._export.counted.get("anew") else []
-        return [*anew, *self._reading.told.remarks, *self._lines.remarks]
+        restarted = [RESTARTED] if self._export.counted.get("anew") else []
+        return [*restarted, *self._reading.told.remarks, *self._lines.remarks]
 
-    def _note(self) -> bool:
-        """Have what was written on the disk first, then in the store."""
+    def _save_progress(self) -> bool:
+        """Write the file to the disk, then store its progress; return False if cancelled."""
         self._out.flush()
         os.fsync(self._out.fileno())
-        told, seconds = self._reading.told, time.monotonic() - self._begun_at
-        reached: dict[str, Any] = {
+        read, seconds = self._reading.told, time.monotonic() - self._started_at
+        progress: dict[str, Any] = {
             "offset": self._out.tell(),
-            "rows": told.read,
-            "total": told.count,
+            "rows": read.read,
+            "total": read.count,
         }
-        reached["counted"] = self._export.counted | {
-            "repeated": told.repeated,
+        progress["counted"] = self._export.counted | {
+            "repeated": read.repeated,
             "replaced": self._lines.replaced,
             "not_numbers": self._lines.not_numbers,
         }
         if self._reading.page > self._export.page:
-            reached["tries"], reached["error"] = 0, ""
-        rate = (told.read - self._rows_before) / seconds if seconds > 0 else None
+            progress["tries"], progress["error"] = 0, ""
+        rate = (read.read - self._rows_before) / seconds if seconds > 0 else None
         return exports.save_progress(
-            self._export, self._clock(), page=self._reading.page, rate=rate, **reached
+            self._export, self._clock(), page=self._reading.page, rate=rate, **progress
         )
 
 
 @contextmanager
 def _file_of(export: Export, part: Path) -> Iterator[Callable[[], Path]]:
-    """What gives the file once its last line is written: that is the lines themselves, or what is made of them meanwhile."""
+    """Yield a function that returns the complete file once all lines are written.
+
+    For Parquet, a process converts the lines while they are written.
+    """
     if export.suffix != "parquet":
         yield lambda: part
         return
-    with parquet.ParquetWriter(part, part.with_suffix(".made")) as making:
-        yield making.finish
+    with parquet.ParquetWriter(part, part.with_suffix(".made")) as writer:
+        yield writer.finish

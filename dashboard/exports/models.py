@@ -1,4 +1,4 @@
-"""Exports: files that workers make."""
+"""Exports: tables as files that a worker writes."""
 
 from datetime import datetime
 from typing import Any
@@ -11,12 +11,14 @@ from dashboard.core.row_access import BY_ACCOUNT
 
 
 class Export(Model):
-    """A whole table to be made a file of, and how far that is; states and their order: ``exports.service``.
+    """An export of a table to a file, and its progress. For its states, see ``exports.service``.
 
-    ``asked``: what the reading is given (search, order_by, filters, include); ``columns``: name, type and decimal places of
-    each; ``hidden``: names of those that are masked; ``disclosed``: those that only a person who sees them may be given the file
-    of, as ``peliqan.Column`` reads them. ``page`` and ``offset``: the last page that is in the file, and where the
-    file ends after it; ``total``: rows as counted first; ``rate``: rows a second; ``counted``: what remarks will be made of.
+    ``asked``: the arguments of the read (search, order_by, filters, include). ``columns``: name,
+    type and decimal places of each. ``hidden``: names of the masked columns. ``disclosed``: the
+    columns that a user must see unmasked to get the file, as ``peliqan.Column`` reads them; None:
+    only administrators get it. ``page`` and ``offset``: the last page in the file, and the file's
+    length in bytes after it. ``total``: rows as first counted; ``rate``: rows a second.
+    ``counted``: counters for the remarks.
     """
 
     __tablename__ = "export"
@@ -55,12 +57,12 @@ class Export(Model):
 
     @property
     def seconds_left(self) -> float | None:
-        """How long it will take at its present rate; None before that can be told."""
+        """The estimated time left at the current rate; None if it is not known yet."""
         if not self.rate or self.total is None:
             return None
         return max(0, self.total - self.rows) / self.rate
 
     @property
     def name(self) -> str:
-        """The file's name in the exports' folder."""
+        """The file's name in the exports folder."""
         return f"{self.id}.{self.suffix}"

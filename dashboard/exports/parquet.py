@@ -1,8 +1,8 @@
-"""A Parquet file from lines of texts (``files.ParquetLines``), in a process of its own, which ends with the file.
+"""Converts lines of texts (``formats.ParquetLines``) to a Parquet file, in a separate process.
 
-pyarrow alone takes some 60 MB, which a console that only now and then makes such a file need not hold. The file is made while its
-lines are still being written, and is whole soon after the last of them. A column has the type that Baserow's has where every one
-of its values fits it without loss, and is text otherwise.
+A separate process, because pyarrow takes about 60 MB of memory, and such files are rarely made. It
+converts the lines while they are written, and is finished soon after the last one. A column gets
+the type that it has in Baserow if all its values fit that type without loss, and is text otherwise.
 """
 
 import json
@@ -18,29 +18,32 @@ from typing import IO, TYPE_CHECKING, Any, Final, Self
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# Bytes of lines that become a group of rows.
+# Bytes of lines that become one row group.
 TEXT_AT_ONCE = 1_000_000
+# Seconds.
 LONGEST: Final = 6 * 3600
-LOOK_AGAIN: Final = 0.2
-WHOLE: Final = b"whole"
-# Whether the lines are whole, waiting so many seconds for it.
-AreWhole = Callable[[float], bool]
+POLL_INTERVAL: Final = 0.2
+# The message of the writing process that all lines are written.
+COMPLETE: Final = b"whole"
+# Returns whether all lines are written, after waiting at most so many seconds for it.
+PagesComplete = Callable[[float], bool]
 
 
 class ParquetFailed(Exception):
-    """The file could not be made. The message is a sentence, without anything of the rows."""
+    """The file could not be made. The message is a sentence, without any value of the rows."""
 
 
 class ParquetWriter:
-    """A file in the making, as a context: left before ``finish`` has returned, there is none."""
+    """A context manager that makes a Parquet file; without ``finish`` there is no file."""
 
     def __init__(self, lines: Path, target: Path) -> None:
-        """``lines``: the file that grows, with nothing in it that will not stay."""
+        """Start the process. ``lines``: a file that grows; nothing in it may change."""
         self._target = target
-        # Whoever began one and was killed may write to it for another moment.
+        # Removed, because a process from before a crash may write to it for another moment.
         target.unlink(missing_ok=True)
         command = [sys.executable, "-m", "dashboard.exports.parquet", str(lines), str(target)]
-        # What it writes could hold values of the rows. Arrow's own allocator keeps twenty megabytes more.
+        # Its output is discarded, since it could contain values of the rows. Arrow's default
+        # allocator would keep 20 MB more.
         silent, environ = subprocess.DEVNULL, {**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system"}
         try:
             self._process = subprocess.Popen(
@@ -48,7 +51,8 @@ class ParquetWriter:
             )
         except OSError:
             raise ParquetFailed(
-                "The Parquet file could not be made: no process can be started for it. Try again later."
+                "The Parquet file could not be made: no process can be started for it."
+                " Try again later."
             ) from None
         self._finished = False
 
@@ -62,34 +66,37 @@ class ParquetWriter:
             self._target.unlink(missing_ok=True)
 
     def finish(self) -> Path:
-        """The lines are whole: the file, when it is.
+        """Return the file once it is complete; the caller has written all lines.
 
         Raises:
-            NotMade: there is no room for it, or what it is made from is not whole.
+            ParquetFailed: the disk is full, or the last line is incomplete.
         """
         try:
-            self._process.communicate(WHOLE, timeout=LONGEST)
+            self._process.communicate(COMPLETE, timeout=LONGEST)
         except (OSError, subprocess.SubprocessError):
             self._process.kill()
         if self._process.wait() != 0:
             raise ParquetFailed(
-                "The Parquet file could not be made: the disk may be full. Try again, or take another format."
+                "The Parquet file could not be made: the disk may be full."
+                " Try again, or take another format."
             )
         self._finished = True
         return self._target
 
 
-def convert(lines: Path, target: Path, are_whole: AreWhole = lambda _: True) -> None:
-    """The same in this process: in one go where all values are of their columns' types, in three at most."""
+def convert(lines: Path, target: Path, pages_complete: PagesComplete = lambda _: True) -> None:
+    """Convert lines to a Parquet file in this process.
+
+    Reads the lines once if all values fit their column's first type, and at most three times.
+    """
     import pyarrow as pa
 
-    found = _texts(lines, are_whole)
+    found = _texts(lines, pages_complete)
     shape = json.loads(next(found))
     found.close()
     possible = [[*_types(pa, *column), pa.string()] for column in shape]
-    while not _write(
-        _batches(_texts(lines, are_whole), len(shape)), target, _different(shape), possible
-    ):
+    names = _unique_names(shape)
+    while not _write(_batches(_texts(lines, pages_complete), len(shape)), target, names, possible):
         pass
 
 
@@ -99,7 +106,10 @@ def _write(
     names: list[str],
     possible: "list[list[pa.DataType]]",
 ) -> bool:
-    """Write each column in its first possible type; whether all values fitted. A type that did not is possible no more."""
+    """Write each column in its first possible type, and return whether all values fitted.
+
+    A type that did not fit is removed from ``possible``.
+    """
     import pyarrow as pa
     import pyarrow.parquet
 
@@ -109,22 +119,22 @@ def _write(
     misfits = set[int]()
     with pyarrow.parquet.ParquetWriter(target, schema, compression="zstd") as writer:
         for texts in batches:
-            # What is left to be seen of a file that cannot stay: which other columns do not fit either.
+            # After a misfit the file is discarded: only the other columns' types are checked.
             arrays = {
-                place: _as(texts[place], schema.types[place])
-                for place in range(len(names))
-                if place not in misfits
+                number: _as(texts[number], schema.types[number])
+                for number in range(len(names))
+                if number not in misfits
             }
-            misfits |= {place for place, values in arrays.items() if values is None}
+            misfits |= {number for number, values in arrays.items() if values is None}
             if not misfits:
                 writer.write_table(pa.Table.from_arrays(list(arrays.values()), schema=schema))
-    for place in misfits:
-        del possible[place][0]
+    for number in misfits:
+        del possible[number][0]
     return not misfits
 
 
 def _types(pa: Any, _name: str, kind: str, decimals: int | None) -> "list[pa.DataType]":
-    """What a column of this type may become beside text, the likeliest first."""
+    """Return the types other than text that a column can become, the likeliest first."""
     if kind == "number":
         return [] if decimals is None else [pa.decimal128(38, decimals)]
     if kind in {"autonumber", "rating", "count"}:
@@ -141,13 +151,13 @@ def _types(pa: Any, _name: str, kind: str, decimals: int | None) -> "list[pa.Dat
 
 
 def _as(texts: "pa.Array", wanted: "pa.DataType") -> "pa.Array | None":
-    """The values in this type; None where one of them does not fit, or would lose something."""
+    """Return the values in this type; None if one does not fit or would lose precision."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     if wanted == pa.string():
         return texts
-    if not pc.all(pc.match_substring_regex(texts, _whole(pa.types, wanted)), min_count=0).as_py():
+    if not pc.all(pc.match_substring_regex(texts, _pattern(pa.types, wanted)), min_count=0).as_py():
         return None
     try:
         found = texts.cast(wanted)
@@ -157,13 +167,13 @@ def _as(texts: "pa.Array", wanted: "pa.DataType") -> "pa.Array | None":
 
 
 def _differs(texts: "pa.Array", found: "pa.Array") -> bool:
-    """Whether a text has more digits than the double that was made of it gives back."""
+    """Return whether a text has more digits than its conversion to a double preserves."""
     pairs = zip(texts.to_pylist(), found.to_pylist(), strict=True)
     return any(text is not None and Decimal(text) != Decimal(repr(value)) for text, value in pairs)
 
 
-def _whole(types: Any, wanted: "pa.DataType") -> str:
-    """How a value reads that this type keeps whole."""
+def _pattern(types: Any, wanted: "pa.DataType") -> str:
+    """Return the pattern of the texts that this type can represent without loss."""
     if types.is_boolean(wanted):
         return r"\A(true|false)\z"
     if types.is_integer(wanted):
@@ -175,30 +185,33 @@ def _whole(types: Any, wanted: "pa.DataType") -> str:
         return r"\A-?[0-9]{1,30}(\.[0-9]{1,30})?(e[-+]?[0-9]{1,2})?\z"
     if types.is_date(wanted):
         return r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}\z"
-    # With a zone, so that no other reader takes it for its own; microseconds at most.
+    # With a zone, so that no reader assumes its own; at most microseconds.
     return r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{5,8}(\.[0-9]{1,6})?Z\z"
 
 
-def _texts(lines: Path, are_whole: AreWhole) -> Generator[bytes, None, None]:
-    """The first line, then whole lines, as many at a time as memory is worth; those that are still to come are waited for."""
+def _texts(lines: Path, pages_complete: PagesComplete) -> Generator[bytes, None, None]:
+    """Yield the first line, then the other lines in pieces of about ``TEXT_AT_ONCE`` bytes.
+
+    Waits for lines that are not written yet. A piece consists of complete lines.
+    """
     with lines.open("rb") as file:
         first, rest = True, b""
         while True:
-            # Asked before the end is met: what was written until then is read.
-            whole = are_whole(0)
-            came = file.read(TEXT_AT_ONCE)
-            rest += came
+            # Checked before the read, so that the read includes all lines if they are complete.
+            complete = pages_complete(0)
+            read = file.read(TEXT_AT_ONCE)
+            rest += read
             if first and b"\n" in rest:
                 line, _, rest = rest.partition(b"\n")
                 first = False
                 yield line
-            some, newline, rest = rest.rpartition(b"\n")
+            piece, newline, rest = rest.rpartition(b"\n")
             if newline:
-                yield some
-            if came:
+                yield piece
+            if read:
                 continue
-            if not whole:
-                are_whole(LOOK_AGAIN)
+            if not complete:
+                pages_complete(POLL_INTERVAL)
             elif rest:
                 raise EOFError("The last line is cut off.")
             else:
@@ -206,48 +219,54 @@ def _texts(lines: Path, are_whole: AreWhole) -> Generator[bytes, None, None]:
 
 
 def _batches(texts: Iterator[bytes], columns: int) -> "Iterator[list[pa.Array]]":
-    """The texts of some lines at a time, by columns."""
-    # What pa.array does at half the speed, having loaded pandas where there is one.
+    """Yield the texts of some lines at a time, as one array for each column."""
+    # StringBuilder, because pa.array takes twice the time and loads pandas if it is installed.
     from pyarrow.lib import StringBuilder
 
     next(texts)
     for text in texts:
-        # No line has a line break in it: in JSON that is an escape.
+        # A line has no line break in it: in JSON that is an escape sequence.
         pages = json.loads(b"[" + text.replace(b"\n", b",") + b"]")
         arrays = []
-        for place in range(columns):
+        for number in range(columns):
             builder = StringBuilder()
             for page in pages:
-                builder.append_values(page[place])
+                builder.append_values(page[number])
             arrays.append(builder.finish())
         yield arrays
 
 
-def _different(shape: list[Any]) -> list[str]:
-    """The names, with a number behind those that were there before: two may be alike once what is no Unicode was replaced."""
+def _unique_names(shape: list[Any]) -> list[str]:
+    """Return the columns' names, with a number after each one that occurs again.
+
+    Two names can be equal once invalid Unicode characters are replaced.
+    """
     found: dict[str, None] = {}
     for name, *_ in shape:
-        given, number = name, 2
-        while given in found:
-            given, number = f"{name} ({number})", number + 1
-        found[given] = None
+        unique, number = name, 2
+        while unique in found:
+            unique, number = f"{name} ({number})", number + 1
+        found[unique] = None
     return list(found)
 
 
-def _told_by(parent: IO[bytes]) -> AreWhole:
-    """What the process says that writes the lines. Ends this one where that is gone."""
-    said = b""
+def _completed_by(parent: IO[bytes]) -> PagesComplete:
+    """Return a function that waits for the message of the process that writes the lines.
 
-    def are_whole(patience: float) -> bool:
-        nonlocal said
-        if said != WHOLE and select.select([parent], [], [], patience)[0]:
-            said = parent.read()
-            if said != WHOLE:
+    It exits this process if the other one ends without the message.
+    """
+    message = b""
+
+    def pages_complete(timeout: float) -> bool:
+        nonlocal message
+        if message != COMPLETE and select.select([parent], [], [], timeout)[0]:
+            message = parent.read()
+            if message != COMPLETE:
                 sys.exit(1)
-        return said == WHOLE
+        return message == COMPLETE
 
-    return are_whole
+    return pages_complete
 
 
 if __name__ == "__main__":
-    convert(Path(sys.argv[1]), Path(sys.argv[2]), _told_by(sys.stdin.buffer))
+    convert(Path(sys.argv[1]), Path(sys.argv[2]), _completed_by(sys.stdin.buffer))

@@ -1,10 +1,12 @@
-"""Exports of whole tables: what was asked for, how far each is, and its end in the audit trail.
+"""Exports of complete tables: their requests, progress and results, with the audit entries.
 
-An export is ``waiting``, ``running`` and then ``done``, ``failed`` or ``cancelled``; ``expired`` when its file was deleted after
-a day. Whoever works on one has its lease, and notes with each piece of the file how far that reaches.
+An export is ``waiting``, ``running``, and then ``done``, ``failed`` or ``cancelled``; ``expired``
+once its file was deleted after a day. The worker that writes a file holds the export's lease, and
+stores with each part of the file how far it has come.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -24,40 +26,41 @@ WAITING, RUNNING, DONE, FAILED, CANCELLED, EXPIRED = (
     "expired",
 )
 OPEN: Final = (WAITING, RUNNING)
-LEASE, KEPT = timedelta(seconds=120), timedelta(days=1)
-# So many of one person's may be under way at a time.
+LEASE, RETENTION = timedelta(seconds=120), timedelta(days=1)
+# Exports of one user that may be waiting or running at a time.
 MOST_OPEN: Final = 5
 
 
 class TooManyExports(ValueError):
-    """A sentence: the person has enough of them under way."""
+    """The user has too many exports waiting or running. The message is a sentence."""
 
 
-def settle_entry(entry_id: int, result: str, told: str, at: datetime) -> None:
-    """An export's end in the audit trail: ``told`` is put behind what was asked for. Commits."""
-    audit.settle(entry_id, result, told, at)
+@dataclass(frozen=True)
+class NewExport:
+    """A requested export; for the fields, see ``models.Export``."""
+
+    account_id: int
+    table_id: int
+    table_name: str
+    suffix: str
+    asked: Mapping[str, Any]
+    columns: Sequence[Sequence[Any]]
+    hidden: Sequence[str]
+    in_words: str
+    disclosed: Sequence[Mapping[str, Any]] | None = None
+
+
+def complete_audit_entry(entry_id: int, result: str, summary: str, at: datetime) -> None:
+    """Add the result of an export, and its summary, to its audit entry. Commits."""
+    audit.settle(entry_id, result, summary, at)
     db.session.commit()
 
 
-def open_export(
-    user: User,
-    account_id: int,
-    table_id: int,
-    table_name: str,
-    suffix: str,
-    asked: Mapping[str, Any],
-    columns: Sequence[Sequence[Any]],
-    hidden: Sequence[str],
-    in_words: str,
-    at: datetime,
-    disclosed: Sequence[Mapping[str, Any]] | None = None,
-) -> Export:
-    """Write down that somebody wants a table as a file, with its audit entry; due now. Commits.
-
-    ``disclosed``: the columns that only a person who sees them may be given the file of; None: administrators alone may.
+def open_export(user: User, new: NewExport, at: datetime) -> Export:
+    """Store a requested export, due at once, with its audit entry. Commits.
 
     Raises:
-        TooManyExports: five of theirs are not over yet.
+        TooManyExports: ``MOST_OPEN`` exports of the user are waiting or running.
     """
     mine = (
         select(Export.id).where(Export.who == user.email, Export.state.in_(OPEN)).limit(MOST_OPEN)
@@ -66,17 +69,17 @@ def open_export(
         raise TooManyExports(
             f"{MOST_OPEN} of your exports are under way. Wait for one to end, or cancel it."
         )
-    entry = audit.begin(at, user.email, "export", account_id=account_id, detail=in_words)
+    entry = audit.begin(at, user.email, "export", account_id=new.account_id, detail=new.in_words)
     export = Export(
-        account_id=account_id,
-        table_id=table_id,
-        table_name=table_name,
-        suffix=suffix,
-        asked=dict(asked),
-        columns=[list(each) for each in columns],
-        hidden=list(hidden),
-        disclosed=None if disclosed is None else list(disclosed),
-        in_words=in_words,
+        account_id=new.account_id,
+        table_id=new.table_id,
+        table_name=new.table_name,
+        suffix=new.suffix,
+        asked=dict(new.asked),
+        columns=[list(each) for each in new.columns],
+        hidden=list(new.hidden),
+        disclosed=None if new.disclosed is None else list(new.disclosed),
+        in_words=new.in_words,
         who=user.email,
         audit_id=entry.id,
         state=WAITING,
@@ -89,21 +92,21 @@ def open_export(
 
 
 def export_or_none(export_id: int) -> Export | None:
-    """One export."""
+    """Return an export; None if there is none with this id."""
     return db.session.get(Export, export_id)
 
 
-def latest_of(who: str, most: int = 20) -> list[Export]:
-    """A person's exports, the latest first."""
+def latest_of(user_email: str, most: int = 20) -> list[Export]:
+    """Return a user's exports, the latest first."""
     return list(
         db.session.scalars(
-            select(Export).where(Export.who == who).order_by(Export.id.desc()).limit(most)
+            select(Export).where(Export.who == user_email).order_by(Export.id.desc()).limit(most)
         )
     )
 
 
 def due(at: datetime, most: int = 20) -> list[int]:
-    """Ids of those that somebody should work on now."""
+    """Return the ids of the exports that are due, the oldest first."""
     return list(
         db.session.scalars(
             select(Export.id)
@@ -115,54 +118,66 @@ def due(at: datetime, most: int = 20) -> list[int]:
 
 
 def lease(export_id: int, at: datetime) -> Export | None:
-    """The export, if it is due and nobody else works on it. Commits."""
+    """Return the export, leased for ``LEASE``; None if not due or already leased. Commits."""
     mine = update(Export).where(
         Export.id == export_id, Export.state.in_(OPEN), Export.due_at <= at, is_free(Export, at)
     )
-    taken = change(mine.values(state=RUNNING, leased_until=at + LEASE))
+    leased = change(mine.values(state=RUNNING, leased_until=at + LEASE))
     db.session.commit()
-    if not taken:
+    if not leased:
         return None
     export = db.session.get_one(Export, export_id)
     db.session.refresh(export)
     return export
 
 
-def save_progress(export: Export, at: datetime, **reached: Any) -> bool:
-    """How far the file reaches now; the lease is longer by that. False when it was cancelled meanwhile. Commits."""
-    return _move(export, noted_at=at, leased_until=at + LEASE, **reached)
+def save_progress(export: Export, at: datetime, **progress: Any) -> bool:
+    """Store the progress and extend the lease; return False if the export was cancelled. Commits.
+
+    ``progress``: columns of ``Export`` and their values.
+    """
+    return _update_running(export, noted_at=at, leased_until=at + LEASE, **progress)
 
 
 def reschedule(export: Export, due_at: datetime, *, tries: int, error: str = "") -> None:
-    """Leave it for later: to whoever is free then. Commits."""
-    _move(export, due_at=due_at, leased_until=None, tries=tries, error=error)
+    """Release an export until ``due_at``, for any worker. Commits."""
+    _update_running(export, due_at=due_at, leased_until=None, tries=tries, error=error)
 
 
 def finish(export: Export, size: int, remarks: Sequence[str], at: datetime) -> bool:
-    """The file is whole, with so many bytes. False when it was cancelled meanwhile. Commits."""
-    told = " ".join([f"{export.rows:,} rows.", *remarks])
-    ends = {
+    """Record that the file is complete; return False if the export was cancelled. Commits.
+
+    ``size``: in bytes.
+    """
+    summary = " ".join([f"{export.rows:,} rows.", *remarks])
+    values = {
         "state": DONE,
         "size": size,
         "remarks": list(remarks),
-        "expires_at": at + KEPT,
+        "expires_at": at + RETENTION,
         "error": "",
     }
-    return _end(export, audit.DONE, told, at, **ends)
+    return _end(export, audit.DONE, summary, at, **values)
 
 
 def fail(export: Export, why: str, at: datetime) -> bool:
-    """There will be no file. False when it was over already. Commits."""
+    """Record that there will be no file; return False if the export had ended. Commits."""
     return _end(export, audit.FAILED, f"{export.rows:,} rows. {why}", at, state=FAILED, error=why)
 
 
-def cancel(export: Export, who: str, at: datetime) -> bool:
-    """Stop it; whoever works on it sees that with the next page. False when it was over already. Commits."""
-    return _end(export, audit.FAILED, f"Cancelled by {who}.", at, state=CANCELLED)
+def cancel(export: Export, user_email: str, at: datetime) -> bool:
+    """Cancel an export; return False if it had ended. Commits.
+
+    A worker that writes the file stops when it next saves its progress.
+    """
+    return _end(export, audit.FAILED, f"Cancelled by {user_email}.", at, state=CANCELLED)
 
 
 def expire(at: datetime) -> int:
-    """Those whose day is over are no longer to be had; how many. Their files are deleted by ``exports.jobs``. Commits."""
+    """Expire the exports whose retention is over; return how many. Commits.
+
+    ``exports.jobs.sweep`` deletes their files.
+    """
     over = change(
         update(Export).where(Export.state == DONE, Export.expires_at <= at).values(state=EXPIRED)
     )
@@ -171,25 +186,25 @@ def expire(at: datetime) -> int:
 
 
 def states(ids: Sequence[int]) -> dict[int, str]:
-    """The state of each of these that is known."""
+    """Return the states of the exports with these ids, by id."""
     found = select(Export.id, Export.state).where(Export.id.in_(ids))
     return {row.id: row.state for row in db.session.execute(found)}
 
 
-def _move(export: Export, **values: Any) -> bool:
-    moved = change(
+def _update_running(export: Export, **values: Any) -> bool:
+    updated = change(
         update(Export).where(Export.id == export.id, Export.state == RUNNING).values(**values)
     )
     db.session.commit()
     db.session.refresh(export)
-    return bool(moved)
+    return bool(updated)
 
 
-def _end(export: Export, result: str, told: str, at: datetime, **values: Any) -> bool:
-    over = update(Export).where(Export.id == export.id, Export.state.in_(OPEN))
-    ended = change(over.values(ended_at=at, due_at=None, leased_until=None, **values))
+def _end(export: Export, result: str, summary: str, at: datetime, **values: Any) -> bool:
+    mine = update(Export).where(Export.id == export.id, Export.state.in_(OPEN))
+    ended = change(mine.values(ended_at=at, due_at=None, leased_until=None, **values))
     if ended:
-        audit.settle(export.audit_id, result, told, at)
+        audit.settle(export.audit_id, result, summary, at)
     db.session.commit()
     db.session.refresh(export)
     return bool(ended)

@@ -1,12 +1,14 @@
-"""Make the file of a whole table within the request that asks for it, before the first byte of the answer is sent.
+"""Makes the file of a complete table within the request for it, before the response starts.
 
-The file is made first and sent with its length (``Content-Length``), so whatever cuts the answer, every client sees that bytes
-are missing; what goes wrong while the table is read is an error status and no file. Sending rows while they are read is not
-done: a stream without a length ends for an HTTP/1.0 client (RFC 9112, section 8), and for every client of an nginx with its
-default ``proxy_http_version``, with the closing of the connection, so a cut stream looks whole.
+The file is sent with its length (``Content-Length``), so a client notices an interrupted response.
+An error while the table is read results in an error status and no file. Rows are not streamed while
+they are read: a stream without a length ends, for an HTTP/1.0 client (RFC 9112, section 8) and for
+every client of an nginx with its default ``proxy_http_version``, when the connection is closed. An
+interrupted stream would look complete.
 
-The price is that the first byte comes after the last row: a proxy's read timeout must be longer than the reading. Memory is that
-of one page; the disk holds at most ``LARGEST`` bytes a file, under no name (for Parquet: in a folder until it is whole).
+The price is that the first byte is sent after the last row is read: a proxy's read timeout has to
+be longer than that. Memory holds one page. The disk holds at most ``LARGEST`` bytes a file, in a
+file without a name (for Parquet: in a temporary folder).
 """
 
 import os
@@ -25,58 +27,64 @@ from dashboard.context import services
 from dashboard.core.database import db
 from dashboard.exports import parquet
 from dashboard.exports import service as exports
-from dashboard.exports.jobs import TEMPORARY, remove_abandoned
+from dashboard.exports.jobs import FOLDER_PREFIX, remove_abandoned
 from dashboard.masking.rules import mask
 from dashboard.tables.reader import TableChanged
 
 if TYPE_CHECKING:
     from dashboard.exports.views import ExportRequest
 
-# Bytes. The disk may be shared with an SQLite store; larger files are made by an export job, one at a time.
+# Bytes. The disk may be shared with an SQLite database. An export job, of which one runs at a time,
+# writes larger files.
 LARGEST: Final = 1_000_000_000
 
 
 class ClientLeft(Exception):
-    """The client closed its connection before its file was whole."""
+    """The client closed its connection before its file was complete."""
 
 
 class TooLarge(parquet.ParquetFailed):
     """The file would be larger than ``LARGEST``. The message is a sentence."""
 
 
-def make_whole_file(asked: "ExportRequest", entry_id: int) -> IO[bytes]:
-    """Read the table to its end into an open file without a name, at its start. Settles the audit entry; commits.
+def make_whole_file(wanted: "ExportRequest", entry_id: int) -> IO[bytes]:
+    """Return a table's file, open at its start and without a name. Commits.
+
+    The result is added to the audit entry.
 
     Raises:
         PeliqanError, TableChanged: the table could not be read to its end.
-        NotMade, TooLarge: the file could not be written, or is too large.
-        ClientLeft: nobody waits for it any more.
+        ParquetFailed, TooLarge: the file could not be written, or is too large.
+        ClientLeft: the client closed its connection.
     """
-    making = _Making(asked)
+    file = _TableFile(wanted)
+    # Other requests need the database connection during the read, which can take minutes.
     # The reading may take minutes; meanwhile other requests need the database's connection.
     db.session.rollback()
     result, why = audit.FAILED, "It was interrupted."
     try:
-        made = making.as_parquet() if asked.suffix == "parquet" else making.as_text()
+        made = file.as_parquet() if wanted.suffix == "parquet" else file.as_text()
         result, why = audit.DONE, ""
         return made
     except Exception as error:
         why = _why(error)
         raise
     finally:
-        exports.settle_entry(entry_id, result, making.remarks(why), services().clock())
+        summary = file.summary(why)
+        exports.complete_audit_entry(entry_id, result, summary, services().clock())
 
 
-class _Making:
-    """One file while it is made."""
+class _TableFile:
+    """A file while it is made."""
 
-    def __init__(self, asked: "ExportRequest") -> None:
-        self._hidden, self._reading, self._file = asked.hidden, asked.reading(), asked.file()
+    def __init__(self, wanted: "ExportRequest") -> None:
+        self._hidden, self._reading, self._file = wanted.hidden, wanted.reading(), wanted.file()
 
     def as_text(self) -> IO[bytes]:
-        """CSV or JSON Lines."""
+        """Make a CSV or JSON Lines file."""
+        data = services().settings.dashboard_data
         with _disk_errors():
-            made = tempfile.TemporaryFile(dir=services().settings.dashboard_data)  # noqa: SIM115  # the answer closes it
+            made = tempfile.TemporaryFile(dir=data)  # noqa: SIM115 - the response closes it
         try:
             self._write(made)
             made.seek(0)
@@ -86,26 +94,26 @@ class _Making:
         return made
 
     def as_parquet(self) -> IO[bytes]:
-        """Parquet, whose types are known after the last row: made from lines by a process of its own."""
+        """Make a Parquet file, by a process that converts the rows.
+
+        The types of its columns are known only after the last row.
+        """
         data = services().settings.dashboard_data
         remove_abandoned(data)
         with _disk_errors():
-            place = tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=data)
-        with place as folder:
+            temporary = tempfile.TemporaryDirectory(prefix=FOLDER_PREFIX, dir=data)
+        with temporary as folder:
             lines, target = Path(folder) / "lines", Path(folder) / "table.parquet"
-            with lines.open("wb") as out, parquet.ParquetWriter(lines, target) as making:
+            with lines.open("wb") as out, parquet.ParquetWriter(lines, target) as writer:
                 self._write(out)
-                making.finish()
+                writer.finish()
             return target.open("rb")
 
-    def remarks(self, why: str) -> str:
-        """What the audit trail says of it."""
-        told = self._reading.told
-        return " ".join(
-            part
-            for part in (f"{told.read:,} rows.", why, *told.remarks, *self._file.remarks)
-            if part
-        )
+    def summary(self, why: str) -> str:
+        """Return the sentences for the audit entry. ``why``: the reason for a failure, or empty."""
+        read = self._reading.told
+        sentences = (f"{read.read:,} rows.", why, *read.remarks, *self._file.remarks)
+        return " ".join(each for each in sentences if each)
 
     def _write(self, out: IO[bytes]) -> None:
         self._append(out, self._file.head())
@@ -125,15 +133,19 @@ class _Making:
     def _append(self, out: IO[bytes], content: bytes) -> None:
         if out.tell() + len(content) > LARGEST:
             raise TooLarge(
-                f"The file would be larger than {LARGEST // 1_000_000:,} MB, so it was not made. Ask for fewer rows by a filter,"
-                " ask for fewer columns, or have the file made by the button below the table's rows."
+                f"The file would be larger than {LARGEST // 1_000_000:,} MB, so it was not made."
+                " Ask for fewer rows by a filter, ask for fewer columns, or have the file made by"
+                " the button below the table's rows."
             )
         with _disk_errors():
             out.write(content)
 
 
 def client_left() -> bool:
-    """Whether the client closed its connection, or the half of it that it sends on: nginx, too, takes that for an end."""
+    """Return whether the client closed its connection, or its sending half.
+
+    nginx, too, treats a closed sending half as an end.
+    """
     connection = request.environ.get("gunicorn.socket") or request.environ.get("werkzeug.socket")
     if connection is None:
         return False
@@ -157,7 +169,7 @@ def _disk_errors() -> Iterator[None]:
 
 
 def _why(error: Exception) -> str:
-    """What ended it, without anything of the rows."""
+    """Return the reason for a failure, without any value of the rows."""
     if isinstance(error, peliqan.PeliqanError):
         return error.sentence
     if isinstance(error, ClientLeft):

@@ -1,5 +1,8 @@
-"""A whole table as a file. For scripts it is made within the request (``table_files``); for people a job makes it, with its
-progress on a page. Either is sent with its length once it is whole."""
+"""Exports of complete tables as files.
+
+For scripts the file is made within the request (``table_files``); for users a worker makes it, with
+its progress on a page. Both are sent with their length once they are complete.
+"""
 
 import os
 from collections.abc import Sequence
@@ -50,7 +53,7 @@ CHUNK = 256 * 1024
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """What somebody wants as a file. ``hidden``: names of the columns whose values they do not see."""
+    """A requested export. ``hidden``: names of the columns that are masked for the user."""
 
     account_id: int
     table_id: int
@@ -62,7 +65,10 @@ class ExportRequest:
 
     @property
     def in_words(self) -> str:
-        """For the audit trail: table, format, what was asked of it, what was masked. Values of masked columns are left out."""
+        """The request as a sentence for the audit trail: table, format, query and masked columns.
+
+        Values that masked columns are compared with are left out.
+        """
         parts = [f"Table {self.table_id} as {FORMATS[self.suffix].title}"]
         for each in self.query.conditions:
             words = (
@@ -81,19 +87,22 @@ class ExportRequest:
         return clean("; ".join(parts))[:1200] + "."
 
     def reading(self) -> TableReading:
-        """A reading of the table from its beginning."""
+        """Return a reading of the table from its first page."""
         api = services().api.for_account(self.account_id)
         return TableReading(api, self.table_id, self.query.upstream(self.columns))
 
     def file(self) -> TextFile:
-        """A writer of its format."""
+        """Return a writer of the file's format."""
         return make_file(self.suffix, self.shown, self.hidden)
 
 
 @dataclass(frozen=True)
 class ExportPage:
-    """An export as its page and the polled part of it show it. ``here``: whether its file is on this machine; ``refusal``: why
-    the person who asks is not given it, empty where they are."""
+    """The context of an export's page and of its polled fragment.
+
+    ``here``: whether the file is on this machine. ``refusal``: why the user does not get the file;
+    empty if they do.
+    """
 
     export: Export
     account: Account
@@ -102,13 +111,13 @@ class ExportPage:
 
     @property
     def moves(self) -> bool:
-        """Whether anything changes by itself."""
+        """Whether the export is waiting or running."""
         return self.export.state in exports.OPEN
 
 
 @bp.app_template_global()
 def may_export() -> bool:
-    """Whether the person who asks may export tables: ``DASHBOARD_EXPORT_ROLE``."""
+    """Return whether the user's role may export tables (``DASHBOARD_EXPORT_ROLE``)."""
     return visitor().may(services().settings.dashboard_export_role)
 
 
@@ -117,65 +126,67 @@ def may_export() -> bool:
 @bp.get(f"{TABLE}/export.parquet", endpoint="parquet")
 @requires("viewer")
 def export(account_id: int, table_id: int) -> ResponseReturnValue:
-    """Answer with a whole table, made first and sent with its length; with an error status and no file where that fails."""
-    refuse_others(account_id, table_id)
+    """Send a complete table as a file with its length.
+
+    An error results in an error status and no file.
+    """
+    check_export_role(account_id, table_id)
     suffix = request.path.rsplit(".", 1)[-1]
-    asked = read_export_request(account_id, table_id, suffix, request.args)
+    wanted = read_export_request(account_id, table_id, suffix, request.args)
     headers = {"Content-Disposition": f'attachment; filename="table-{table_id}.{suffix}"'}
-    answer = Response(headers=headers, mimetype=FORMATS[suffix].mimetype)
+    response = Response(headers=headers, mimetype=FORMATS[suffix].mimetype)
     if request.method == "HEAD":
-        # How long it would be is known only when it is made.
-        answer.automatically_set_content_length = False
-        return answer
+        # The length is known only after the file is made.
+        response.automatically_set_content_length = False
+        return response
     entry_id = audit.record(
         services().clock(),
         visitor().email,
         "export",
         audit.PENDING,
         account_id=account_id,
-        detail=asked.in_words,
+        detail=wanted.in_words,
     ).id
     try:
-        made = make_whole_file(asked, entry_id)
+        made = make_whole_file(wanted, entry_id)
     except ClientLeft:
-        # nginx's number in a log for a client that closed its connection: nobody reads this answer.
+        # nginx's status in logs for a client that closed its connection: nobody gets this response.
         return Response(status=499)
     try:
-        ended = _check_again(asked)
+        ended = _check_again(wanted)
     except BaseException:
         made.close()
         raise
     if ended is not None:
         made.close()
         return ended
-    answer.content_length = os.fstat(made.fileno()).st_size
-    answer.response, answer.direct_passthrough = wrap_file(request.environ, made, CHUNK), True
-    return answer
+    response.content_length = os.fstat(made.fileno()).st_size
+    response.response, response.direct_passthrough = wrap_file(request.environ, made, CHUNK), True
+    return response
 
 
 @bp.post(f"{TABLE}/exports")
 @requires("viewer")
 def begin(account_id: int, table_id: int) -> ResponseReturnValue:
-    """Have the worker make a file of the table, with the page's filters, sort and columns."""
-    refuse_others(account_id, table_id)
+    """Start an export of the table, with the page's filters, sort and columns."""
+    check_export_role(account_id, table_id)
     suffix = request.form.get("format", "")
     if suffix not in FORMATS:
         abort(400, f"A table can be had as {', '.join(each.title for each in FORMATS.values())}.")
-    asked = read_export_request(account_id, table_id, suffix, request.form)
+    wanted = read_export_request(account_id, table_id, suffix, request.form)
+    new = exports.NewExport(
+        account_id=account_id,
+        table_id=table_id,
+        table_name=clean(services().api.for_account(account_id).table(table_id).name),
+        suffix=suffix,
+        asked=wanted.query.upstream(wanted.columns),
+        columns=[(column.name, column.result_type, column.decimals) for column in wanted.shown],
+        hidden=wanted.hidden,
+        in_words=wanted.in_words,
+        disclosed=_disclosed(wanted),
+    )
     try:
-        export = exports.open_export(
-            visitor().user,
-            account_id,
-            table_id,
-            clean(services().api.for_account(account_id).table(table_id).name),
-            suffix,
-            asked.query.upstream(asked.columns),
-            [(column.name, column.result_type, column.decimals) for column in asked.shown],
-            asked.hidden,
-            asked.in_words,
-            services().clock(),
-            _kept(asked),
-        )
+        export = exports.open_export(visitor().user, new, services().clock())
     except exports.TooManyExports as error:
         flash(str(error), "warning")
         return redirect(url_for(".index"), 303)
@@ -186,21 +197,21 @@ def begin(account_id: int, table_id: int) -> ResponseReturnValue:
 @bp.get("/exports")
 @requires("viewer")
 def index() -> ResponseReturnValue:
-    """The person's own exports."""
+    """Show the user's exports."""
     return render_template("exports/exports.html", exports=exports.latest_of(visitor().email))
 
 
 @bp.get("/exports/<int:export_id>")
 @requires("viewer")
 def show(export_id: int) -> ResponseReturnValue:
-    """How far an export is, and its file."""
+    """Show the progress of an export, and its file."""
     return render_template("exports/export.html", page=get_export_or_404(export_id))
 
 
 @bp.get("/exports/<int:export_id>/progress")
 @requires("viewer", poll=True)
 def progress(export_id: int) -> ResponseReturnValue:
-    """The progress alone, asked for until it is over."""
+    """Show the progress as a fragment, which the page polls until the export has ended."""
     page = get_export_or_404(export_id)
     if not htmx.is_htmx():
         return redirect(url_for(".show", export_id=export_id))
@@ -210,7 +221,7 @@ def progress(export_id: int) -> ResponseReturnValue:
 @bp.post("/exports/<int:export_id>/cancel")
 @requires("viewer")
 def cancel(export_id: int) -> ResponseReturnValue:
-    """Stop an export."""
+    """Cancel an export."""
     page = get_export_or_404(export_id)
     exports.cancel(page.export, visitor().email, services().clock())
     if htmx.is_htmx():
@@ -221,18 +232,19 @@ def cancel(export_id: int) -> ResponseReturnValue:
 @bp.get("/exports/<int:export_id>/file")
 @requires("viewer")
 def file(export_id: int) -> ResponseReturnValue:
-    """Answer with the whole file and its length, for the person who asked for it or an administrator."""
+    """Send the complete file with its length, to the user who exported it or an administrator."""
     page = get_export_or_404(export_id)
     export = page.export
-    refuse_others(export.account_id, export.table_id)
+    check_export_role(export.account_id, export.table_id)
     if export.state != exports.DONE:
         abort(404, "There is no file of this export: it is not ready, or was deleted after a day.")
     if not page.here:
         abort(
             404,
-            "The file is on the machine whose worker made it. Machines that serve need a common exports folder.",
+            "The file is on the machine whose worker made it."
+            " Machines that serve need a common exports folder.",
         )
-    _refuse(export.account_id, page.refusal, export.in_words)
+    _check_disclosure(export.account_id, page.refusal, export.in_words)
     audit.record(
         services().clock(),
         visitor().email,
@@ -251,7 +263,10 @@ def file(export_id: int) -> ResponseReturnValue:
 
 
 def get_export_or_404(export_id: int) -> ExportPage:
-    """An export of the person who asks; administrators see everybody's. What is masked for one need not be for another."""
+    """Return an export of the user, or of anyone for an administrator; abort with 404 otherwise.
+
+    Not for other users, because what is masked for them can be unmasked in the file.
+    """
     export = exports.export_or_none(export_id)
     if export is None or not (export.who == visitor().email or visitor().may("admin")):
         abort(404, f"You have no export {export_id}.")
@@ -260,31 +275,34 @@ def get_export_or_404(export_id: int) -> ExportPage:
     return ExportPage(export, account, _path(export).is_file(), refusal)
 
 
-def _check_again(asked: ExportRequest) -> ResponseReturnValue | None:
-    """Check the person's rights to a file that took a while to make; what to answer where their session has ended meanwhile."""
+def _check_again(wanted: ExportRequest) -> ResponseReturnValue | None:
+    """Check the user's rights again, since they can change while the file is made.
+
+    Returns the response if the session has ended; None if the file may be sent. Aborts otherwise.
+    """
     ended = recheck_access()
     if ended is None:
-        refuse_others(asked.account_id, asked.table_id)
-        get_account_or_404(asked.account_id)
-        _refuse(
-            asked.account_id,
-            _refusal(asked.account_id, asked.table_id, _kept(asked)),
-            asked.in_words,
-        )
+        check_export_role(wanted.account_id, wanted.table_id)
+        get_account_or_404(wanted.account_id)
+        refusal = _refusal(wanted.account_id, wanted.table_id, _disclosed(wanted))
+        _check_disclosure(wanted.account_id, refusal, wanted.in_words)
     return ended
 
 
-def _kept(asked: ExportRequest) -> list[dict[str, Any]]:
-    """Return the columns that only a person who sees them may be given the file of, with what masking goes by."""
-    return [column.for_masking() for column in asked.query.disclosed(asked.columns)]
+def _disclosed(wanted: ExportRequest) -> list[dict[str, Any]]:
+    """Return the columns that a user must see unmasked to get the file, for a later check."""
+    return [column.for_masking() for column in wanted.query.disclosed(wanted.columns)]
 
 
 def _refusal(account_id: int, table_id: int, disclosed: Sequence[Any] | None) -> str:
-    """Return why the person who asks is not given a file that discloses these columns; empty where they are given it."""
+    """Return why the user does not get a file that discloses these columns; empty if they do."""
     if visitor().may("admin"):
         return ""
     if disclosed is None:
-        return "This file is of an earlier version of the console, which did not note whom it may be shown. Export the table again."
+        return (
+            "This file is of an earlier version of the console, which did not note whom it may be"
+            " shown. Export the table again."
+        )
     hidden = masking_context(
         account_id, table_id, [peliqan.Column.model_validate(each) for each in disclosed]
     ).hidden
@@ -293,13 +311,14 @@ def _refusal(account_id: int, table_id: int, disclosed: Sequence[Any] | None) ->
     names = ", ".join(f"“{name[:60]}”" for name in list(hidden)[:5])
     more = f" and {len(hidden) - 5} more" if len(hidden) > 5 else ""
     return (
-        f"This file was made while you saw {names}{more} unmasked, and now you see that masked, so the file is kept back."
-        " Export the table again, or show its masked columns first: the table's page asks for a reason."
+        f"This file was made while you saw {names}{more} unmasked, and now you see that masked, so"
+        " the file is kept back. Export the table again, or show its masked columns first: the"
+        " table's page asks for a reason."
     )
 
 
-def _refuse(account_id: int, refusal: str, in_words: str) -> None:
-    """A 410 with the sentence, and an entry in the audit trail, where there is one."""
+def _check_disclosure(account_id: int, refusal: str, in_words: str) -> None:
+    """Abort with 410 and an audit entry if there is a refusal."""
     if refusal:
         detail = f"Shows columns that are masked now. {in_words}"
         audit.record(
@@ -317,8 +336,8 @@ def _path(export: Export) -> Path:
     return folder_of(services().settings.dashboard_data).resolve() / export.name
 
 
-def refuse_others(account_id: int, table_id: int) -> None:
-    """A 403 with a sentence, and an entry in the audit trail, for whoever may not export."""
+def check_export_role(account_id: int, table_id: int) -> None:
+    """Abort with 403 and an audit entry if the user's role may not export."""
     if may_export():
         return
     least = services().settings.dashboard_export_role
@@ -337,16 +356,16 @@ def refuse_others(account_id: int, table_id: int) -> None:
 
 
 def read_export_request(account_id: int, table_id: int, suffix: str, args: Any) -> ExportRequest:
-    """What is asked for, checked against the table's columns.
+    """Return the requested export, checked against the table's columns.
 
     Raises:
-        BadQuery: a filter, sort or column that the table does not have.
-        PeliqanError: its columns cannot be had.
+        BadQuery: a filter, sort or column does not fit the table.
+        PeliqanError: the table's columns cannot be read.
     """
     get_account_or_404(account_id)
     columns = services().api.for_account(account_id).columns(table_id)
     args = table_views.read(account_id, table_id, args).args
-    query, seen = read_query(account_id, table_id, args, args.getlist("column"), columns)
+    query, context = read_query(account_id, table_id, args, args.getlist("column"), columns)
     return ExportRequest(
-        account_id, table_id, suffix, query, columns, query.shown(columns), tuple(seen.hidden)
+        account_id, table_id, suffix, query, columns, query.shown(columns), tuple(context.hidden)
     )

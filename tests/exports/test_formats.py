@@ -1,4 +1,4 @@
-"""Files of a table: what came is in them, whatever it was, and what could not be is said."""
+"""File formats: every value is in the file, and what a file cannot hold is reported."""
 
 import csv
 import io
@@ -55,8 +55,8 @@ def as_csv(content: bytes) -> list[list[str]]:
 
 
 def make(lines: Path, target: Path) -> None:
-    with parquet.ParquetWriter(lines, target) as making:
-        assert making.finish() == target
+    with parquet.ParquetWriter(lines, target) as writer:
+        assert writer.finish() == target
 
 
 def as_parquet(
@@ -72,7 +72,7 @@ def as_parquet(
 
 
 def one_column(folder: Path, values: list[Any], **shape: Any) -> tuple[str, list[Any]]:
-    """A column's type and values after all."""
+    """Return the type and the values of a column in the file."""
     found = as_parquet(
         folder, columns("A", **shape), [{"id": n, "A": value} for n, value in enumerate(values)]
     )
@@ -269,11 +269,11 @@ def test_parquet_is_made_while_its_lines_are_still_written_wherever_they_are_cut
 ) -> None:
     lines, target = tmp_path / "lines", tmp_path / "file"
     whole = written(ParquetLines(columns("Ä")), [{"id": n, "Ä": "ä" * n} for n in range(60)])
-    with lines.open("wb") as file, parquet.ParquetWriter(lines, target) as making:
+    with lines.open("wb") as file, parquet.ParquetWriter(lines, target) as writer:
         for start in range(0, len(whole), 97):
             file.write(whole[start : start + 97])
             file.flush()
-        making.finish()
+        writer.finish()
     assert pyarrow.parquet.read_table(target)["Ä"].to_pylist() == ["ä" * n for n in range(60)]
 
 
@@ -284,11 +284,11 @@ def test_only_what_is_not_written_yet_is_waited_for_however_long_a_line_is(
     lines, waits = tmp_path / "lines", list[float]()
     lines.write_bytes(written(ParquetLines(columns("A")), [{"id": 1, "A": "x" * 5000}]))
 
-    def are_whole(patience: float) -> bool:
-        waits.extend([patience] if patience else [])
+    def pages_complete(timeout: float) -> bool:
+        waits.extend([timeout] if timeout else [])
         return bool(waits)
 
-    parquet.convert(lines, tmp_path / "file", are_whole)
+    parquet.convert(lines, tmp_path / "file", pages_complete)
     assert pyarrow.parquet.read_table(tmp_path / "file")["A"].to_pylist() == ["x" * 5000]
     assert len(waits) == 1
 
@@ -306,10 +306,13 @@ def test_the_process_that_makes_a_parquet_file_ends_when_the_one_that_writes_its
 ) -> None:
     lines, target = tmp_path / "lines", tmp_path / "file"
     lines.write_bytes(written(ParquetLines(columns("A")), [{"id": 1, "A": "x"}]))
-    begun = "import sys, time; from dashboard.exports import parquet; from pathlib import Path; lines, target = map(Path, sys.argv[1:])\n"
-    begun += "making = parquet.Making(lines, target); print(making._process.pid, flush=True); time.sleep(60)"
+    program = (
+        "import sys, time; from pathlib import Path; from dashboard.exports import parquet\n"
+        "writer = parquet.ParquetWriter(*map(Path, sys.argv[1:]))\n"
+        "print(writer._process.pid, flush=True); time.sleep(60)"
+    )
     with subprocess.Popen(
-        [sys.executable, "-c", begun, str(lines), str(target)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", program, str(lines), str(target)], stdout=subprocess.PIPE, text=True
     ) as writer:
         assert writer.stdout is not None
         maker = int(writer.stdout.readline())
@@ -319,7 +322,7 @@ def test_the_process_that_makes_a_parquet_file_ends_when_the_one_that_writes_its
 
 
 def has_ended(process_id: int) -> bool:
-    """Also where nobody has asked how it ended."""
+    """Return whether a process has ended, also if no parent has waited for it."""
     try:
         return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Files of whole tables made in the background: interrupted at any moment they come to one whole file, or say why there is none."""
+"""Exports by a worker: interrupted at any moment, they end with a complete file or a reason."""
 
 import fcntl
 import json
@@ -31,7 +31,7 @@ ACCOUNT, TABLE, PAGE = 1001, 10011903, 200
 
 @pytest.fixture(autouse=True)
 def context(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(export_jobs, "NOTED_EVERY", 0)
+    monkeypatch.setattr(export_jobs, "SAVE_EVERY", 0)
     with app.app_context():
         yield
 
@@ -50,14 +50,9 @@ def ask(parts: Services) -> Ask:
         asked = {"search": "", "order_by": "", "filters": {}, "include": []}
         return exports.open_export(
             olga,
-            ACCOUNT,
-            TABLE,
-            "Wide",
-            suffix,
-            asked,
-            columns,
-            [],
-            "Table as a file.",
+            exports.NewExport(
+                ACCOUNT, TABLE, "Wide", suffix, asked, columns, [], "Table as a file."
+            ),
             parts.clock(),
         )
 
@@ -65,7 +60,7 @@ def ask(parts: Services) -> Ask:
 
 
 def pages(monkeypatch: pytest.MonkeyPatch, at: int, do: Callable[[], None], count: int = 5) -> None:
-    """A table of so many full pages; ``do`` is called when this page is asked for."""
+    """Give the table ``count`` full pages, and call ``do`` when page ``at`` is requested."""
 
     def rows(self: Any, table_id: int, *, page: int, **asked: Any) -> peliqan.RowPage:
         if page == at:
@@ -102,7 +97,7 @@ WHOLE = list(range(1, 5 * PAGE + 1))
 
 
 class Killed(BaseException):
-    """The worker's process ends here."""
+    """The worker's process ends."""
 
 
 def once(what: BaseException) -> Callable[[], None]:

@@ -1,4 +1,4 @@
-"""A whole table for scripts: every row of it, masked for whom it is masked, and never a part of it that looks whole."""
+"""Exports for scripts: all rows, masked for the user, and never a part that looks complete."""
 
 import csv
 import errno
@@ -61,7 +61,7 @@ def entries(app: Flask) -> list[AuditEntry]:
 
 
 def people_table(sandbox: Sandbox) -> int:
-    """A table of contacts with more than one page."""
+    """Return the address of a table of contacts with more than one page."""
     parts = sandbox.app.extensions["sandbox"]
     placed = [
         (each.placed or each.id % 100, each.connector) for each in sandbox.life.connections(ACCOUNT)
@@ -187,7 +187,7 @@ def test_a_table_that_cannot_be_read_from_the_start_is_an_error_and_no_file(
 
 
 def breaks_off(monkeypatch: pytest.MonkeyPatch, page: int) -> None:
-    """From this page on the table is gone."""
+    """Remove the table before this page is requested."""
     real = peliqan.AccountApi.rows
 
     def rows(self: Any, table_id: int, **asked: Any) -> peliqan.RowPage:
@@ -215,7 +215,7 @@ def test_asking_for_the_head_alone_reads_no_row(olga: Person, app: Flask, sandbo
 
 
 class Served:
-    """The console under gunicorn, and a script with a token of Olga's."""
+    """Yield the console under gunicorn, and a script with a token of Olga."""
 
     def __init__(self, url: str, token: str) -> None:
         self.url, self.headers = url, {"Authorization": f"Bearer {token}"}
@@ -296,7 +296,7 @@ def test_a_database_that_is_away_when_the_file_is_made_is_an_error_and_no_file(
             "update audit_entry", {}, Exception("the server closed the connection")
         )
 
-    monkeypatch.setattr(exports, "settle_entry", away)
+    monkeypatch.setattr(exports, "complete_audit_entry", away)
     assert olga.json(path(WIDE, suffix), 503)["error"] == "store_away"
 
 
@@ -318,13 +318,13 @@ def test_a_script_with_a_token_has_the_whole_file_with_its_length(served: Served
 
 
 def work(parts: Services, page: str) -> None:
-    """A worker makes the file."""
+    """Make the file as the worker does."""
     with parts.app.app_context():
         write_export(int(page.rsplit("/", 1)[-1]))
 
 
 def begun(person: Person, table_id: int, suffix: str, parts: Services, **fields: str) -> str:
-    """The page of an export that a worker has made."""
+    """Return the page of an export after the worker has made its file."""
     answer = person.post(f"/accounts/{ACCOUNT}/tables/{table_id}/exports", format=suffix, **fields)
     assert answer.status_code == 303, answer.text
     work(parts, answer.location)

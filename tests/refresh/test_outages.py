@@ -320,7 +320,9 @@ def test_an_export_waits_for_the_end_however_long_and_is_not_given_up(
     ]
     asked = {"search": "", "order_by": "", "filters": {}, "include": []}
     export = exports.open_export(
-        olga, 1001, 10011903, "Wide", "csv", asked, columns, [], "Table as a file.", clock()
+        olga,
+        exports.NewExport(1001, 10011903, "Wide", "csv", asked, columns, [], "Table as a file."),
+        clock(),
     )
     begin_outage(parts, clock)
     before = sandbox.state()["calls"].get("rows", 0)

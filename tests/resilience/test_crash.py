@@ -135,7 +135,11 @@ def _ask_for_a_file(app: Flask) -> int:
         assert olga is not None
         at = datetime.now(UTC)
         made = exports.open_export(
-            olga, 1001, TABLE, "Ledger", "csv", {}, [("Nr", "number", 0)], [], "Ledger", at
+            olga,
+            exports.NewExport(
+                1001, TABLE, "Ledger", "csv", {}, [("Nr", "number", 0)], [], "Ledger"
+            ),
+            at,
         )
         found = made.id
         db.session.remove()

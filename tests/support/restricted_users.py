@@ -146,9 +146,13 @@ def add_outsiders(app: Flask, at: datetime) -> dict[str, int]:
         # Hers from before she was limited.
         question = query_runs.start_run(olga, "of Outsider", b"x", [account_id], "of Outsider", at)
         export = exports.open_export(
-            olga, account_id, 1, "Outsider’s table", "csv", {}, [], [], "Outsider’s table", at
+            olga,
+            exports.NewExport(
+                account_id, 1, "Outsider’s table", "csv", {}, [], [], "Outsider’s table"
+            ),
+            at,
         )
-        search = searches.begin("olga@example.com", connection, b"x", at)
+        search = searches.start("olga@example.com", connection, b"x", at)
         delivery = deliveries.request(place, "adam@example.com", at)
         found = {
             "account_id": account_id, "connection_id": connection_id, "cause_id": cause_id, "finding_id": finding.id,
