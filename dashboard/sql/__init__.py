@@ -1,7 +1,7 @@
-"""Questions in SQL to one customer's warehouse, by either of two ways.
+"""SQL queries to customers' warehouses, through Peliqan's API or by a direct connection.
 
-``text``        the question: one with names in it becomes one with values
-``result``      an answer: its columns and rows, within limits
-``proxy``       through Peliqan's API
-``postgresql``  by a direct connection
+``parameters``  statements with named parameters, and the values for them
+``result``      a query result: columns and rows, within limits
+``backends``    where a statement is run: ``peliqan`` (its API) or ``postgresql`` (directly)
+``service``     stored query runs and their results, saved queries, addresses of warehouses
 """

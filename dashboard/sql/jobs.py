@@ -1,8 +1,8 @@
-"""Asks warehouses what people want to know: one account's answer at a time, within limits, until it is cancelled.
+"""Runs queries at customers' warehouses: one account at a time, within limits, cancellable.
 
-While the database computes, a thread beside looks twice a second whether the answer is still wanted. Of a direct connection it
-cancels the statement in the database; Peliqan's route has no such thing: its stream is closed, and the database may go on for a
-while.
+While the database computes, a thread polls twice a second whether the query was cancelled. On a
+direct connection it cancels the statement in the database. Peliqan's route has no cancellation:
+the stream is closed, and the database may continue for a while.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,73 +22,83 @@ from dashboard.sql.backends import postgresql
 from dashboard.sql.models import QueryResult
 from dashboard.sql.result import Failed, Result
 
-LOOK_EVERY: Final = 0.5
-UNREADABLE: Final = "The warehouse's address cannot be read with the console's keys: an administrator has to enter it again."
+# Seconds.
+POLL_INTERVAL: Final = 0.5
+UNREADABLE: Final = (
+    "The warehouse's address cannot be read with the console's keys:"
+    " an administrator has to enter it again."
+)
 
 
-def work_on(services: Services, answer: QueryResult, stop: Event) -> None:
-    """Ask for one answer and keep it. ``stop``: the worker is to end; the answer is then given up."""
+def run_stored_query(services: Services, stored: QueryResult, stop: Event) -> None:
+    """Run a query at one account's warehouse and store its result. Commits.
+
+    ``stop``: set when the worker stops; the query has then failed.
+    """
     keys, result = services.vault.keys, Result()
-    question = query_runs.opened(answer.question.text, keys)
-    if question is None:
+    statement = query_runs.decrypted(stored.question.text, keys)
+    if statement is None:
         query_runs.finish(
-            answer,
+            stored,
             query_runs.FAILED,
             services.clock(),
             "The question can no longer be read: ask it again.",
         )
         return
     try:
-        with _watched(services, answer.id, stop) as watch:
-            state, told = _ask(services, answer, question, result, watch)
-            kept = query_runs.packed(result.rows, keys, watch.check) if result.columns else None
+        with _watched(services, stored.id, stop) as watcher:
+            state, message = _run(services, stored, statement, result, watcher)
+            rows = query_runs.pack(result.rows, keys, watcher.check) if result.columns else None
     except Cancelled:
-        # Where it was cancelled, it has ended already, and stays so.
-        query_runs.finish(answer, query_runs.FAILED, services.clock(), query_runs.INTERRUPTED)
+        # Has no effect if the user cancelled the query: it is finished already.
+        query_runs.finish(stored, query_runs.FAILED, services.clock(), query_runs.INTERRUPTED)
         return
-    # A column that has no name of its own is called after its expression, with the values in it.
+    # Encrypted, since a column without a name is named by its expression, which contains values.
     columns = [
-        [query_runs.sealed(each.name, keys).decode(), each.type, query_runs.MASKED_BEFORE]
+        [query_runs.encrypted(each.name, keys).decode(), each.type, query_runs.MASKED_BEFORE]
         for each in result.columns
     ]
     query_runs.finish(
-        answer,
+        stored,
         state,
         services.clock(),
-        told,
+        message,
         columns=columns,
-        rows=kept,
+        rows=rows,
         count=len(result.rows) if columns else None,
     )
 
 
-def _ask(
+def _run(
     services: Services,
-    answer: QueryResult,
-    question: str,
+    stored: QueryResult,
+    statement: str,
     result: Result,
-    watch: "CancellationWatcher",
+    watcher: "CancellationWatcher",
 ) -> tuple[str, str]:
-    """Fill ``result``; return the answer's state and its sentence."""
+    """Fill ``result``; return the state of the stored result and a sentence, or no sentence."""
     try:
-        if answer.direct:
-            _ask_directly(services, answer.account_id, question, result, watch)
+        if stored.direct:
+            _run_directly(services, stored.account_id, statement, result, watcher)
         else:
-            peliqan_backend.ask(
-                services.api.for_account(answer.account_id), question, result, watch.cancels_with
-            )
+            api = services.api.for_account(stored.account_id)
+            peliqan_backend.run_query(api, statement, result, watcher.cancel_with)
     except Failed as error:
         return (query_runs.INCOMPLETE if error.incomplete else query_runs.FAILED), str(error)
     finally:
-        watch.cancels_with(None)
+        watcher.cancel_with(None)
     return query_runs.DONE, result.cut
 
 
-def _ask_directly(
-    services: Services, account_id: int, question: str, result: Result, watch: "CancellationWatcher"
+def _run_directly(
+    services: Services,
+    account_id: int,
+    statement: str,
+    result: Result,
+    watcher: "CancellationWatcher",
 ) -> None:
-    kept = query_runs.address_or_none(account_id)
-    text = services.vault.decrypt(kept.address) if kept is not None else None
+    dsn = query_runs.dsn_or_none(account_id)
+    text = services.vault.decrypt(dsn.address) if dsn is not None else None
     db.session.rollback()
     if text is None:
         raise Failed(UNREADABLE)
@@ -97,57 +107,57 @@ def _ask_directly(
         services.settings.places.ensure(address)
     except (addresses.BadAddress, NotAllowed) as error:
         raise Failed(str(error)) from None
-    postgresql.ask(address, question, result, watch.cancels_with)
+    postgresql.run_query(address, statement, result, watcher.cancel_with)
 
 
 class Cancelled(Exception):
-    """The answer was cancelled, or the worker is to end."""
+    """The query was cancelled, or the worker stops."""
 
 
 class CancellationWatcher:
-    """Whether the answer is still wanted; what to do when it is not. ``ended``: it is there, and nobody need look.
+    """Polls whether a query was cancelled, and cancels it then.
 
-    ``stop``: the worker is to end.
+    ``finished``: to be set when the query is finished. ``stop``: set when the worker stops.
     """
 
     def __init__(self, stop: Event) -> None:
-        self.ended = Event()
+        self.finished = Event()
         self._stop, self._cancelled = stop, Event()
         self._cancel: Callable[[], None] | None = None
 
-    def cancels_with(self, cancel: Callable[[], None] | None) -> None:
-        """What to call when it is not wanted any more; None when the database or Peliqan is done."""
+    def cancel_with(self, cancel: Callable[[], None] | None) -> None:
+        """Set the function that cancels the query; None once the backend has finished."""
         self._cancel = cancel
 
     def check(self) -> None:
-        """Raise ``Cancelled`` where the answer was cancelled or the worker is to end."""
+        """Raise ``Cancelled`` if the query was cancelled or the worker stops."""
         if self._stop.is_set() or self._cancelled.is_set():
             raise Cancelled
 
-    def look(self, services: Services, answer_id: int) -> None:
-        """Until the answer is there or nobody wants it."""
+    def poll(self, services: Services, result_id: int) -> None:
+        """Poll until the query is finished, and extend its lease; cancel it if needed."""
         with services.app.app_context():
-            while not self.ended.wait(LOOK_EVERY):
-                if self._stop.is_set() or not query_runs.extend_lease(answer_id, services.clock()):
+            while not self.finished.wait(POLL_INTERVAL):
+                if self._stop.is_set() or not query_runs.extend_lease(result_id, services.clock()):
                     self._cancelled.set()
                     if (cancel := self._cancel) is not None:
-                        # It may have ended in this very moment.
-                        _quietly(cancel)
+                        _ignore_errors(cancel)
 
 
 @contextmanager
-def _watched(services: Services, answer_id: int, stop: Event) -> Iterator[CancellationWatcher]:
-    watch = CancellationWatcher(stop)
-    thread = Thread(target=watch.look, args=(services, answer_id), name="watch", daemon=True)
+def _watched(services: Services, result_id: int, stop: Event) -> Iterator[CancellationWatcher]:
+    watcher = CancellationWatcher(stop)
+    thread = Thread(target=watcher.poll, args=(services, result_id), name="watch", daemon=True)
     thread.start()
     try:
-        yield watch
+        yield watcher
     finally:
-        watch.ended.set()
+        watcher.finished.set()
         thread.join()
 
 
-def _quietly(cancel: Callable[[], None]) -> None:
+def _ignore_errors(cancel: Callable[[], None]) -> None:
+    """Call ``cancel``, which fails if the query has just finished."""
     try:
         cancel()
     except psycopg.Error:

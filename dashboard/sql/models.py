@@ -1,4 +1,4 @@
-"""Questions in SQL to customers' warehouses. Results are customers' data: compressed, encrypted, and gone after a day."""
+"""SQL queries to customers' warehouses and their results, which are encrypted customer data."""
 
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,10 @@ from dashboard.fleet.models import Account
 
 
 class WarehouseDsn(Model):
-    """Where a customer's warehouse is reached directly. ``address`` is encrypted, ``shown`` is what may be seen of it."""
+    """The address for direct connections to a customer's warehouse.
+
+    ``address``: encrypted; ``shown``: host, port and database, without user and password.
+    """
 
     __tablename__ = "warehouse_address"
     visibility = BY_ACCOUNT
@@ -26,10 +29,10 @@ class WarehouseDsn(Model):
 
 
 class SavedQuery(Model):
-    """A question that is asked again and again. ``parameters``: the type of each name in it: text, number or date."""
+    """A saved query. ``parameters``: the type of each of its parameters: text, number or date."""
 
     __tablename__ = "saved_query"
-    # Others' may name customers in their text.
+    # Only the user's own, since the text of others' queries can name customers.
     visibility = Visibility("saved_query WHERE saved_query.who IN ({my_address})")
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
@@ -42,15 +45,17 @@ class SavedQuery(Model):
 
 
 class QueryRun(Model):
-    """What somebody asked, of one account or of many; ``text`` has its values in it, is encrypted, and is gone after a day.
+    """A statement that a user runs at the warehouses of one or more accounts.
 
-    ``title``: the saved query's name, or the first line without values. ``revealed_until``: until when its answers are shown to
-    ``who``, who gave a reason; administrators need none.
+    ``text``: encrypted, with its values; empty after a day. ``title``: the saved query's name, or
+    the first line without values. ``revealed_until``: until when the results are shown to ``who``,
+    who gave a reason; administrators need none.
     """
 
     __tablename__ = "question"
     visibility = Visibility(
-        "question WHERE EXISTS (SELECT 1 FROM answer WHERE answer.question_id = question.id AND answer.account_id IN ({ids}))"
+        "question WHERE EXISTS (SELECT 1 FROM answer WHERE answer.question_id = question.id"
+        " AND answer.account_id IN ({ids}))"
     )
     __table_args__ = (Index("ix_question_who", "who", "id"),)
 
@@ -64,10 +69,11 @@ class QueryRun(Model):
 
 
 class QueryResult(Model):
-    """One account's answer to a question; states and their order: ``sql.service``.
+    """The result of a query run at one account's warehouse. For its states, see ``sql.service``.
 
-    ``columns``: of each its encrypted name, its type, and a third part that is of no use any more; ``rows``: encrypted, None
-    before there are any and after a day. ``told``: why it failed, or what is missing, without values; gone after a day.
+    ``columns``: encrypted name, type, and an unused third part of each. ``rows``: compressed and
+    encrypted; None before the result exists and after a day. ``told``: why the query failed, or
+    what is missing, without values; empty after a day.
     """
 
     __tablename__ = "answer"
@@ -83,7 +89,7 @@ class QueryResult(Model):
     leased_until: Mapped[datetime | None] = mapped_column(UtcTime)
     ended_at: Mapped[datetime | None] = mapped_column(UtcTime)
     columns: Mapped[list[Any]] = mapped_column(JSON, default=list)
-    # Of megabytes: fetched by who shows them, and not with each look at how things stand.
+    # Deferred, since it can be megabytes: loaded only where the rows are shown.
     rows: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
     count: Mapped[int | None] = mapped_column(BigId)
     told: Mapped[str] = mapped_column(Text, default="")

@@ -1,4 +1,4 @@
-"""An answer to a question: columns and rows within limits."""
+"""A query result: columns and rows, within limits."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -8,22 +8,23 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
+# Limits of a result, and of the time for it.
 MOST_ROWS: Final = 10_000
 MOST_BYTES: Final = 8_000_000
 SECONDS: Final = 60
 
 
 class Failed(Exception):
-    """A sentence: why there is no answer. ``incomplete``: the rows so far came before it broke off."""
+    """The query failed. The message is a sentence. ``incomplete``: some rows came before."""
 
-    def __init__(self, told: str, *, incomplete: bool = False) -> None:
-        super().__init__(told)
+    def __init__(self, message: str, *, incomplete: bool = False) -> None:
+        super().__init__(message)
         self.incomplete = incomplete
 
 
 @dataclass(frozen=True)
 class ResultColumn:
-    """A column."""
+    """A column of a result."""
 
     name: str
     type: str = ""
@@ -31,15 +32,15 @@ class ResultColumn:
 
 @dataclass
 class Result:
-    """What was read. ``cut``: at which limit it was, if at one."""
+    """The rows of a result so far. ``cut``: a sentence on the limit that was reached, or empty."""
 
     columns: Sequence[ResultColumn] = ()
     rows: list[list[Any]] = field(default_factory=list)
     cut: str = ""
     size: int = 0
 
-    def take(self, rows: Iterable[Sequence[Any]]) -> bool:
-        """More rows; False when there is no room for any more."""
+    def add(self, rows: Iterable[Sequence[Any]]) -> bool:
+        """Add rows; return False once a limit is reached."""
         for row in rows:
             plain = [_plain(value) for value in row]
             self.size += len(json.dumps(plain, ensure_ascii=False).encode("utf-8", "replace"))
@@ -53,7 +54,7 @@ class Result:
         return True
 
     def cut_by_size(self) -> None:
-        """Say that there is more than may be kept."""
+        """Set ``cut`` to a sentence on the limit of bytes."""
         first = (
             f"these are the first {len(self.rows):,} rows"
             if self.rows
@@ -63,7 +64,7 @@ class Result:
 
 
 def _plain(value: Any) -> Any:
-    """As JSON has it, every digit kept."""
+    """Return a value for JSON, with every digit."""
     if value is None or isinstance(value, (str, bool, int)):
         return value
     if isinstance(value, float):

@@ -1,13 +1,15 @@
-"""Questions in SQL, one answer an account: what was asked, how far each answer is, and the end of it in the audit trail.
+"""Query runs, with one result for each account, saved queries, and addresses of warehouses.
 
-An answer is ``waiting``, ``running`` and then ``done``, ``failed``, ``cancelled`` or ``incomplete`` (it broke off: what came is
-kept). One whose worker was killed has failed: to ask once more is a person's to decide. After a day the statement and all that
-was answered are gone: rows, names of columns, counts and errors. What stays has no values in it.
+A result is ``waiting``, ``running``, and then ``done``, ``failed``, ``cancelled`` or ``incomplete``
+(the query failed after some rows, which are stored). A result whose worker died has failed: only
+the user decides whether to run the query again. After a day the statement and the results are
+deleted: rows, column names, counts and errors. What remains contains no values.
 """
 
 import json
 import zlib
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -34,39 +36,47 @@ WAITING, RUNNING, DONE, FAILED, CANCELLED, INCOMPLETE = (
     "incomplete",
 )
 OPEN: Final = (WAITING, RUNNING)
-# The third part of a column: the version before this one masks by it. This one does not read it.
+# The third part of a stored column. The previous version masks by it; this one does not read it.
 MASKED_BEFORE: Final = "an answer in SQL"
-LEASE, KEPT = timedelta(seconds=180), timedelta(days=1)
+LEASE, RETENTION = timedelta(seconds=180), timedelta(days=1)
+# Results of one user that may be waiting or running at a time.
 MOST_OPEN: Final = 300
 INTERRUPTED: Final = "The worker that asked was stopped. Nothing was changed by that: ask again."
 
 
-class TooMany(ValueError):
-    """A sentence: the person has enough questions under way."""
+class TooManyQueries(ValueError):
+    """The user has too many queries waiting or running. The message is a sentence."""
 
 
-class NotTheirs(ValueError):
-    """A sentence: somebody else may give the reason or make the change, and this person may not."""
+class NotOwner(ValueError):
+    """The user may not do this with another user's query. The message is a sentence."""
 
 
-def start_run(
-    user: User,
-    title: str,
-    text: bytes,
-    accounts: Collection[int],
-    told: str,
-    at: datetime,
-    reason: str = "",
-) -> QueryRun:
-    """Write down a question to each of these accounts' warehouses, with one audit entry for all; due now. Commits.
+@dataclass(frozen=True)
+class NewRun:
+    """A requested query run. ``text``: the encrypted statement.
 
-    ``text`` is encrypted; ``title`` and ``told``, the question as the audit trail has it, hold none of its values. ``reason``:
-    why the answers are needed, written into the audit trail before anything is asked.
+    ``title`` and ``detail``, the statement for the audit trail, contain none of its values.
+    ``reason``: why the user needs the results; empty if none was given.
+    """
+
+    title: str
+    text: bytes
+    accounts: Collection[int]
+    detail: str
+    reason: str = ""
+
+
+def start_run(user: User, new: NewRun, at: datetime) -> QueryRun:
+    """Store a query run at the accounts' warehouses, due at once, with one audit entry. Commits.
+
+    A reason is written to the audit trail before the queries are run.
 
     Raises:
-        TooMany: of this person's questions too many wait for their answers.
-        reveals.BadReason: a reason was given, and is too short or too long.
+        TooManyQueries: too many queries of the user are waiting or running.
+        reveals.BadReason: the given reason is too short or too long.
     """
+    accounts = new.accounts
     waits = (
         select(func.count())
         .select_from(QueryResult)
@@ -74,185 +84,188 @@ def start_run(
         .where(QueryRun.who == user.email, QueryResult.state.in_(OPEN))
     )
     if (db.session.scalar(waits) or 0) + len(accounts) > MOST_OPEN:
-        raise TooMany(
-            f"Of your questions {MOST_OPEN} answers at most can be under way. Wait for some to come, or cancel them."
+        raise TooManyQueries(
+            f"Of your questions {MOST_OPEN} answers at most can be under way."
+            " Wait for some to come, or cancel them."
         )
-    why = checked_reason(reason) if reason.strip() else ""
+    reason = checked_reason(new.reason) if new.reason.strip() else ""
     only = next(iter(accounts)) if len(accounts) == 1 else None
-    detail = f"{'' if only else f'{len(accounts)} accounts: '}{clean(told)}"[:1900]
+    detail = f"{'' if only else f'{len(accounts)} accounts: '}{clean(new.detail)}"[:1900]
     entry = audit.begin(at, user.email, "sql", account_id=only, detail=detail)
-    question = QueryRun(
-        who=user.email, title=clean(title)[:200], text=text, asked_at=at, audit_id=entry.id
+    run = QueryRun(
+        who=user.email, title=clean(new.title)[:200], text=new.text, asked_at=at, audit_id=entry.id
     )
-    db.session.add(question)
+    db.session.add(run)
     db.session.flush()
     direct = set(db.session.scalars(select(WarehouseDsn.account_id)))
     for account_id in sorted(accounts):
-        answer = QueryResult(
-            question_id=question.id,
+        result = QueryResult(
+            question_id=run.id,
             account_id=account_id,
             direct=account_id in direct,
             state=WAITING,
             due_at=at,
         )
-        db.session.add(answer)
-    if why:
-        _reveal(question, why, only, at)
+        db.session.add(result)
+    if reason:
+        _reveal(run, reason, only, at)
     db.session.commit()
-    return question
+    return run
 
 
-def question_or_none(question_id: int) -> QueryRun | None:
-    """One question."""
-    return db.session.get(QueryRun, question_id)
+def run_or_none(run_id: int) -> QueryRun | None:
+    """Return a query run; None if there is none with this id."""
+    return db.session.get(QueryRun, run_id)
 
 
-def answer_or_none(answer_id: int) -> QueryResult | None:
-    """One answer."""
-    return db.session.get(QueryResult, answer_id)
+def result_or_none(result_id: int) -> QueryResult | None:
+    """Return a result; None if there is none with this id."""
+    return db.session.get(QueryResult, result_id)
 
 
-def answers(question_id: int) -> list[QueryResult]:
-    """The answers to a question, by account."""
+def results_of(run_id: int) -> list[QueryResult]:
+    """Return the results of a query run, by account id."""
     return list(
         db.session.scalars(
             select(QueryResult)
-            .where(QueryResult.question_id == question_id)
+            .where(QueryResult.question_id == run_id)
             .order_by(QueryResult.account_id)
         )
     )
 
 
-def latest_of(who: str, account_id: int, most: int = 10) -> list[QueryResult]:
-    """A person's latest answers from one account."""
+def latest_of(user_email: str, account_id: int, most: int = 10) -> list[QueryResult]:
+    """Return a user's results at one account, the latest first."""
     mine = (
         select(QueryResult)
         .join(QueryResult.question)
-        .where(QueryRun.who == who, QueryResult.account_id == account_id)
+        .where(QueryRun.who == user_email, QueryResult.account_id == account_id)
     )
     return list(db.session.scalars(mine.order_by(QueryResult.id.desc()).limit(most)))
 
 
 def due(at: datetime, most: int = 50) -> list[int]:
-    """Ids of answers that wait for somebody to ask."""
+    """Return the ids of the results that wait for a worker, the oldest first."""
     ready = select(QueryResult.id).where(QueryResult.state == WAITING, QueryResult.due_at <= at)
     return list(db.session.scalars(ready.order_by(QueryResult.due_at, QueryResult.id).limit(most)))
 
 
-def lease(answer_id: int, at: datetime) -> QueryResult | None:
-    """The answer, if nobody has asked for it yet. Commits."""
-    mine = update(QueryResult).where(QueryResult.id == answer_id, QueryResult.state == WAITING)
-    taken = change(mine.values(state=RUNNING, due_at=None, leased_until=at + LEASE))
+def lease(result_id: int, at: datetime) -> QueryResult | None:
+    """Return the result, leased for ``LEASE``; None if it is not waiting any more. Commits."""
+    mine = update(QueryResult).where(QueryResult.id == result_id, QueryResult.state == WAITING)
+    leased = change(mine.values(state=RUNNING, due_at=None, leased_until=at + LEASE))
     db.session.commit()
-    if not taken:
+    if not leased:
         return None
-    answer = db.session.get_one(QueryResult, answer_id)
-    db.session.refresh(answer)
-    return answer
+    result = db.session.get_one(QueryResult, result_id)
+    db.session.refresh(result)
+    return result
 
 
-def extend_lease(answer_id: int, at: datetime) -> bool:
-    """Whether the answer is still wanted; the lease is longer by that, where half of it is over. Commits."""
+def extend_lease(result_id: int, at: datetime) -> bool:
+    """Return whether the query is still running, and extend its lease. Commits.
+
+    The lease is extended once half of it is over.
+    """
     found = db.session.execute(
-        select(QueryResult.state, QueryResult.leased_until).where(QueryResult.id == answer_id)
+        select(QueryResult.state, QueryResult.leased_until).where(QueryResult.id == result_id)
     ).one_or_none()
-    wanted = found is not None and found.state == RUNNING
-    if found is not None and wanted and found.leased_until < at + LEASE / 2:
+    runs = found is not None and found.state == RUNNING
+    if found is not None and runs and found.leased_until < at + LEASE / 2:
         change(
             update(QueryResult)
-            .where(QueryResult.id == answer_id, QueryResult.state == RUNNING)
+            .where(QueryResult.id == result_id, QueryResult.state == RUNNING)
             .values(leased_until=at + LEASE)
         )
     db.session.commit()
-    return wanted
+    return runs
 
 
-def finish(answer: QueryResult, state: str, at: datetime, told: str = "", **values: Any) -> bool:
-    """Its end; the audit entry's too where it is the last. False when it was over already. Commits."""
-    over = update(QueryResult).where(QueryResult.id == answer.id, QueryResult.state.in_(OPEN))
+def finish(result: QueryResult, state: str, at: datetime, message: str = "", **values: Any) -> bool:
+    """Finish a result; return False if it was finished already. Commits.
+
+    With a run's last result its audit entry is completed. ``message``: why the query failed or what
+    is missing. ``values``: ``columns``, ``rows`` and ``count`` of the result.
+    """
+    mine = update(QueryResult).where(QueryResult.id == result.id, QueryResult.state.in_(OPEN))
     ended = change(
-        over.values(
+        mine.values(
             state=state,
             ended_at=at,
             due_at=None,
             leased_until=None,
-            told=clean(told)[:2000],
+            told=clean(message)[:2000],
             **values,
         )
     )
     if ended:
-        _settle(answer.question_id, at)
+        _complete_audit_entry(result.question_id, at)
     db.session.commit()
-    db.session.refresh(answer)
+    db.session.refresh(result)
     return bool(ended)
 
 
 def fail_lost(at: datetime) -> int:
-    """Those whose worker was killed have failed; how many. Commits."""
+    """Fail the results of dead workers, by their expired leases; return how many. Commits."""
     lost = select(QueryResult).where(QueryResult.state == RUNNING, QueryResult.leased_until < at)
-    return sum(finish(answer, FAILED, at, INTERRUPTED) for answer in db.session.scalars(lost).all())
+    return sum(finish(result, FAILED, at, INTERRUPTED) for result in db.session.scalars(lost).all())
 
 
 def delete_old(at: datetime) -> int:
-    """Delete what was asked and answered a day ago, all but that it was; return how many answers had rows. Commits."""
-    old = select(QueryRun.id).where(QueryRun.asked_at < at - KEPT)
+    """Delete statements and results older than ``RETENTION``. Commits.
+
+    The run's title, time and audit entry remain. Returns the number of results that had rows.
+    """
+    old = select(QueryRun.id).where(QueryRun.asked_at < at - RETENTION)
     emptied = change(
         update(QueryResult)
         .where(QueryResult.question_id.in_(old), QueryResult.rows.is_not(None))
         .values(rows=None)
     )
-    said = or_(QueryResult.told != "", QueryResult.count.is_not(None))
-    over = update(QueryResult).where(
-        QueryResult.question_id.in_(old), QueryResult.state.not_in(OPEN), said
+    has_message_or_count = or_(QueryResult.told != "", QueryResult.count.is_not(None))
+    ended = update(QueryResult).where(
+        QueryResult.question_id.in_(old), QueryResult.state.not_in(OPEN), has_message_or_count
     )
-    change(over.values(columns=[], count=None, told=""))
+    change(ended.values(columns=[], count=None, told=""))
     change(update(QueryRun).where(QueryRun.id.in_(old), QueryRun.text != b"").values(text=b""))
     db.session.commit()
     return emptied
 
 
-def reveal(question: QueryRun, user: User, why: str, at: datetime) -> None:
-    """Show the answers to the person who asked for a quarter of an hour; in the audit trail first. Commits.
+def reveal(run: QueryRun, user: User, why: str, at: datetime) -> None:
+    """Show the results of a run to its user for 15 minutes; the reason is audited. Commits.
 
     Raises:
-        reveals.BadReason: no reason was given, or one of more than 500 characters.
-        NotTheirs: somebody else asked the question: a reason holds for the person who gave it.
+        reveals.BadReason: the reason is missing, too short or too long.
+        NotOwner: another user ran the query; a reason is valid only for the user who gave it.
     """
     why = checked_reason(why)
-    if question.who != user.email:
-        raise NotTheirs(
-            f"{question.who} asked this question, and has to say why they need the answers."
-        )
+    if run.who != user.email:
+        raise NotOwner(f"{run.who} asked this question, and has to say why they need the answers.")
     accounts = set(
-        db.session.scalars(
-            select(QueryResult.account_id).where(QueryResult.question_id == question.id)
-        )
+        db.session.scalars(select(QueryResult.account_id).where(QueryResult.question_id == run.id))
     )
-    _reveal(question, why, next(iter(accounts)) if len(accounts) == 1 else None, at)
+    _reveal(run, why, next(iter(accounts)) if len(accounts) == 1 else None, at)
     db.session.commit()
 
 
-def is_revealed(question: QueryRun, at: datetime) -> bool:
-    """Return whether the person who asked gave a reason for which the answers are shown at this time."""
-    return question.revealed_until is not None and question.revealed_until > at
+def is_revealed(run: QueryRun, at: datetime) -> bool:
+    """Return whether the user's reason to see the results is still valid."""
+    return run.revealed_until is not None and run.revealed_until > at
 
 
-def _reveal(question: QueryRun, why: str, account_id: int | None, at: datetime) -> None:
-    entry = audit.begin(
-        at,
-        question.who,
-        "reveal",
-        account_id=account_id,
-        detail=f"answers to question {question.id}, for 15 minutes: {why}",
-    )
+def _reveal(run: QueryRun, why: str, account_id: int | None, at: datetime) -> None:
+    detail = f"answers to question {run.id}, for 15 minutes: {why}"
+    entry = audit.begin(at, run.who, "reveal", account_id=account_id, detail=detail)
     entry.result, entry.settled_at = audit.DONE, at
-    question.revealed_until = at + LASTS
+    run.revealed_until = at + LASTS
 
 
-def packed(
-    rows: Sequence[Any], keys: MultiFernet, check: Callable[[], None] = lambda: None
-) -> bytes:
-    """Rows as they are kept: compressed and encrypted. ``check`` is called after each row and may raise, to end the work."""
+def pack(rows: Sequence[Any], keys: MultiFernet, check: Callable[[], None] = lambda: None) -> bytes:
+    """Return rows compressed and encrypted, as they are stored.
+
+    ``check`` is called after each row; it may raise to stop the work.
+    """
     compressor, parts = zlib.compressobj(), list[bytes]()
     for number, row in enumerate(rows):
         text = ("," if number else "[") + json.dumps(row, ensure_ascii=False, separators=(",", ":"))
@@ -262,45 +275,47 @@ def packed(
     return keys.encrypt(b"".join(parts) + compressor.flush())
 
 
-def unpacked(kept: bytes | None, keys: MultiFernet) -> list[list[Any]] | None:
-    """The rows; None where they are gone, or no key of ours reads them."""
-    if not kept:
+def unpack(stored: bytes | None, keys: MultiFernet) -> list[list[Any]] | None:
+    """Return stored rows; None if they were deleted or no current key decrypts them."""
+    if not stored:
         return None
     try:
-        found: list[list[Any]] = json.loads(zlib.decompress(keys.decrypt(kept)))
+        found: list[list[Any]] = json.loads(zlib.decompress(keys.decrypt(stored)))
     except InvalidToken:
         return None
     return found
 
 
-def sealed(text: str, keys: MultiFernet) -> bytes:
-    """A text as it is kept."""
+def encrypted(text: str, keys: MultiFernet) -> bytes:
+    """Return a text encrypted, as it is stored."""
     return keys.encrypt(text.encode())
 
 
-def opened(kept: bytes, keys: MultiFernet) -> str | None:
-    """The text; None where it is gone, or no key of ours reads it."""
+def decrypted(stored: bytes, keys: MultiFernet) -> str | None:
+    """Return a stored text; None if it was deleted or no current key decrypts it."""
     try:
-        return keys.decrypt(kept).decode() if kept else None
+        return keys.decrypt(stored).decode() if stored else None
     except InvalidToken:
         return None
 
 
-def address_or_none(account_id: int) -> WarehouseDsn | None:
-    """Where the account's warehouse is reached directly."""
+def dsn_or_none(account_id: int) -> WarehouseDsn | None:
+    """Return the address for direct connections to an account's warehouse; None if not set."""
     return db.session.get(WarehouseDsn, account_id)
 
 
-def keep_address(
-    user: User, account: Account, address: bytes | None, shown: str, at: datetime
-) -> None:
-    """Have an account's warehouse asked at this encrypted address, or (None) through Peliqan's API again. Commits."""
-    said = (
+def save_dsn(user: User, account: Account, address: bytes | None, shown: str, at: datetime) -> None:
+    """Store the address for direct connections to an account's warehouse, audited. Commits.
+
+    ``address``: encrypted; None removes it, and queries run through Peliqan's API again.
+    ``shown``: the address without user and password.
+    """
+    detail = (
         f"asked directly, at {shown}"
         if address is not None
         else "asked through Peliqan's API again"
     )
-    audit.record(at, user.email, "warehouse", audit.DONE, account_id=account.id, detail=said)
+    audit.record(at, user.email, "warehouse", audit.DONE, account_id=account.id, detail=detail)
     if address is None:
         change(delete_from(WarehouseDsn).where(WarehouseDsn.account_id == account.id))
     else:
@@ -315,38 +330,40 @@ def keep_address(
     db.session.commit()
 
 
-def saved() -> list[SavedQuery]:
-    """Saved questions, by name."""
+def saved_queries() -> list[SavedQuery]:
+    """Return the saved queries, by name."""
     return list(
         db.session.scalars(select(SavedQuery).order_by(SavedQuery.name_folded, SavedQuery.id))
     )
 
 
-def saved_or_none(query_id: int) -> SavedQuery | None:
-    """One saved question."""
+def saved_query_or_none(query_id: int) -> SavedQuery | None:
+    """Return a saved query; None if there is none with this id."""
     return db.session.get(SavedQuery, query_id)
 
 
-def save(
-    user: User,
-    query: SavedQuery | None,
-    name: str,
-    text: str,
-    parameters: dict[str, str],
-    at: datetime,
-) -> SavedQuery:
-    """Keep a question under a name: anew, or in place of one. Commits.
+@dataclass(frozen=True)
+class QueryInput:
+    """The content of a saved query. ``parameters``: the type of each parameter, by name."""
+
+    name: str
+    text: str
+    parameters: dict[str, str]
+
+
+def save(user: User, query: SavedQuery | None, new: QueryInput, at: datetime) -> SavedQuery:
+    """Store a saved query; None creates one, otherwise ``query`` is changed. Commits.
 
     Raises:
-        NotTheirs: somebody else saved it, and the person is no administrator.
-        ValueError: a sentence: it has no name, or another has it.
+        NotOwner: another user saved it, and this one is not an administrator.
+        ValueError: it has no name, or the name of another query. The message is a sentence.
     """
     if query is not None:
         check_change(user, query)
-    name = clean(name).strip()[:200]
+    name = clean(new.name).strip()[:200]
     if not name:
         raise ValueError("Give it a name.")
-    # Names are told apart over all, those included that a limited person does not see.
+    # Names are unique over all queries, including those that a restricted user does not see.
     with row_access.unrestricted():
         other = db.session.scalar(
             select(SavedQuery.id).where(SavedQuery.name_folded == comparable(name))
@@ -355,36 +372,31 @@ def save(
         raise ValueError(
             f"There is a saved question “{name}” already: choose another name, or change that one."
         )
+    content: dict[str, Any] = {
+        "name": name,
+        "text": new.text,
+        "parameters": new.parameters,
+        "who": user.email,
+        "at": at,
+    }
     if query is None:
-        query = add_if_new(
-            SavedQuery(name=name, text=text, parameters=parameters, who=user.email, at=at)
-        )
+        query = add_if_new(SavedQuery(**content))
         if query is None:
-            # Saved by somebody else in this very moment.
+            # Another request saved the same name in the meantime.
             raise ValueError(f"There is a saved question “{name}” already: choose another name.")
-    query.name, query.text, query.parameters, query.who, query.at = (
-        name,
-        text,
-        parameters,
-        user.email,
-        at,
-    )
-    audit.record(
-        at,
-        user.email,
-        "saved query",
-        audit.DONE,
-        detail=f"“{name}”: {clean(without_literals(text))}"[:2000],
-    )
+    for column, value in content.items():
+        setattr(query, column, value)
+    detail = f"“{name}”: {clean(without_literals(new.text))}"[:2000]
+    audit.record(at, user.email, "saved query", audit.DONE, detail=detail)
     db.session.commit()
     return query
 
 
 def delete(user: User, query: SavedQuery, at: datetime) -> None:
-    """Forget a saved question. Commits.
+    """Delete a saved query; the deletion is audited. Commits.
 
     Raises:
-        NotTheirs: somebody else saved it, and the person is no administrator.
+        NotOwner: another user saved it, and this one is not an administrator.
     """
     check_change(user, query)
     audit.record(at, user.email, "saved query", audit.DONE, detail=f"“{query.name}” deleted")
@@ -393,32 +405,36 @@ def delete(user: User, query: SavedQuery, at: datetime) -> None:
 
 
 def may_change(user: User, query: SavedQuery) -> bool:
-    """Return whether the person may change or delete a saved question: whoever saved it last, and administrators."""
+    """Return whether a user may change or delete a saved query.
+
+    The user who saved it last may, and administrators.
+    """
     return query.who == user.email or user.role == "admin"
 
 
 def check_change(user: User, query: SavedQuery) -> None:
-    """Raise ``NotTheirs`` where the person may not change or delete a saved question."""
+    """Raise ``NotOwner`` if a user may not change or delete a saved query."""
     if not may_change(user, query):
         rule = "only they and administrators change or delete it. Save one of your own instead."
-        raise NotTheirs(f"“{query.name}” was saved by {query.who}: {rule}")
+        raise NotOwner(f"“{query.name}” was saved by {query.who}: {rule}")
 
 
-def _settle(question_id: int, at: datetime) -> None:
+def _complete_audit_entry(run_id: int, at: datetime) -> None:
+    """Complete a run's audit entry if all its results are finished. Does not commit."""
     counting = (
         select(QueryResult.state, func.count())
-        .where(QueryResult.question_id == question_id)
+        .where(QueryResult.question_id == run_id)
         .group_by(QueryResult.state)
     )
-    # Answers that the person may not see any more count all the same.
+    # Results that the user may not see any more are counted as well.
     with row_access.unrestricted():
         states = dict(db.session.execute(counting).all())
     if set(states) & set(OPEN):
         return
     result = audit.DONE if set(states) == {DONE} else audit.FAILED
-    said = (
+    summary = (
         f"({', '.join(f'{count} {state}' for state, count in sorted(states.items()))})"
         if sum(states.values()) > 1
         else ""
     )
-    audit.settle(db.session.get_one(QueryRun, question_id).audit_id, result, said, at)
+    audit.settle(db.session.get_one(QueryRun, run_id).audit_id, result, summary, at)

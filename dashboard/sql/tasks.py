@@ -10,16 +10,16 @@ from dashboard.tasks.queue import task
 
 @task("question", queue="questions")
 def run_query(answer_id: int) -> None:
-    """Run one account's query, unless another worker has it."""
-    parts = services()
-    answer = query_runs.lease(answer_id, parts.clock())
-    if answer is not None:
-        jobs.work_on(parts, answer, parts.queues.stop)
+    """Run a query at one account's warehouse, unless another worker has leased it."""
+    current = services()
+    stored = query_runs.lease(answer_id, current.clock())
+    if stored is not None:
+        jobs.run_stored_query(current, stored, current.queues.stop)
 
 
 def enqueue_due(at: datetime) -> None:
-    """Fail queries whose worker died, delete old results, and enqueue all queries that wait. Commits."""
+    """Fail queries of dead workers, delete old results, and enqueue waiting queries. Commits."""
     query_runs.fail_lost(at)
     query_runs.delete_old(at)
-    for answer_id in query_runs.due(at):
-        run_query.enqueue(answer_id)
+    for result_id in query_runs.due(at):
+        run_query.enqueue(result_id)

@@ -157,12 +157,16 @@ PLACES: dict[str, tuple[str, Callable[[Clock], Any], int]] = {
     "a schedule of copies": ("pull_schedule", save_schedule, 1),
     "a saved question": (
         "saved_query",
-        lambda clock: query_runs.save(adam(), None, "Invoices", "select 1", {}, clock()).id,
+        lambda clock: (
+            query_runs.save(
+                adam(), None, query_runs.QueryInput("Invoices", "select 1", {}), clock()
+            ).id
+        ),
         1,
     ),
     "a warehouse's address": (
         "warehouse_address",
-        lambda clock: query_runs.keep_address(
+        lambda clock: query_runs.save_dsn(
             adam(), db.session.get_one(Account, 1001), b"x", "db.example.com", clock()
         ),
         0,

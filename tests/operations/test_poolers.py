@@ -173,7 +173,7 @@ def test_what_needs_a_session_of_its_own_says_that_it_needs_the_servers_address(
 
 def ask(address: str, question: str, seconds: float = 20) -> sql_result.Result:
     result = sql_result.Result()
-    postgresql.ask(address, question, result, lambda _cancel: None, seconds)
+    postgresql.run_query(address, question, result, lambda _cancel: None, seconds)
     return result
 
 
@@ -257,7 +257,9 @@ def test_a_question_is_cancelled_through_the_pooler(
 
     def ask_for_long() -> None:
         try:
-            postgresql.ask(warehouse, "select pg_sleep(50)", sql_result.Result(), cancels.append)
+            postgresql.run_query(
+                warehouse, "select pg_sleep(50)", sql_result.Result(), cancels.append
+            )
         except sql_result.Failed as error:
             failures.append(str(error))
 

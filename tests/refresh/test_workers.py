@@ -192,9 +192,13 @@ def test_a_worker_keeps_a_large_answer_in_seconds_and_then_ends_when_it_is_asked
         olga = users.find_user("olga@example.com")
         assert olga is not None
         question = query_runs.start_run(
-            olga, "large", query_runs.sealed(text, parts.vault.keys), [1001], "large", clock()
+            olga,
+            query_runs.NewRun(
+                "large", query_runs.encrypted(text, parts.vault.keys), [1001], "large"
+            ),
+            clock(),
         )
-        [answer] = query_runs.answers(question.id)
+        [answer] = query_runs.results_of(question.id)
         answer_id = answer.id
         run_query.enqueue_when_due(answer)
         db.session.remove()

@@ -139,7 +139,7 @@ def copy_to(address: str, places: EgressPolicy) -> None:
 def ask_at(address: str, places: EgressPolicy) -> None:
     found = addresses.read_postgresql(address)
     places.ensure(found)
-    postgresql.ask(found, "select 1", Result(), lambda _cancel: None)
+    postgresql.run_query(found, "select 1", Result(), lambda _cancel: None)
 
 
 @pytest.mark.parametrize("go", [copy_to, ask_at])

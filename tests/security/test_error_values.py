@@ -179,7 +179,7 @@ def test_what_a_real_postgresql_says_is_its_class_and_no_value(
     warehouse: str, statement: str, title: str
 ) -> None:
     with pytest.raises(Failed) as refused:
-        postgresql.ask(warehouse, statement, Result(), lambda _: None)
+        postgresql.run_query(warehouse, statement, Result(), lambda _: None)
     assert title in str(refused.value)
     assert not WORDS.search(str(refused.value))
 
@@ -266,7 +266,7 @@ def test_what_peliqan_answers_has_no_value(kind: type[peliqan.PeliqanError], val
         detail=f'invalid input syntax for type integer: "{value}"',
     )
     with pytest.raises(Failed) as refused:
-        peliqan_backend.ask(Refusing(error), STATEMENT, Result(), lambda _: None)  # type: ignore[arg-type]
+        peliqan_backend.run_query(Refusing(error), STATEMENT, Result(), lambda _: None)  # type: ignore[arg-type]
     assert not WORDS.search(str(refused.value))
     assert not WORDS.search(sentence_of(error))
     if kind is peliqan.QueryFailed:

@@ -285,7 +285,7 @@ def test_one_reason_is_for_all_answers_of_a_question_over_many_customers(app: Fl
         work(app)
         question_id = int(told.location.rsplit("/", 1)[1])
         with app.app_context():
-            answers = [each.id for each in query_runs.answers(question_id)]
+            answers = [each.id for each in query_runs.results_of(question_id)]
         assert len(answers) > 1
         for answer_id in answers:
             found = seen(app, olga, channel, answer_id, question_id, refused=200 if reason else 403)

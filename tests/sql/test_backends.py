@@ -1,4 +1,4 @@
-"""Questions in SQL: the values that are put in, and what a warehouse's own means keep from happening."""
+"""SQL statements and their values, and the limits that a PostgreSQL warehouse enforces."""
 
 import contextlib
 import socket
@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from dashboard.sql.backends import postgresql
-from dashboard.sql.parameters import BadQuestion, checked, names_in, with_values
+from dashboard.sql.parameters import BadStatement, checked, names_in, with_values
 from dashboard.sql.result import MOST_ROWS, Failed, Result
 from tests.support.databases import Servers, wait_for
 
@@ -20,14 +20,15 @@ SECRET = "s3cret-of-the-warehouse"
 
 @pytest.fixture(scope="module")
 def warehouse(servers: Servers) -> Iterator[str]:
-    """A customer's warehouse: a database of PostgreSQL's with a table and a user that could write."""
+    """Yield a customer's warehouse: a PostgreSQL database with a table and a user who may write."""
     url = servers.postgresql.create("warehouse").replace("+psycopg", "")
     with psycopg.connect(url, autocommit=True) as there:
         there.execute(
             "create table invoice (id int primary key, email text, amount numeric(12,2), paid boolean)"
         )
         there.execute(
-            "insert into invoice select n, 'a' || n || '@example.com', n * 1.5, n % 2 = 0 from generate_series(1, 30) n"
+            "insert into invoice select n, 'a' || n || '@example.com', n * 1.5, n % 2 = 0"
+            " from generate_series(1, 30) n"
         )
     yield url
     servers.postgresql.drop("warehouse")
@@ -35,7 +36,7 @@ def warehouse(servers: Servers) -> Iterator[str]:
 
 def ask(warehouse: str, question: str, seconds: float = 20) -> Result:
     result = Result()
-    postgresql.ask(warehouse, question, result, lambda _cancel: None, seconds)
+    postgresql.run_query(warehouse, question, result, lambda _cancel: None, seconds)
     return result
 
 
@@ -100,7 +101,7 @@ def test_setting_the_transaction_to_write_opens_nothing_for_the_next_question(
     ):
         result = Result()
         with contextlib.suppress(Failed):
-            postgresql.ask(warehouse, way_out, result, lambda _cancel: None)
+            postgresql.run_query(warehouse, way_out, result, lambda _cancel: None)
         with pytest.raises(Failed):
             ask(warehouse, "delete from invoice")
 
@@ -138,7 +139,7 @@ def test_a_single_value_that_is_too_large_is_left_where_it_is(warehouse: str) ->
 
 
 def most_memory() -> float:
-    """The most that this process has held since it was last asked, in MB."""
+    """Return the peak memory of this process since the last call, in MB."""
     status = Path("/proc/self/status").read_text()
     Path("/proc/self/clear_refs").write_text("5")
     return (
@@ -148,7 +149,10 @@ def most_memory() -> float:
 
 
 def others(there: "psycopg.Connection[Any]") -> list[Any]:
-    asked = "select pid from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+    asked = (
+        "select pid from pg_stat_activity"
+        " where datname = current_database() and pid <> pg_backend_pid()"
+    )
     found = there.execute(asked).fetchall()
     there.rollback()
     return found
@@ -170,7 +174,7 @@ def test_a_cancelled_question_is_gone_from_the_database(warehouse: str) -> None:
 
     def run() -> None:
         try:
-            postgresql.ask(
+            postgresql.run_query(
                 warehouse, "select pg_sleep(50), 'to be cancelled'", Result(), cancels.append
             )
         except Failed as error:
@@ -181,7 +185,10 @@ def test_a_cancelled_question_is_gone_from_the_database(warehouse: str) -> None:
     with psycopg.connect(warehouse, autocommit=True) as there:
 
         def under_way() -> int:
-            asked = "select count(*) from pg_stat_activity where query like '%to be cancelled%' and pid <> pg_backend_pid()"
+            asked = (
+                "select count(*) from pg_stat_activity"
+                " where query like '%to be cancelled%' and pid <> pg_backend_pid()"
+            )
             row = there.execute(asked + " and state = 'active'").fetchone()
             assert row is not None
             return int(row[0])
@@ -226,7 +233,10 @@ def test_the_consoles_own_store_is_no_warehouse(warehouse: str) -> None:
 
 
 def test_names_are_found_where_they_are_names() -> None:
-    text = "select ':no', \":no\", a::text -- :no\n, $$ :no $$ /* :no */ from t where at > :since and x = :who and y = :since"
+    text = (
+        "select ':no', \":no\", a::text -- :no\n, $$ :no $$ /* :no */"
+        " from t where at > :since and x = :who and y = :since"
+    )
     assert names_in(text) == ["since", "who"]
     made = with_values(
         text, {"since": "date"}, {"since": "2026-11-24", "who": "O'Hara; drop table t --"}
@@ -251,7 +261,7 @@ def test_names_are_found_where_they_are_names() -> None:
     ],
 )
 def test_a_value_that_is_not_of_its_type_is_refused(kind: str, value: str) -> None:
-    with pytest.raises(BadQuestion, match="“it”"):
+    with pytest.raises(BadStatement, match="“it”"):
         with_values("select :it", {"it": kind}, {"it": value})
 
 
@@ -264,7 +274,7 @@ def test_values_arrive_as_they_are(warehouse: str) -> None:
 
 def test_an_empty_question_is_none() -> None:
     for text in ("", "  ;", "select '\0'"):
-        with pytest.raises(BadQuestion):
+        with pytest.raises(BadStatement):
             checked(text)
 
 

@@ -1,4 +1,4 @@
-"""Questions to a warehouse that is spoken to encrypted: what carries the bytes neither breaks that nor stands in for the other end."""
+"""Encrypted connections to a warehouse: the proxy forwards them and cannot replace the server."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ NAME = "localhost"
 
 
 def certified(folder: Path) -> Path:
-    """PostgreSQL's key and a certificate of its own for ``NAME``, where it looks for them; the certificate."""
+    """Give PostgreSQL a key and a self-signed certificate for ``NAME``; return the certificate."""
     key = ec.generate_private_key(ec.SECP256R1())
     who, now = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME)]), datetime.now(UTC)
     made = x509.CertificateBuilder().subject_name(who).issuer_name(who).public_key(key.public_key())
@@ -52,7 +52,7 @@ def speaks(url: str, encrypted: bool) -> bool:
 
 @pytest.fixture(scope="module")
 def encrypted(servers: Servers) -> Iterator[tuple[str, Path]]:
-    """A warehouse's address, and the certificate that it has."""
+    """Yield a warehouse's address and its certificate."""
     url = servers.postgresql.create("encrypted")
     certificate = certified(servers.postgresql.folder / "data")
     with psycopg.connect(url, autocommit=True) as there:
@@ -68,7 +68,7 @@ def encrypted(servers: Servers) -> Iterator[tuple[str, Path]]:
 
 @pytest.fixture
 def warehouse(encrypted: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The address, for somebody who trusts the certificate."""
+    """Return the address, for a client that trusts the certificate."""
     url, certificate = encrypted
     trusted = tmp_path / "trusted.crt"
     trusted.write_bytes(certificate.read_bytes())
@@ -78,7 +78,7 @@ def warehouse(encrypted: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.M
 
 def ask(address: str, question: str) -> Result:
     result = Result()
-    postgresql.ask(address, question, result, lambda _cancel: None, 20)
+    postgresql.run_query(address, question, result, lambda _cancel: None, 20)
     return result
 
 

@@ -1,4 +1,4 @@
-"""SQL on a customer's warehouse, through Peliqan's API: asked, answered, masked, cancelled, asked of many."""
+"""SQL through Peliqan's API: queries, results, masking, cancellation, saved queries."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ from dashboard.audit.models import AuditEntry
 from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.sql import service as query_runs
-from dashboard.sql.jobs import LOOK_EVERY
+from dashboard.sql.jobs import POLL_INTERVAL
 from dashboard.sql.models import QueryResult, QueryRun
 from dashboard.sql.tasks import run_query
 from tests.support.clock import Clock
@@ -35,7 +35,7 @@ def parts(app: Flask) -> Services:
 
 
 def work(app: Flask) -> None:
-    """What the worker does with what waits."""
+    """Run the waiting queries as the worker does."""
     with app.app_context():
         for answer_id in query_runs.due(parts(app).clock()):
             run_query(answer_id)
@@ -43,7 +43,7 @@ def work(app: Flask) -> None:
 
 
 def asked(person: Person, app: Flask, text: str, run: bool = True, reason: str = REASON) -> str:
-    """The answer's address."""
+    """Start a query, and return the address of its result."""
     answer = person.post(EDITOR, text=text, reason=reason)
     assert answer.status_code == 302, answer.text
     if run:
@@ -61,7 +61,7 @@ def entry(app: Flask) -> AuditEntry:
 
 
 def named(person: Person, path: str) -> tuple[str, str]:
-    """What a file of an answer is called, without its kind in front, and whether it says that it is complete."""
+    """Return the name of a result's file, without its kind, and its ``X-Complete`` header."""
     answer = person.client.get(path)
     assert answer.status_code == 200
     _, _, name = answer.headers["Content-Disposition"].partition("filename=")
@@ -70,7 +70,7 @@ def named(person: Person, path: str) -> tuple[str, str]:
 
 @pytest.fixture
 def people_table(sandbox: Sandbox) -> str:
-    """The name of a table of contacts."""
+    """Return the name of a table of contacts."""
     found = parts_of(sandbox)
     return next(table.name for table in found if table.kind == "people" and table.count)
 
@@ -200,7 +200,7 @@ def test_cancelling_before_it_is_asked_asks_nothing(
 def test_the_work_on_a_large_answer_ends_when_it_is_not_wanted(
     how: str, olga: Person, app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Packing the rows is made to go on for ever; only ``check`` can end it."""
+    """Make the packing of rows endless; only ``check`` can stop it."""
     packing, deadline = threading.Event(), time.monotonic() + 60
 
     def pack_for_ever(_rows: object, _keys: object, check: Callable[[], None]) -> bytes:
@@ -220,8 +220,8 @@ def test_the_work_on_a_large_answer_ends_when_it_is_not_wanted(
             parts(app).queues.stop.set()
         asked_at = time.monotonic()
         worker.result(60)
-        # Twice what the watch waits between two looks at the answer, and some for a machine under load.
-        assert time.monotonic() - asked_at < 2 * LOOK_EVERY + 4
+        # Twice the watcher's interval, and more time for a machine under load.
+        assert time.monotonic() - asked_at < 2 * POLL_INTERVAL + 4
     parts(app).queues.stop.clear()
     with app.app_context():
         answer = db.session.get_one(QueryResult, int(where.rsplit("/", 1)[1]))
@@ -357,7 +357,7 @@ def test_only_an_administrator_says_where_a_warehouse_is_asked(
     assert "It cannot be reached" in page
     assert "s3cret" not in page
     with app.app_context():
-        assert query_runs.address_or_none(ACCOUNT) is None
+        assert query_runs.dsn_or_none(ACCOUNT) is None
 
 
 def test_the_schema_stands_beside_the_editor(olga: Person, app: Flask) -> None:

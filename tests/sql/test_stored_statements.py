@@ -1,4 +1,4 @@
-"""Values that an earlier version kept of questions in SQL, in titles, the audit trail and errors, are taken out by a migration."""
+"""A migration removes the values of SQL statements that an earlier version stored in clear."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from tests.support.databases import Servers
 from tests.support.settings import make_settings
 
 AT, VALUE = datetime(2026, 1, 2, tzinfo=UTC), "zanzibar"
-# What an audit entry said before and says now, and the same of its question's title, if it has one.
+# An audit entry before and after, and the title of its query run before and after, if any.
 ENTRIES = [
     ("sql", f"select * from t where a = '{VALUE}' and n = 4711 (1 done)", "select * from t where a = ? and n = ? (1 done)",
      f"select * from t where a = '{VALUE}' and n = 4711", "select * from t where a = ? and n = ?"),
@@ -36,7 +36,7 @@ RAISED = f"The function a.b:take raised KeyError in b.py, line 2: {VALUE}"
 
 
 def filled(table: sa.Table, **values: Any) -> Any:
-    """An INSERT with these values, and something of its type in every other column that must not be empty."""
+    """Insert a row with these values, and with any value in the other required columns."""
     kinds: dict[type, Any] = {int: 1, bool: False, str: "", bytes: b"x", datetime: AT, float: 0.0}
     for column in table.columns:
         if column.name not in values and not column.nullable:

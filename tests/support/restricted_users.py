@@ -144,7 +144,9 @@ def add_outsiders(app: Flask, at: datetime) -> dict[str, int]:
         olga = users.find_user("olga@example.com")
         assert olga is not None
         # Hers from before she was limited.
-        question = query_runs.start_run(olga, "of Outsider", b"x", [account_id], "of Outsider", at)
+        question = query_runs.start_run(
+            olga, query_runs.NewRun("of Outsider", b"x", [account_id], "of Outsider"), at
+        )
         export = exports.open_export(
             olga,
             exports.NewExport(
@@ -157,7 +159,7 @@ def add_outsiders(app: Flask, at: datetime) -> dict[str, int]:
         found = {
             "account_id": account_id, "connection_id": connection_id, "cause_id": cause_id, "finding_id": finding.id,
             "action_id": action.id, "job_id": job.id, "question_id": question.id,
-            "answer_id": query_runs.answers(question.id)[0].id, "export_id": export.id, "search_id": search.id,
+            "answer_id": query_runs.results_of(question.id)[0].id, "export_id": export.id, "search_id": search.id,
             "note_id": notes[0].id, "run_id": 990_001, "database_id": 1, "table_id": 1, "row_id": 1, "event_id": event.id,
             "query_id": query.id, "delivery_id": delivery.id, "shared": shared,
         }  # fmt: skip

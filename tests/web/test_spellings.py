@@ -228,12 +228,13 @@ def test_saved_questions_are_listed_in_order_and_a_name_is_taken_in_any_spelling
     spelled: Flask,
 ) -> None:
     with spelled.test_request_context():
-        names = [comparable(query.name) for query in query_runs.saved()]
+        names = [comparable(query.name) for query in query_runs.saved_queries()]
         assert names == sorted(names)
         for spell in SPELLINGS.values():
             for name in NAMES:
                 with pytest.raises(ValueError, match="already"):
-                    query_runs.save(None, None, spell(f"rk{name}"), "select 1", {}, None)  # type: ignore[arg-type]
+                    new = query_runs.QueryInput(spell(f"rk{name}"), "select 1", {})
+                    query_runs.save(None, None, new, None)  # type: ignore[arg-type]
         db.session.rollback()
 
 

@@ -1,1 +1,1 @@
-"""Where SQL is run: at Peliqan, or at a PostgreSQL database."""
+"""Backends that run SQL: Peliqan's API, or a direct connection to PostgreSQL."""

@@ -1,7 +1,7 @@
-"""A port of this machine that leads to one customer's database, and lets so many bytes of what it answers through.
+"""A local TCP proxy to a customer's database, which limits the bytes of the responses.
 
-A value of a gigabyte comes whole or not at all in PostgreSQL's protocol, and libpq keeps what it receives: only who carries the
-bytes can end it early. What is carried may be encrypted; that is between the two ends.
+In PostgreSQL's protocol a value of a gigabyte comes complete or not at all, and libpq stores what
+it receives. Only a proxy can stop it early. The traffic may be encrypted between client and server.
 """
 
 import selectors
@@ -15,16 +15,19 @@ AT_ONCE: Final = 65_536
 
 
 class Relay:
-    """Open from the beginning; whoever enters it has to leave it. ``exceeded``: more came than may, and all was hung up."""
+    """A proxy for one query, as a context manager that has to be entered.
+
+    ``exceeded``: the limit was reached, and the connections were closed.
+    """
 
     def __init__(self, host: str, port: int, most: int, connect_seconds: float) -> None:
-        """``most``: bytes of each connection's answers.
+        """Connect to the database. ``most``: bytes of the responses on each connection.
 
         Raises:
-            OSError: nobody answers at that address.
+            OSError: the database cannot be reached.
         """
-        self._there, self._most, self._seconds = (host, port), most, connect_seconds
-        self._first: socket.socket | None = socket.create_connection(self._there, connect_seconds)
+        self._server, self._most, self._seconds = (host, port), most, connect_seconds
+        self._first: socket.socket | None = socket.create_connection(self._server, connect_seconds)
         self._listener = socket.create_server((LOOPBACK, 0))
         self.port: int = self._listener.getsockname()[1]
         self.exceeded = False
@@ -39,7 +42,7 @@ class Relay:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # What is under way ends with its connections; the thread that waits for more wakes up by this.
+        # Wakes the accepting thread; the others end with their connections.
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         if self._first is not None:
@@ -48,36 +51,37 @@ class Relay:
     def _accept(self) -> None:
         while True:
             try:
-                near, _ = self._listener.accept()
+                client, _ = self._listener.accept()
             except OSError:
                 return
-            # A second connection is one that cancels the question.
-            Thread(target=self._carry, args=(near,), name="relay", daemon=True).start()
+            # A second connection is one that cancels the query.
+            Thread(target=self._forward, args=(client,), name="relay", daemon=True).start()
 
-    def _carry(self, near: socket.socket) -> None:
-        far, self._first = self._first, None
-        with near:
+    def _forward(self, client: socket.socket) -> None:
+        server, self._first = self._first, None
+        with client:
             try:
-                with far or socket.create_connection(self._there, self._seconds) as far:
-                    self._between(near, far)
+                with server or socket.create_connection(self._server, self._seconds) as server:
+                    self._forward_between(client, server)
             except OSError:
-                # Either end hung up, or nobody answers: the one who waits here is told by the end of its connection.
+                # One side closed its connection or the database cannot be reached: the client
+                # notices, because its connection is closed here.
                 return
 
-    def _between(self, near: socket.socket, far: socket.socket) -> None:
-        far.settimeout(None)
+    def _forward_between(self, client: socket.socket, server: socket.socket) -> None:
+        server.settimeout(None)
         received = 0
         with selectors.DefaultSelector() as both:
-            both.register(near, selectors.EVENT_READ, (near, far))
-            both.register(far, selectors.EVENT_READ, (far, near))
+            both.register(client, selectors.EVENT_READ, (client, server))
+            both.register(server, selectors.EVENT_READ, (server, client))
             while True:
                 for key, _ in both.select():
-                    one, other = key.data
-                    part = one.recv(AT_ONCE)
-                    if not part:
+                    source, target = key.data
+                    data = source.recv(AT_ONCE)
+                    if not data:
                         return
-                    received += len(part) if one is far else 0
+                    received += len(data) if source is server else 0
                     if received > self._most:
                         self.exceeded = True
                         return
-                    other.sendall(part)
+                    target.sendall(data)

@@ -1,4 +1,7 @@
-"""A question through Peliqan's API, which gives the answer as a stream. Read-only and for how long is Peliqan's to keep."""
+"""Runs a query through Peliqan's API, which streams the result.
+
+Peliqan has to keep the query read-only and limit its time.
+"""
 
 from collections.abc import Callable
 
@@ -8,33 +11,36 @@ from dashboard.core.sql_text import names_in_statement
 from dashboard.sql.result import SECONDS, Failed, Result, ResultColumn
 
 
-def ask(
+def run_query(
     api: peliqan.AccountApi,
-    question: str,
+    statement: str,
     result: Result,
-    begun: Callable[[Callable[[], None]], None],
+    on_start: Callable[[Callable[[], None]], None],
 ) -> None:
-    """Fill ``result``. ``begun`` is given what ends it, for another thread to call: that closes the stream.
+    """Fill ``result`` with the columns and rows of a statement.
+
+    ``on_start`` receives a function that cancels the query by closing its stream; another thread
+    may call it.
 
     Raises:
-        Failed: with what was read so far in ``result``.
+        Failed: the query failed; the rows that came before are in ``result``.
     """
-    hang_up, known = peliqan.CancelHandle(), names_in_statement(question)
-    begun(hang_up)
+    handle, known = peliqan.CancelHandle(), names_in_statement(statement)
+    on_start(handle)
     try:
-        for part in api.ask(question, quiet=SECONDS, hang_up=hang_up):
+        for part in api.ask(statement, quiet=SECONDS, hang_up=handle):
             if part.columns is not None:
                 result.columns = [ResultColumn(column.name, column.type) for column in part.columns]
-            if not result.take(part.records):
+            if not result.add(part.records):
                 return
     except peliqan.BrokenAnswer as error:
         raise Failed(
             f"{sentence_of(error, known)} Ask again.", incomplete=bool(result.columns)
         ) from None
     except peliqan.QueryFailed as error:
-        said = without_values(error.detail or "", known) or error.sentence
+        message = without_values(error.detail or "", known) or error.sentence
         raise Failed(
-            f"{said[:1].upper()}{said[1:].rstrip('.')}.", incomplete=bool(result.rows)
+            f"{message[:1].upper()}{message[1:].rstrip('.')}.", incomplete=bool(result.rows)
         ) from None
     except peliqan.PeliqanError as error:
         raise Failed(

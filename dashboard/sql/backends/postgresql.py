@@ -1,4 +1,7 @@
-"""A question by a direct connection to a customer's warehouse. The database itself keeps it read-only, short and a single one."""
+"""Runs a query by a direct connection to a customer's warehouse.
+
+The database ensures that it is read-only, limited in time and a single statement.
+"""
 
 import re
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -15,126 +18,143 @@ from dashboard.core.sql_text import names_in_statement
 from dashboard.sql.backends.bounded_proxy import LOOPBACK, Relay
 from dashboard.sql.result import MOST_BYTES, SECONDS, Failed, Result, ResultColumn
 
-__all__ = ["BadAddress", "ask", "check", "shown"]
-GIVES_NOTHING: Final = (
+__all__ = ["BadAddress", "check", "run_query", "shown"]
+NO_RESULT: Final = (
     "That gives no rows, and has changed nothing. A question begins with select, as a rule."
 )
 CONNECT_SECONDS: Final = 10
 LOCK_SECONDS: Final = 5
-# What comes beside an answer of the most bytes that are kept: the rows after it, until the database has heard of it.
+# Bytes of the responses on a connection: more than ``MOST_BYTES``, since rows after the limit
+# arrive until the database receives the cancellation.
 MOST_RECEIVED: Final = 4 * MOST_BYTES
-_HUMP: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
-# A function of the customer's own raised these, with a text that may hold anything.
+_WORD_START: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
+# The class of errors that a customer's function raises; their text can contain any value.
 _RAISED: Final = "P0"
 
 
 def shown(address: PostgresAddress | str) -> str:
-    """What may be seen of an address: host, port and database.
+    """Return host, port and database of an address, for display.
 
     Raises:
-        BadAddress: it is none of PostgreSQL's, lacks a part, or says more than where and who.
+        BadAddress: it is not an address of PostgreSQL, is incomplete, or has other parameters.
     """
-    return _parts(address).shown
+    return _parsed(address).shown
 
 
-def check(address: PostgresAddress | str, not_this: str = "") -> None:
-    """Connect once, for an administrator who enters it. ``not_this``: the console's own store, where that is PostgreSQL.
+def check(address: PostgresAddress | str, own_database: str = "") -> None:
+    """Connect once to an address that an administrator enters.
+
+    ``own_database``: the address of the console's database, if that is PostgreSQL.
 
     Raises:
-        BadAddress: it cannot be reached, or leads to the console's own store.
+        BadAddress: it cannot be reached, or leads to the console's own database.
     """
-    found = _parts(address)
+    parsed = _parsed(address)
     try:
-        with _reached(found) as relay, closing(_connect(found, relay)) as there:
-            where = _identity(there)
-        if not_this:
-            with closing(psycopg.connect(not_this, connect_timeout=CONNECT_SECONDS)) as own:
-                if _identity(own) == where:
+        with _relay_to(parsed) as relay, closing(_connect(parsed, relay)) as connection:
+            identity = _identity(connection)
+        if own_database:
+            with closing(psycopg.connect(own_database, connect_timeout=CONNECT_SECONDS)) as own:
+                if _identity(own) == identity:
                     raise BadAddress("That is the console's own store: enter another database.")
     except Failed as error:
         raise BadAddress(str(error)) from None
     except psycopg.Error as error:
-        raise BadAddress(f"It cannot be reached: {_words(error, found)}") from None
+        raise BadAddress(f"It cannot be reached: {_message(error, parsed)}") from None
 
 
-def ask(
+def run_query(
     address: PostgresAddress | str,
-    question: str,
+    statement: str,
     result: Result,
-    begun: Callable[[Callable[[], None]], None],
+    on_start: Callable[[Callable[[], None]], None],
     seconds: float = SECONDS,
 ) -> None:
-    """Fill ``result``. ``begun`` is given what cancels the question in the database, for another thread to call.
+    """Fill ``result`` with the columns and rows of a statement.
+
+    ``on_start`` receives a function that cancels the statement in the database; another thread may
+    call it.
 
     Raises:
         BadAddress: as ``shown``.
-        Failed: with what was read so far in ``result``.
+        Failed: the query failed; the rows that came before are in ``result``.
     """
-    found = _parts(address)
-    with _reached(found) as relay:
+    parsed = _parsed(address)
+    with _relay_to(parsed) as relay:
         try:
-            there = _connect(found, relay)
+            connection = _connect(parsed, relay)
         except psycopg.Error as error:
-            raise Failed(_words(error, found)) from None
+            raise Failed(_message(error, parsed)) from None
         try:
-            with closing(there):
-                begun(there.cancel_safe)
-                _read(there, question, result, seconds)
+            with closing(connection):
+                on_start(connection.cancel_safe)
+                _read(connection, statement, result, seconds)
         except psycopg.Error as error:
             if relay.exceeded:
                 result.cut_by_size()
                 return
-            raise Failed(refusal(error, question), incomplete=bool(result.rows)) from None
+            raise Failed(refusal(error, statement), incomplete=bool(result.rows)) from None
 
 
-def refusal(error: psycopg.Error, question: str) -> str:
-    """Return why the database did not carry a question out: the class of its error, and its words without values.
+def refusal(error: psycopg.Error, statement: str) -> str:
+    """Return why the database refused a statement: the error's class, and its message.
 
-    DETAIL, HINT and CONTEXT are left out: they hold values without any quotes.
+    Values are removed from the message. DETAIL, HINT and CONTEXT are left out, since they contain
+    values without quotes.
     """
     if error.sqlstate is None and "produce a result" in str(error):
-        return GIVES_NOTHING
-    said = without_values(error.diag.message_primary or str(error), names_in_statement(question))
+        return NO_RESULT
+    message = without_values(
+        error.diag.message_primary or str(error), names_in_statement(statement)
+    )
     if error.sqlstate is None:
-        return f"{said[:1].upper()}{said[1:]}." if said else "The database did not answer."
+        if not message:
+            return "The database did not answer."
+        return f"{message[:1].upper()}{message[1:]}."
     try:
-        known = psycopg.errors.lookup(error.sqlstate).__name__
+        name = psycopg.errors.lookup(error.sqlstate).__name__
     except KeyError:
-        known = "Error"
-    title = f"{_HUMP.sub(' ', known).capitalize()} ({error.sqlstate})"
-    return f"{title}: {said}." if said and not error.sqlstate.startswith(_RAISED) else f"{title}."
+        name = "Error"
+    title = f"{_WORD_START.sub(' ', name).capitalize()} ({error.sqlstate})"
+    if not message or error.sqlstate.startswith(_RAISED):
+        return f"{title}."
+    return f"{title}: {message}."
 
 
 def _read(
-    there: "psycopg.Connection[tuple[Any, ...]]", question: str, result: Result, seconds: float
+    connection: "psycopg.Connection[tuple[Any, ...]]",
+    statement: str,
+    result: Result,
+    seconds: float,
 ) -> None:
-    # Before the rows, which may be none, or too large for the connection to live on.
-    _begin(there, seconds)
-    result.columns = columns = _described(there, question)
-    there.rollback()
-    _begin(there, seconds)
-    # With the protocol that takes one statement alone; a row at a time, so that what is too much is left where it is.
+    # The columns first: there may be no row, or one too large for the connection to survive.
+    _begin(connection, seconds)
+    result.columns = columns = _described(connection, statement)
+    connection.rollback()
+    _begin(connection, seconds)
+    # By the protocol that accepts a single statement; row by row, so that rows beyond a limit are
+    # not read.
     with (
-        there.cursor() as cursor,
-        closing(cast("Generator[tuple[Any, ...], None, None]", cursor.stream(question))) as rows,
+        connection.cursor() as cursor,
+        closing(cast("Generator[tuple[Any, ...], None, None]", cursor.stream(statement))) as rows,
     ):
         for row in rows:
             if (
                 not result.rows
                 and cursor.pgresult is not None
-                and _columns(there, cursor.pgresult) != columns
+                and _columns(connection, cursor.pgresult) != columns
             ):
                 raise Failed("A table was changed while it was asked. Ask again.")
-            if not result.take([row]):
+            if not result.add([row]):
                 break
 
 
 @contextmanager
-def _reached(address: PostgresAddress) -> Iterator[Relay]:
-    """The way to the database, for as long as it is asked.
+def _relay_to(address: PostgresAddress) -> Iterator[Relay]:
+    """Open a proxy to the database, for one query.
 
     Raises:
-        Failed: nobody answers there.
+        Failed: the database cannot be reached.
     """
     try:
         relay = Relay(address.host, address.port, MOST_RECEIVED, CONNECT_SECONDS)
@@ -145,27 +165,31 @@ def _reached(address: PostgresAddress) -> Iterator[Relay]:
 
 
 def _connect(address: PostgresAddress, relay: Relay) -> "psycopg.Connection[tuple[Any, ...]]":
-    """Connect with what a pooler such as PgBouncer takes, too: no option of the session, no prepared statement.
+    """Connect without session options and prepared statements, which poolers do not support.
 
-    Whoever closes the connection leaves the question's transaction open: the server rolls it back, and a pooler closes the server
-    connection instead of giving it to somebody else, with whatever the question has left there (a lock, a prepared statement).
+    The caller closes the connection with its transaction open. The server then rolls it back, and a
+    pooler such as PgBouncer closes its server connection instead of reusing it with locks or
+    prepared statements that the query left.
     """
-    # The host's name stays, since its certificate is for that.
-    there = {
+    # The host's name is kept, since the certificate is checked against it.
+    parameters = {
         **address.keywords(),
         "hostaddr": LOOPBACK,
         "port": relay.port,
         "prepare_threshold": None,
     }
-    made = psycopg.connect(
-        **there, connect_timeout=CONNECT_SECONDS, application_name="partner-console"
+    connection = psycopg.connect(
+        **parameters, connect_timeout=CONNECT_SECONDS, application_name="partner-console"
     )
-    made.read_only = True
-    return made
+    connection.read_only = True
+    return connection
 
 
-def _begin(there: "psycopg.Connection[tuple[Any, ...]]", seconds: float) -> None:
-    """Begin a transaction that is read-only, with the limits as its own settings. Its first query makes read-only final."""
+def _begin(connection: "psycopg.Connection[tuple[Any, ...]]", seconds: float) -> None:
+    """Begin a read-only transaction with its limits.
+
+    After the first query in a transaction, it cannot be made writable.
+    """
     limits = {
         "statement_timeout": f"{int(seconds * 1000)}",
         "lock_timeout": f"{LOCK_SECONDS * 1000}",
@@ -174,13 +198,13 @@ def _begin(there: "psycopg.Connection[tuple[Any, ...]]", seconds: float) -> None
     calls = sql.SQL(", ").join(
         sql.SQL("set_config({}, {}, true)").format(*each) for each in limits.items()
     )
-    there.execute(sql.SQL("SELECT {}").format(calls))
+    connection.execute(sql.SQL("SELECT {}").format(calls))
 
 
 def _columns(
-    there: "psycopg.Connection[tuple[Any, ...]]", found: PGresult
+    connection: "psycopg.Connection[tuple[Any, ...]]", found: PGresult
 ) -> Sequence[ResultColumn]:
-    kinds = [there.adapters.types.get(found.ftype(at)) for at in range(found.nfields)]
+    kinds = [connection.adapters.types.get(found.ftype(at)) for at in range(found.nfields)]
     names = [(found.fname(at) or b"").decode("utf-8", "replace") for at in range(found.nfields)]
     return [
         ResultColumn(name, kind.name if kind else "")
@@ -189,30 +213,30 @@ def _columns(
 
 
 def _described(
-    there: "psycopg.Connection[tuple[Any, ...]]", question: str
+    connection: "psycopg.Connection[tuple[Any, ...]]", statement: str
 ) -> Sequence[ResultColumn]:
-    """The columns that the answer will have; none where the question is refused, which asking it tells in words."""
-    # libpq's own calls that wait would keep all other threads waiting, the relay's among them.
-    there.pgconn.send_prepare(b"", question.encode())
-    there.wait(generators.execute(there.pgconn))
-    there.pgconn.send_describe_prepared(b"")
-    return _columns(there, there.wait(generators.execute(there.pgconn))[-1])
+    """Return the columns of the result; none if the statement is refused, as its run reports."""
+    # Not by libpq's blocking calls, which block all other threads, also those of the proxy.
+    connection.pgconn.send_prepare(b"", statement.encode())
+    connection.wait(generators.execute(connection.pgconn))
+    connection.pgconn.send_describe_prepared(b"")
+    return _columns(connection, connection.wait(generators.execute(connection.pgconn))[-1])
 
 
-def _parts(address: PostgresAddress | str) -> PostgresAddress:
+def _parsed(address: PostgresAddress | str) -> PostgresAddress:
     return read_postgresql(address) if isinstance(address, str) else address
 
 
-def _identity(there: "psycopg.Connection[Any]") -> Any:
-    return there.execute("select current_database(), pg_postmaster_start_time()").fetchone()
+def _identity(connection: "psycopg.Connection[Any]") -> Any:
+    return connection.execute("select current_database(), pg_postmaster_start_time()").fetchone()
 
 
-def _words(error: psycopg.Error, address: PostgresAddress) -> str:
-    """Why there is no connection. A password that stands in it is a fault of libpq's, and cut out all the same."""
-    said = (
+def _message(error: psycopg.Error, address: PostgresAddress) -> str:
+    """Return why there is no connection, without the password, which libpq should not mention."""
+    message = (
         error.diag.message_primary
         or next(iter(str(error).strip().splitlines()), "")
         or type(error).__name__
     )
-    said = said.replace(address.password, "…") if address.password else said
-    return f"{said[:1].upper()}{said[1:500]}."
+    message = message.replace(address.password, "…") if address.password else message
+    return f"{message[:1].upper()}{message[1:500]}."

@@ -1,1 +1,1 @@
-"""The editor and saved queries."""
+"""Pages of the SQL editor and of saved queries."""

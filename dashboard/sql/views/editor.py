@@ -1,4 +1,7 @@
-"""Questions in SQL to one account's warehouse, and their answers: asked by a worker, looked at until they are there."""
+"""The SQL editor of an account, and the pages of query results.
+
+A worker runs the queries; a result's page polls until the result exists.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -31,7 +34,7 @@ from dashboard.masking.rules import SEES_ALL
 from dashboard.sql import service as query_runs
 from dashboard.sql.backends import postgresql
 from dashboard.sql.models import QueryResult, QueryRun
-from dashboard.sql.parameters import BadQuestion, checked, names_in
+from dashboard.sql.parameters import BadStatement, checked, names_in
 from dashboard.sql.tasks import run_query
 from dashboard.tables.cells import cell, plain
 from dashboard.users.access import visitor
@@ -40,17 +43,19 @@ from dashboard.web.lists import ListContext, csv_response
 from dashboard.web.lookup import get_account_or_404
 
 bp = Blueprint("sql", __name__)
-
-
-REASON_NEEDED = "This answer is not shown yet: say on its page why you need it. The reason stands in the audit trail."
+bp = Blueprint("sql", __name__)
+REASON_NEEDED = (
+    "This answer is not shown yet: say on its page why you need it."
+    " The reason stands in the audit trail."
+)
 
 
 @dataclass(frozen=True)
 class AnswerPage:
-    """An answer as its page and the polled part show it.
+    """The context of a result's page and of its polled fragment.
 
-    ``shown``: whether this person may see it now; where not, nothing that was answered is shown. ``list``: a page of its rows
-    as cells; None before there are any.
+    ``shown``: whether the user may see the result now. ``text``: the statement; None after a day.
+    ``list``: a page of the rows as cells; None if there are no rows or they may not be shown.
     """
 
     answer: QueryResult
@@ -61,46 +66,49 @@ class AnswerPage:
 
     @property
     def moves(self) -> bool:
-        """Whether anything changes by itself."""
+        """Whether the query is waiting or running."""
         return self.answer.state in query_runs.OPEN
 
     @property
     def gone(self) -> bool:
-        """Whether it was deleted because a day has passed."""
+        """Whether the result was deleted after a day."""
         return is_gone(self.answer)
 
 
 @bp.get("/accounts/<int:account_id>/sql")
 @requires("operator")
 def ask(account_id: int) -> ResponseReturnValue:
-    """Show where a question is written, and what one has asked here before; ``answer``: begin with the question of that one."""
-    account, answer_id = get_account_or_404(account_id), request.args.get("answer", type=int)
-    return _editor(
-        account, text_of(get_answer_or_404(answer_id)) or "" if answer_id is not None else ""
-    )
+    """Show the SQL editor, and the user's latest results at this account.
+
+    ``answer``: the id of a result whose statement the editor starts with.
+    """
+    account, result_id = get_account_or_404(account_id), request.args.get("answer", type=int)
+    text = text_of(get_result_or_404(result_id)) if result_id is not None else None
+    return _editor(account, text or "")
 
 
 @bp.post("/accounts/<int:account_id>/sql")
 @requires("operator")
 def begin(account_id: int) -> ResponseReturnValue:
-    """Have the question asked; with ``reason``, its answer is shown as soon as it is there."""
+    """Start a query; with a ``reason``, its result is shown as soon as it exists."""
     account, written = get_account_or_404(account_id), request.form.get("text", "")
     try:
         text = checked(written)
         if names := names_in(text):
-            raise BadQuestion(
-                f"“:{names[0]}” has no value here. Write the value, or save the question and ask it from there."
+            raise BadStatement(
+                f"“:{names[0]}” has no value here."
+                " Write the value, or save the question and ask it from there."
             )
-        (answer,) = ask_for(title_of(text), text, [account_id], without_literals(text))
-    except (BadQuestion, query_runs.TooMany, reveals.BadReason) as error:
+        (result,) = start_queries(title_of(text), text, [account_id], without_literals(text))
+    except (BadStatement, query_runs.TooManyQueries, reveals.BadReason) as error:
         return _editor(account, written, str(error)), 422
-    return redirect(url_for("sql.show", answer_id=answer.id))
+    return redirect(url_for("sql.show", answer_id=result.id))
 
 
 @bp.get("/accounts/<int:account_id>/sql/schema")
 @requires("operator", poll=True)
 def schema(account_id: int) -> ResponseReturnValue:
-    """The account's tables, and one's columns where ``table`` says which; asked for live, beside the editor."""
+    """Show the account's tables next to the editor, or the columns of one ``table``, read live."""
     account = get_account_or_404(account_id)
     api, table_id = services().api.for_account(account_id), request.args.get("table", type=int)
     try:
@@ -122,7 +130,7 @@ def schema(account_id: int) -> ResponseReturnValue:
 @bp.post("/accounts/<int:account_id>/warehouse")
 @requires("admin")
 def keep_address(account_id: int) -> ResponseReturnValue:
-    """Have the account's warehouse asked directly at this address, or without one through Peliqan again."""
+    """Store the address for direct connections to the warehouse; without one, remove it."""
     account, text = get_account_or_404(account_id), request.form.get("address", "").strip()
     vault, shown = services().vault, ""
     try:
@@ -131,7 +139,7 @@ def keep_address(account_id: int) -> ResponseReturnValue:
             services().settings.places.ensure(address)
             postgresql.check(address, services().settings.store_address)
             shown = address.shown
-        query_runs.keep_address(
+        query_runs.save_dsn(
             visitor().user,
             account,
             vault.encrypt(text) if text else None,
@@ -149,55 +157,51 @@ def keep_address(account_id: int) -> ResponseReturnValue:
 @bp.get("/answers/<int:answer_id>.jsonl", endpoint="show_jsonl")
 @requires("operator")
 def show(answer_id: int) -> ResponseReturnValue:
-    """An answer: a page of its rows; all of them for scripts."""
-    answer = get_answer_or_404(answer_id)
+    """Show a page of a result's rows, or send all rows as JSON, CSV or JSON Lines."""
+    result = get_result_or_404(answer_id)
     suffix = request.path.rpartition(".")[2] if "." in request.path else ""
     if not suffix:
-        return render_template("sql/result.html", page=_page(answer), account=answer.account)
-    if is_gone(answer):
+        return render_template("sql/result.html", page=_page(result), account=result.account)
+    if is_gone(result):
         abort(410, "The rows were deleted after a day. Ask again to have them.")
-    ensure_shown(answer.question)
-    rows = rows_of(answer)
+    ensure_shown(result.question)
+    rows = rows_of(result)
     if rows is None:
-        code = 409 if answer.state in query_runs.OPEN else 410
+        code = 409 if result.state in query_runs.OPEN else 410
         abort(code, "There are no rows: the answer is not there yet, or it failed.")
-    names, items = lines_of(answer, rows)
-    complete = is_complete(answer)
+    names, items = lines_of(result, rows)
+    complete = is_complete(result)
+    name = f"answer-{result.id}"
     if suffix == "csv":
-        return answer_file(
-            csv_response([as_csv(item) for item in items], ""),
-            f"answer-{answer.id}",
-            "csv",
-            complete,
-        )
+        lines = csv_response([as_csv(item) for item in items], "")
+        return name_file(lines, name, "csv", complete)
     if suffix == "jsonl":
-        lines = "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in items)
-        return answer_file(
-            Response(lines, mimetype="application/jsonl"), f"answer-{answer.id}", "jsonl", complete
-        )
+        text = "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in items)
+        response = Response(text, mimetype="application/jsonl")
+        return name_file(response, name, "jsonl", complete)
     shape = [
         {"name": name, "type": kind}
-        for name, (_, kind) in zip(names, columns_of(answer), strict=True)
+        for name, (_, kind) in zip(names, columns_of(result), strict=True)
     ]
     return jsonify(
-        columns=shape, items=items, total=len(items), complete=complete, told=answer.told
+        columns=shape, items=items, total=len(items), complete=complete, told=result.told
     )
 
 
 @bp.get("/answers/<int:answer_id>/progress")
 @requires("operator", poll=True)
 def progress(answer_id: int) -> ResponseReturnValue:
-    """The polled part: the answer as soon as it is there."""
-    return render_template("sql/_result.html", page=_page(get_answer_or_404(answer_id)))
+    """Show a result as a fragment, which the page polls until the query is finished."""
+    return render_template("sql/_result.html", page=_page(get_result_or_404(answer_id)))
 
 
 @bp.post("/answers/<int:answer_id>/cancel")
 @requires("operator")
 def cancel(answer_id: int) -> ResponseReturnValue:
-    """Not wanted any more: whoever asks sees that within half a second, and cancels it in the database."""
-    answer = get_answer_or_404(answer_id)
+    """Cancel a query; its worker cancels it in the database within half a second."""
+    result = get_result_or_404(answer_id)
     query_runs.finish(
-        answer, query_runs.CANCELLED, services().clock(), f"Cancelled by {visitor().email}."
+        result, query_runs.CANCELLED, services().clock(), f"Cancelled by {visitor().email}."
     )
     return redirect(url_for("sql.show", answer_id=answer_id))
 
@@ -205,11 +209,11 @@ def cancel(answer_id: int) -> ResponseReturnValue:
 @bp.post("/questions/<int:question_id>/reveal")
 @requires("operator")
 def reveal(question_id: int) -> ResponseReturnValue:
-    """The person who asked says why they need the answers; they are shown for a quarter of an hour then."""
-    question = get_question_or_404(question_id)
+    """Show the results of a run to its user for 15 minutes, for a reason that is audited."""
+    run = get_run_or_404(question_id)
     try:
-        query_runs.reveal(question, visitor().user, request.form.get("why", ""), services().clock())
-    except (reveals.BadReason, query_runs.NotTheirs) as error:
+        query_runs.reveal(run, visitor().user, request.form.get("why", ""), services().clock())
+    except (reveals.BadReason, query_runs.NotOwner) as error:
         flash(f"Nothing was shown. {error}", "danger")
     answer_id = request.form.get("answer", type=int)
     back = (
@@ -220,98 +224,100 @@ def reveal(question_id: int) -> ResponseReturnValue:
     return redirect(back)
 
 
-def ask_for(title: str, text: str, accounts: Sequence[int], told: str) -> list[QueryResult]:
-    """Write the question down, with the form's reason where it has one, and ask the workers for its answers, one an account.
+def start_queries(title: str, text: str, accounts: Sequence[int], detail: str) -> list[QueryResult]:
+    """Store a query run, with the form's reason if there is one, and enqueue it. Commits.
 
-    ``title`` and ``told`` stay, and hold no values.
+    ``title`` and ``detail`` are stored and must not contain values. Returns one waiting result for
+    each account.
 
     Raises:
-        questions.TooMany: too many of this person's are under way.
+        query_runs.TooManyQueries: too many queries of the user are waiting or running.
         reveals.BadReason: the reason is too short or too long.
     """
-    sealed, reason = query_runs.sealed(text, services().vault.keys), request.form.get("reason", "")
-    asked = query_runs.start_run(
-        visitor().user, title, sealed, accounts, told, services().clock(), reason
-    )
-    found = query_runs.answers(asked.id)
-    for answer in found:
-        run_query.enqueue_when_due(answer)
-    return found
+    encrypted = query_runs.encrypted(text, services().vault.keys)
+    reason = request.form.get("reason", "")
+    new = query_runs.NewRun(title, encrypted, accounts, detail, reason)
+    run = query_runs.start_run(visitor().user, new, services().clock())
+    results = query_runs.results_of(run.id)
+    for result in results:
+        run_query.enqueue_when_due(result)
+    return results
 
 
-def is_shown(question: QueryRun) -> bool:
-    """Return whether the person may see the answers to a question now; decided with each request, whatever is handed over.
+def is_shown(run: QueryRun) -> bool:
+    """Return whether the user may see the results of a run now; checked with each request.
 
-    Administrators may; whoever asked it may for a quarter of an hour after they gave a reason.
+    Administrators may; the user who ran the query may for 15 minutes after giving a reason.
     """
     user = visitor().user
     return user.role == SEES_ALL or (
-        question.who == user.email and query_runs.is_revealed(question, services().clock())
+        run.who == user.email and query_runs.is_revealed(run, services().clock())
     )
 
 
-def ensure_shown(question: QueryRun) -> None:
-    """Answer 403, with what to do, where the person may not see the answers now."""
-    if not is_shown(question):
+def ensure_shown(run: QueryRun) -> None:
+    """Abort with 403 and what to do if the user may not see the results now."""
+    if not is_shown(run):
         abort(403, REASON_NEEDED)
 
 
-def get_question_or_404(question_id: int) -> QueryRun:
-    """The question, if it is one's own, or one is an administrator."""
-    found = query_runs.question_or_none(question_id)
+def get_run_or_404(run_id: int) -> QueryRun:
+    """Return a run of the user, or of anyone for an administrator; abort with 404 otherwise."""
+    found = query_runs.run_or_none(run_id)
     if found is None or (found.who != visitor().email and not visitor().may("admin")):
-        abort(404, f"There is no question {question_id} of yours.")
+        abort(404, f"There is no question {run_id} of yours.")
     return found
 
 
-def get_answer_or_404(answer_id: int) -> QueryResult:
-    """The answer, if its question is one's own, or one is an administrator."""
-    found = query_runs.answer_or_none(answer_id)
+def get_result_or_404(result_id: int) -> QueryResult:
+    """Return a result of the user, or of anyone for an administrator; abort with 404 otherwise."""
+    found = query_runs.result_or_none(result_id)
     if found is None or (found.question.who != visitor().email and not visitor().may("admin")):
-        abort(404, f"There is no answer {answer_id} of yours.")
+        abort(404, f"There is no answer {result_id} of yours.")
     return found
 
 
-def rows_of(answer: QueryResult) -> list[list[Any]] | None:
-    """Its rows, None where there are none yet, or no more."""
-    return query_runs.unpacked(answer.rows, services().vault.keys)
+def rows_of(result: QueryResult) -> list[list[Any]] | None:
+    """Return a result's rows; None if there are none yet or they were deleted."""
+    return query_runs.unpack(result.rows, services().vault.keys)
 
 
-def columns_of(answer: QueryResult) -> list[tuple[str, str]]:
-    """Name and type of its columns. The version before this one kept names as they are."""
+def columns_of(result: QueryResult) -> list[tuple[str, str]]:
+    """Return name and type of a result's columns; the previous version did not encrypt names."""
     keys = services().vault.keys
     return [
-        (query_runs.opened(name.encode(), keys) or name, kind) for name, kind, *_ in answer.columns
+        (query_runs.decrypted(name.encode(), keys) or name, kind)
+        for name, kind, *_ in result.columns
     ]
 
 
-def text_of(answer: QueryResult) -> str | None:
-    """Return the statement as it was asked; None after a day."""
-    return query_runs.opened(answer.question.text, services().vault.keys)
+def text_of(result: QueryResult) -> str | None:
+    """Return the statement of a result; None after a day."""
+    return query_runs.decrypted(result.question.text, services().vault.keys)
 
 
-def is_gone(answer: QueryResult) -> bool:
-    """Return whether what was answered was deleted because a day has passed."""
-    return answer.state not in query_runs.OPEN and not answer.question.text
+def is_gone(result: QueryResult) -> bool:
+    """Return whether a result was deleted after a day."""
+    return result.state not in query_runs.OPEN and not result.question.text
 
 
-def lines_of(answer: QueryResult, rows: Sequence[Any]) -> tuple[list[str], list[dict[str, Any]]]:
-    """Its columns' names, and its rows by them. ``select a.id, b.id`` has two names: id, id_2."""
+def lines_of(result: QueryResult, rows: Sequence[Any]) -> tuple[list[str], list[dict[str, Any]]]:
+    """Return unique column names, and the rows by them: ``select a.id, b.id`` has id and id_2."""
     names: list[str] = []
-    for name, _ in columns_of(answer):
+    for name, _ in columns_of(result):
         names.append(name_for(name, names, fold=False, most_bytes=None))
     return names, [dict(zip(names, row, strict=True)) for row in rows]
 
 
-def is_complete(answer: QueryResult) -> bool:
-    """Return whether all rows of the answer are there: it was not cut at a limit and did not break off."""
-    return answer.state == query_runs.DONE and not answer.told
+def is_complete(result: QueryResult) -> bool:
+    """Return whether a result has all rows: no limit was reached, and the query did not fail."""
+    return result.state == query_runs.DONE and not result.told
 
 
-def answer_file(response: Response, name: str, suffix: str, complete: bool) -> Response:
-    """Name a file of an answer, so that one that is not complete can be told from a complete one.
+def name_file(response: Response, name: str, suffix: str, complete: bool) -> Response:
+    """Name a file of results, so that an incomplete one is recognised.
 
-    Its name ends in ``-incomplete`` then, and the header ``X-Complete`` is false, for a script that keeps no name.
+    Its name then ends in ``-incomplete``, and its header ``X-Complete`` is false.
     """
     response.headers["Content-Disposition"] = (
         f'attachment; filename="{name}{"" if complete else "-incomplete"}.{suffix}"'
@@ -321,22 +327,22 @@ def answer_file(response: Response, name: str, suffix: str, complete: bool) -> R
 
 
 def as_csv(item: Mapping[str, Any]) -> dict[str, Any]:
-    """A row as CSV has it: JSON where a value has a shape."""
+    """Return a row for CSV: lists and objects as JSON."""
     return {name: plain(value) for name, value in item.items()}
 
 
-def _page(answer: QueryResult) -> AnswerPage:
-    shown, list_ = is_shown(answer.question), None
-    if shown and (rows := rows_of(answer)) is not None:
+def _page(result: QueryResult) -> AnswerPage:
+    shown, list_ = is_shown(result.question), None
+    if shown and (rows := rows_of(result)) is not None:
         query = read_query(request.args, {}, {})
         start = (query.page - 1) * query.per_page
         cells = [[cell(value) for value in row] for row in rows[start : start + query.per_page]]
-        list_ = ListContext("sql.show", {"answer_id": answer.id}, Page(cells, len(rows), query), "")
-    return AnswerPage(answer, shown, text_of(answer), columns_of(answer) if shown else (), list_)
+        list_ = ListContext("sql.show", {"answer_id": result.id}, Page(cells, len(rows), query), "")
+    return AnswerPage(result, shown, text_of(result), columns_of(result) if shown else (), list_)
 
 
 def _editor(account: Account, text: str, problem: str = "") -> str:
-    address = query_runs.address_or_none(account.id)
+    address = query_runs.dsn_or_none(account.id)
     return render_template(
         "sql/editor.html",
         account=account,

@@ -1,4 +1,4 @@
-"""Saved questions, asked of many accounts at once: one answer a customer."""
+"""Pages of saved queries, which can be run at many accounts at once."""
 
 from typing import Any
 
@@ -13,18 +13,18 @@ from dashboard.listing.query import BadQuery, Page
 from dashboard.masking import service as reveals
 from dashboard.sql import service as query_runs
 from dashboard.sql.models import QueryResult, QueryRun, SavedQuery
-from dashboard.sql.parameters import TYPES, BadQuestion, checked, names_in, with_values
+from dashboard.sql.parameters import TYPES, BadStatement, checked, names_in, with_values
 from dashboard.sql.views.editor import (
-    answer_file,
     as_csv,
-    ask_for,
     ensure_shown,
-    get_question_or_404,
+    get_run_or_404,
     is_complete,
     is_gone,
     is_shown,
     lines_of,
+    name_file,
     rows_of,
+    start_queries,
 )
 from dashboard.users.access import visitor
 from dashboard.web.access import requires
@@ -36,42 +36,48 @@ bp = Blueprint("queries", __name__)
 @bp.get("/queries")
 @requires("operator")
 def index() -> ResponseReturnValue:
-    """All saved questions."""
-    return render_template("sql/saved_queries.html", queries=query_runs.saved())
+    """Show all saved queries."""
+    return render_template("sql/saved_queries.html", queries=query_runs.saved_queries())
 
 
 @bp.get("/queries/new")
 @requires("operator")
 def new() -> ResponseReturnValue:
-    """A form for one."""
+    """Show the form for a new saved query."""
     return _form(None, {})
 
 
 @bp.post("/queries/new")
 @requires("operator")
 def draft() -> ResponseReturnValue:
-    """The same with a question that was written elsewhere: posted, since addresses are kept by browsers and proxies."""
+    """Show the form with a statement from the editor.
+
+    By POST, because browsers and proxies store addresses.
+    """
     return _form(None, {"text": request.form.get("text", "")})
 
 
 @bp.post("/queries")
 @requires("operator")
 def create() -> ResponseReturnValue:
-    """Keep one."""
+    """Store a new saved query."""
     return _save(None)
 
 
 @bp.get("/queries/<int:query_id>")
 @requires("operator")
 def show(query_id: int) -> ResponseReturnValue:
-    """One, with its values and the accounts to be asked; ``q`` and ``connector`` choose as the list of accounts does."""
-    return _asking(_query_or_404(query_id))
+    """Show a saved query with its parameters and accounts.
+
+    ``q`` and ``connector`` filter the accounts as in the list of accounts.
+    """
+    return _run_form(_query_or_404(query_id))
 
 
 @bp.get("/queries/<int:query_id>/edit")
 @requires("operator")
 def edit(query_id: int) -> ResponseReturnValue:
-    """The form with what it says now."""
+    """Show the form with the content of a saved query."""
     query = _changeable_or_404(query_id)
     kinds = {f"type-{name}": kind for name, kind in query.parameters.items()}
     return _form(query, {"name": query.name, "text": query.text, **kinds})
@@ -80,14 +86,14 @@ def edit(query_id: int) -> ResponseReturnValue:
 @bp.post("/queries/<int:query_id>/edit")
 @requires("operator")
 def change(query_id: int) -> ResponseReturnValue:
-    """Keep what was changed."""
+    """Store the changes of a saved query."""
     return _save(_changeable_or_404(query_id))
 
 
 @bp.post("/queries/<int:query_id>/delete")
 @requires("operator")
 def delete(query_id: int) -> ResponseReturnValue:
-    """Forget it; what was asked stays in the audit trail."""
+    """Delete a saved query; its runs stay in the audit trail."""
     query_runs.delete(visitor().user, _changeable_or_404(query_id), services().clock())
     return redirect(url_for("queries.index"))
 
@@ -95,89 +101,87 @@ def delete(query_id: int) -> ResponseReturnValue:
 @bp.post("/queries/<int:query_id>/ask")
 @requires("operator")
 def ask(query_id: int) -> ResponseReturnValue:
-    """Ask all accounts that fit, one answer each."""
+    """Run a saved query at all accounts that fit, with one result for each."""
     query = _query_or_404(query_id)
     try:
         chosen = _chosen()
         accounts, total = ACCOUNTS.all(chosen.query, _most()), chosen.total
         if str(total) != request.form.get("seen", ""):
-            raise BadQuestion(
+            raise BadStatement(
                 "Other accounts fit by now than those that you saw: look again, then ask."
             )
         if total > _most():
-            raise BadQuestion(
+            raise BadStatement(
                 f"{total:,} accounts fit; your role may ask {_most():,} at once. Choose fewer."
             )
         if not accounts:
-            raise BadQuestion("No account fits: choose others.")
+            raise BadStatement("No account fits: choose others.")
         values = {name: request.form.get(f"value-{name}", "") for name in names_in(query.text)}
         text = with_values(query.text, query.parameters, values)
-        told = f"“{query.name}”: {without_literals(query.text)}"
-        answers = ask_for(query.name, text, [account.id for account in accounts], told)
-    except (BadQuestion, query_runs.TooMany, reveals.BadReason) as error:
-        return _asking(query, str(error)), 422
-    return redirect(url_for("queries.question", question_id=answers[0].question_id))
+        detail = f"“{query.name}”: {without_literals(query.text)}"
+        results = start_queries(query.name, text, [account.id for account in accounts], detail)
+    except (BadStatement, query_runs.TooManyQueries, reveals.BadReason) as error:
+        return _run_form(query, str(error)), 422
+    return redirect(url_for("queries.question", question_id=results[0].question_id))
 
 
 @bp.get("/questions/<int:question_id>", endpoint="question")
 @bp.get("/questions/<int:question_id>.csv", endpoint="question_csv")
 @requires("operator")
 def question(question_id: int) -> ResponseReturnValue:
-    """A question's answers, one a customer; as CSV all their rows, with the account in front."""
-    found = get_question_or_404(question_id)
-    answers = query_runs.answers(question_id)
+    """Show the results of a query run, or send all their rows as CSV with the account's columns."""
+    run = get_run_or_404(question_id)
+    results = query_runs.results_of(question_id)
     if request.path.endswith(".csv"):
-        if not all(map(is_gone, answers)):
-            ensure_shown(found)
-        complete = all(is_complete(answer) and rows_of(answer) is not None for answer in answers)
-        return answer_file(
-            csv_response(_together(answers), ""), f"question-{question_id}", "csv", complete
-        )
-    return _answers("sql/query_run.html", found, answers)
+        if not all(map(is_gone, results)):
+            ensure_shown(run)
+        complete = all(is_complete(result) and rows_of(result) is not None for result in results)
+        response = csv_response(_all_rows(results), "")
+        return name_file(response, f"question-{question_id}", "csv", complete)
+    return _render_results("sql/query_run.html", run, results)
 
 
 @bp.get("/questions/<int:question_id>/progress")
 @requires("operator", poll=True)
 def progress(question_id: int) -> ResponseReturnValue:
-    """The polled part."""
-    return _answers(
-        "sql/_results.html", get_question_or_404(question_id), query_runs.answers(question_id)
-    )
+    """Show the results as a fragment, which the page polls until all are finished."""
+    run, results = get_run_or_404(question_id), query_runs.results_of(question_id)
+    return _render_results("sql/_results.html", run, results)
 
 
 @bp.post("/questions/<int:question_id>/cancel")
 @requires("operator")
 def cancel(question_id: int) -> ResponseReturnValue:
-    """None of the answers that are still to come is wanted."""
-    get_question_or_404(question_id)
-    for answer in query_runs.answers(question_id):
-        if answer.state in query_runs.OPEN:
+    """Cancel the queries of a run that are waiting or running."""
+    get_run_or_404(question_id)
+    for result in query_runs.results_of(question_id):
+        if result.state in query_runs.OPEN:
             query_runs.finish(
-                answer, query_runs.CANCELLED, services().clock(), f"Cancelled by {visitor().email}."
+                result, query_runs.CANCELLED, services().clock(), f"Cancelled by {visitor().email}."
             )
     return redirect(url_for("queries.question", question_id=question_id))
 
 
 def _query_or_404(query_id: int) -> SavedQuery:
-    found = query_runs.saved_or_none(query_id)
+    found = query_runs.saved_query_or_none(query_id)
     if found is None:
         abort(404, f"There is no saved question {query_id}.")
     return found
 
 
 def _changeable_or_404(query_id: int) -> SavedQuery:
-    """The saved question, for somebody who may change and delete it; 403 for others."""
+    """Return a saved query that the user may change or delete; abort with 403 otherwise."""
     query = _query_or_404(query_id)
     try:
         query_runs.check_change(visitor().user, query)
-    except query_runs.NotTheirs as error:
+    except query_runs.NotOwner as error:
         abort(403, str(error))
     return query
 
 
-def _answers(template: str, question: QueryRun, answers: list[QueryResult]) -> str:
+def _render_results(template: str, run: QueryRun, results: list[QueryResult]) -> str:
     return render_template(
-        template, question=question, answers=answers, open=query_runs.OPEN, shown=is_shown(question)
+        template, question=run, answers=results, open=query_runs.OPEN, shown=is_shown(run)
     )
 
 
@@ -190,13 +194,13 @@ def _most() -> int:
 
 
 def _chosen() -> Page[Account]:
-    """The first of the accounts that fit, and how many do."""
+    """Return the first page of the accounts that fit, with their total."""
     return ACCOUNTS.page(
         ACCOUNTS.read({name: request.values.get(name, "") for name in ("q", "connector")})
     )
 
 
-def _asking(query: SavedQuery, problem: str = "") -> str:
+def _run_form(query: SavedQuery, problem: str = "") -> str:
     chosen = _chosen()
     return render_template(
         "sql/saved_query.html",
@@ -230,23 +234,22 @@ def _save(query: SavedQuery | None) -> ResponseReturnValue:
         kinds = {name: request.form.get(f"type-{name}", "text") for name in names_in(text)}
         if wrong := next((kind for kind in kinds.values() if kind not in TYPES), None):
             raise BadQuery(f"There is no type “{wrong}”.")
-        kept = query_runs.save(
-            visitor().user, query, request.form.get("name", ""), text, kinds, services().clock()
-        )
+        new = query_runs.QueryInput(request.form.get("name", ""), text, kinds)
+        stored = query_runs.save(visitor().user, query, new, services().clock())
     except BadQuery:
         raise
     except ValueError as error:
         return _form(query, request.form, str(error)), 422
-    return redirect(url_for("queries.show", query_id=kept.id))
+    return redirect(url_for("queries.show", query_id=stored.id))
 
 
-def _together(answers: list[Any]) -> list[dict[str, Any]]:
-    """All rows of all answers, with every column that any of them has."""
+def _all_rows(results: list[QueryResult]) -> list[dict[str, Any]]:
+    """Return the rows of all results, with every column that any of them has."""
     lines, columns = [], ["account_id", "account_name"]
-    for answer in answers:
-        names, items = lines_of(answer, rows_of(answer) or ())
+    for result in results:
+        names, items = lines_of(result, rows_of(result) or ())
         columns += [name for name in names if name not in columns]
-        account = {"account_id": answer.account_id, "account_name": answer.account.title}
-        # A column of the answer's that is called so as well comes behind.
+        account = {"account_id": result.account_id, "account_name": result.account.title}
+        # The account's columns replace those of the result with the same name.
         lines += [{**as_csv(item), **account} for item in items]
     return [{name: line.get(name) for name in columns} for line in lines]
