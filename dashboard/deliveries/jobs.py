@@ -230,7 +230,7 @@ class _Turn:
                 self._api, table["id"], {}, first_page=table["parts"] + 1, ahead=AHEAD
             )
             # Restores the counts of earlier turns.
-            counts = reading.told
+            counts = reading.progress
             counts.count = counts.last_count = table["count"]
             counts.read, counts.repeated = table["rows"], table["repeated"]
             pages = reading.pages()
@@ -259,15 +259,15 @@ class _Turn:
             **self._head,
             "key": f"{self._delivery.id}-{table['id']}-{reading.page}",
             "complete": False,
-            "table": {"id": table["id"], "name": table["name"], "count": reading.told.count},
+            "table": {"id": table["id"], "name": table["name"], "count": reading.progress.count},
             "part": reading.page,
-            "last": reading.told.ended,
+            "last": reading.progress.ended,
             "columns": [{"name": each.name, "type": each.type} for each in columns],
             "rows": [{each.name: row.get(each.name) for each in columns} for row in rows],
         }
 
     def _save(self, index: int, reading: TableReading) -> bool:
-        counts = reading.told
+        counts = reading.progress
         values = {
             "parts": reading.page,
             "rows": counts.read,

@@ -1,4 +1,4 @@
-"""File formats of a table, written page by page: CSV, JSON Lines, and the input of ``parquet``.
+"""File formats of a table, written page by page: CSV, JSON Lines, and ``parquet`` input.
 
 Only one page is in memory. Values are written unchanged: numbers that came as text keep every
 digit; lists and objects are JSON in CSV and Parquet. What a file cannot represent is replaced,

@@ -152,7 +152,7 @@ class _ExportRun:
             first_page=export.page + 1,
         )
         # Restored, so that the remarks cover the runs before this one.
-        progress, counted = self._reading.told, export.counted
+        progress, counted = self._reading.progress, export.counted
         progress.count = progress.last_count = export.total
         progress.read, progress.repeated = export.rows, counted.get("repeated", 0)
         self._lines.replaced = counted.get("replaced", 0)
@@ -190,13 +190,13 @@ class _ExportRun:
         if not self._save_progress():
             return None
         restarted = [RESTARTED] if self._export.counted.get("anew") else []
-        return [*restarted, *self._reading.told.remarks, *self._lines.remarks]
+        return [*restarted, *self._reading.progress.remarks, *self._lines.remarks]
 
     def _save_progress(self) -> bool:
         """Write the file to the disk, then store its progress; return False if cancelled."""
         self._out.flush()
         os.fsync(self._out.fileno())
-        read, seconds = self._reading.told, time.monotonic() - self._started_at
+        read, seconds = self._reading.progress, time.monotonic() - self._started_at
         progress: dict[str, Any] = {
             "offset": self._out.tell(),
             "rows": read.read,

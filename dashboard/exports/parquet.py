@@ -1,4 +1,4 @@
-"""Converts lines of texts (``formats.ParquetLines``) to a Parquet file, in a separate process.
+"""Converts lines of texts (``formats.ParquetLines``) to Parquet, in a separate process.
 
 A separate process, because pyarrow takes about 60 MB of memory, and such files are rarely made. It
 converts the lines while they are written, and is finished soon after the last one. A column gets

@@ -132,7 +132,7 @@ def lease(export_id: int, at: datetime) -> Export | None:
 
 
 def save_progress(export: Export, at: datetime, **progress: Any) -> bool:
-    """Store the progress and extend the lease; return False if the export was cancelled. Commits.
+    """Store the progress and extend the lease; return False if cancelled. Commits.
 
     ``progress``: columns of ``Export`` and their values.
     """

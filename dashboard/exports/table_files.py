@@ -4,7 +4,7 @@ The file is sent with its length (``Content-Length``), so a client notices an in
 An error while the table is read results in an error status and no file. Rows are not streamed while
 they are read: a stream without a length ends, for an HTTP/1.0 client (RFC 9112, section 8) and for
 every client of an nginx with its default ``proxy_http_version``, when the connection is closed. An
-interrupted stream would look complete.
+interrupted stream would seem complete.
 
 The price is that the first byte is sent after the last row is read: a proxy's read timeout has to
 be longer than that. Memory holds one page. The disk holds at most ``LARGEST`` bytes a file, in a
@@ -47,7 +47,7 @@ class TooLarge(parquet.ParquetFailed):
     """The file would be larger than ``LARGEST``. The message is a sentence."""
 
 
-def make_whole_file(wanted: "ExportRequest", entry_id: int) -> IO[bytes]:
+def make_complete_file(wanted: "ExportRequest", entry_id: int) -> IO[bytes]:
     """Return a table's file, open at its start and without a name. Commits.
 
     The result is added to the audit entry.
@@ -111,7 +111,7 @@ class _TableFile:
 
     def summary(self, why: str) -> str:
         """Return the sentences for the audit entry. ``why``: the reason for a failure, or empty."""
-        read = self._reading.told
+        read = self._reading.progress
         sentences = (f"{read.read:,} rows.", why, *read.remarks, *self._file.remarks)
         return " ".join(each for each in sentences if each)
 

@@ -32,7 +32,7 @@ from dashboard.exports import service as exports
 from dashboard.exports.formats import FORMATS, TextFile, make_file
 from dashboard.exports.jobs import folder_of
 from dashboard.exports.models import Export
-from dashboard.exports.table_files import ClientLeft, make_whole_file
+from dashboard.exports.table_files import ClientLeft, make_complete_file
 from dashboard.exports.tasks import write_export
 from dashboard.fleet.models import Account
 from dashboard.masking.presenters import masking_context
@@ -148,9 +148,9 @@ def export(account_id: int, table_id: int) -> ResponseReturnValue:
         detail=wanted.in_words,
     ).id
     try:
-        made = make_whole_file(wanted, entry_id)
+        made = make_complete_file(wanted, entry_id)
     except ClientLeft:
-        # nginx's status in logs for a client that closed its connection: nobody gets this response.
+        # nginx's status in logs for a client that closed its connection, which gets no response.
         return Response(status=499)
     try:
         ended = _check_again(wanted)

@@ -347,7 +347,7 @@ class Pull:
             ]
             if not spool.keyed or set(widened) - new:
                 return None
-            counts = reading.told
+            counts = reading.progress
             remarks = []
             # With the old watermark, the next pull reads rows that may have been missed.
             unsure = _may_have_missed(counts)
@@ -388,7 +388,7 @@ class Pull:
                 for each in spool.columns
                 if each.name in old and each.kind != was[each.name]
             ]
-            unsure = _may_have_missed(reading.told)
+            unsure = _may_have_missed(reading.progress)
             again = (
                 ("Rows may be missing, so the next pull reads the table whole again.",)
                 if unsure
@@ -397,10 +397,10 @@ class Pull:
             copied = replace(
                 copied,
                 columns=tuple(spool.columns),
-                read=reading.told.read,
+                read=reading.progress.read,
                 keyed=spool.keyed,
                 watermark=None if unsure else copied.watermark,
-                remarks=(*copied.remarks, *reading.told.remarks, *again),
+                remarks=(*copied.remarks, *reading.progress.remarks, *again),
                 schema_changes=(*copied.schema_changes, *widened),
             )
             return self._destination.replace(copied, spool)

@@ -1,10 +1,10 @@
 """Addresses of a table's page, with a query string of at most ``LONGEST`` characters.
 
-If the parameters are longer, they are stored as a view (``tables.saved_views``): ``view=ID`` stands
-for all of them except ``page``. Parameters next to it take precedence: a parameter replaces all its
-values, and ``drop=N`` removes the view's parameter number N (from 0, sorted by name). So a link
-needs no new view before it is followed. Browsers, proxies and mail programs accept addresses of
-2,000 characters, nginx 8,000.
+If the parameters are longer, they are stored as a view (``tables.saved_views``). ``view=ID`` then
+replaces all of them except ``page``. Parameters next to it take precedence: a parameter replaces
+all its values, and ``drop=N`` removes the view's parameter number N (from 0, sorted by name). So a
+link needs no new view before it is followed. Browsers, proxies and mail programs accept addresses
+of 2,000 characters, nginx 8,000.
 """
 
 from collections.abc import Mapping, Sequence

@@ -179,7 +179,7 @@ def _is_web(value: str) -> bool:
     ):
         return False
     try:
-        parts = urlsplit(value)
+        url = urlsplit(value)
     except ValueError:
         return False
-    return bool(parts.hostname) and parts.username is None
+    return bool(url.hostname) and url.username is None

@@ -1,4 +1,4 @@
-"""The filters, sorts and searches that Baserow supports for a column, and the values they take.
+"""The filters, sorts and searches that Baserow supports for a column, and their values.
 
 ``OFFERED`` lists the filters by the column's type; formulas and lookups go by the type of their
 result. Source: recorded from Baserow 1.35.3 for every field type
@@ -295,7 +295,7 @@ def read_value(column: peliqan.Column, kind: str, value: str, *, masked: bool = 
     elif takes in {"number", "duration"}:
         _check_number(column, value, takes, refused)
     elif takes in {"whole", "id"}:
-        _check_whole(value, takes, refused)
+        _check_integer(value, takes, refused)
     elif kind in _LIST and set(value) & set("%_\\"):
         raise BadQuery(
             f"{refused} a text without %, _ and \\: in lists Peliqan takes them for placeholders."
@@ -341,7 +341,7 @@ def _check_number(column: peliqan.Column, value: str, takes: str, refused: str) 
         )
 
 
-def _check_whole(value: str, takes: str, refused: str) -> None:
+def _check_integer(value: str, takes: str, refused: str) -> None:
     if takes == "whole" and not _WHOLE.fullmatch(value):
         raise BadQuery(f"{refused} a whole number, such as 12.")
     if takes == "id" and not (value.isascii() and value.isdigit() and int(value[:20]) < 2**63):

@@ -16,7 +16,7 @@ def tables_of(connection: Connection, tables: Iterable[peliqan.Table]) -> list[p
 
     Assumption, to be confirmed with Peliqan, made here only: a connection loads the tables, in any
     database, whose names start with its connector's name and ``_``, in any case. Two connections of
-    one connector in one account are therefore not told apart.
+    one connector in one account cannot be distinguished.
     """
     prefix = table_prefix(connection).casefold()
     return [
@@ -27,9 +27,9 @@ def tables_of(connection: Connection, tables: Iterable[peliqan.Table]) -> list[p
 
 
 def loaded_by(table: peliqan.Table, connections: Iterable[Connection]) -> int | None:
-    """Return the id of the connection that loads a table, by the same assumption; None if unknown.
+    """Return the id of the connection that loads a table; None if unknown.
 
-    If several fit: the one with the longest connector name, then the oldest.
+    By the same assumption. If several fit: the one with the longest connector, then the oldest.
     """
     fitting = [each for each in connections if tables_of(each, [table])]
     return min(fitting, key=lambda each: (-len(each.connector), each.id)).id if fitting else None

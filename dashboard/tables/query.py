@@ -1,4 +1,4 @@
-"""Queries of a table: filters, sort, search and columns, checked before they are sent upstream.
+"""Queries of a table: filters, sort, search and columns, checked before they are sent.
 
 Baserow's filters (``filter__<column>__<type>=value``) are offered by the column's type (see
 ``filters``). Upstream silently ignores a filter on an unknown column, on a column that is not
@@ -194,7 +194,7 @@ def reference(name: str) -> str:
 
 
 def find_column(name: str, names: Iterable[str]) -> str | None:
-    """Return the column name that ``name`` stands for; None if there is none.
+    """Return the column name that ``name`` refers to; None if there is none.
 
     ``name``: the column's name in composed or decomposed letters, or its ``reference``.
     """

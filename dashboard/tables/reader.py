@@ -1,4 +1,6 @@
-"""Reads a complete table page by page, with requests ahead, and reports changes during the read.
+"""Reads a complete table page by page, and reports changes during the read.
+
+The next pages are requested while one is used.
 
 Peliqan's pages are numbers (Baserow's paging). If rows are added or deleted during the read, all
 later rows move: some may be read twice or not at all. Repeated rows are left out and counted, and
@@ -78,7 +80,7 @@ class ReadRemarks:
 
 
 class TableReading:
-    """A read of a table from ``first_page`` to its end; ``told`` is updated with each page."""
+    """A read of a table from ``first_page`` to its end; ``progress`` is updated with each page."""
 
     def __init__(
         self,
@@ -90,14 +92,14 @@ class TableReading:
         size: int = PAGE,
         ahead: int = AHEAD,
     ) -> None:
-        """``arguments``: search, order_by, filters and include, as in ``AccountApi.rows``."""
+        """Prepare a read. ``arguments``: those of ``AccountApi.rows``, except page and size."""
         self._api, self._table_id, self._arguments = api, table_id, dict(arguments)
         self._next, self._size, self._ahead = first_page, size, ahead
         # One page only, until the first page shows how long its rows are.
         self._limit = 1
         self._slow = False
         self.page = first_page - 1
-        self.told = ReadRemarks()
+        self.progress = ReadRemarks()
 
     def pages(self) -> Generator[Sequence[Row], None, None]:
         """Yield the rows of each page, in order.
@@ -121,7 +123,7 @@ class TableReading:
                 )
                 rows = self._without_repeated(found)
                 if self._is_last(found):
-                    self.told.ended = True
+                    self.progress.ended = True
                     yield rows
                     return
                 self._request(pool, waiting, self._pages_left(found.count))
@@ -176,25 +178,25 @@ class TableReading:
 
     def _without_repeated(self, found: peliqan.RowPage) -> Sequence[Row]:
         """Return a page's rows without those of the pages before it, and count both."""
-        told = self.told
-        if told.count is None:
-            told.count = found.count
-        told.last_count = found.count
+        progress = self.progress
+        if progress.count is None:
+            progress.count = found.count
+        progress.last_count = found.count
         ids = [row.get("id") for row in found.rows]
-        known: frozenset[Any] = frozenset().union(*told.last_ids)
+        known: frozenset[Any] = frozenset().union(*progress.last_ids)
         if (
             ids
             and None not in ids
-            and frozenset(ids) == (told.last_ids[-1] if told.last_ids else None)
+            and frozenset(ids) == (progress.last_ids[-1] if progress.last_ids else None)
         ):
             raise TableChanged(
                 f"Page {self.page} has the rows of the page before it:"
                 " the table's pages repeat themselves."
             )
         rows = [row for row in found.rows if row.get("id") is None or row["id"] not in known]
-        told.repeated += len(found.rows) - len(rows)
-        told.read += len(rows)
-        told.last_ids.append(frozenset(each for each in ids if each is not None))
+        progress.repeated += len(found.rows) - len(rows)
+        progress.read += len(rows)
+        progress.last_ids.append(frozenset(each for each in ids if each is not None))
         return rows
 
 

@@ -1,4 +1,4 @@
-"""Saved views: a table's columns, filters, search and sort, stored if too long for an address.
+"""Saved views: a table's columns, filters, search and sort, if too long for an address.
 
 A view's id is a digest of its content and its table, so the same choice has the same address for
 every user and can be shared. It opens only with its table, whose access rights are checked first.

@@ -1,4 +1,4 @@
-"""The periodic task of tables: row counts of monitored tables, and data checks of connections."""
+"""The periodic task of tables: row counts of monitored tables, and data checks."""
 
 from datetime import datetime
 

@@ -1,4 +1,4 @@
-"""Pages of a customer's data: the tables of a database, the rows of a table, a row and a cell.
+"""Pages of a customer's data: a database's tables, a table's rows, a row and a cell.
 
 All data is read live from Peliqan. The address holds the query; ``addresses`` stores what is too
 long for it.
@@ -230,7 +230,7 @@ def cell_value(account_id: int, table_id: int, row_id: int) -> ResponseReturnVal
     values = api.row(table_id, row_id)
     each = cell_of(values.get(column.name), column, hidden)
     template = "tables/_cell.html" if htmx.is_htmx() else "tables/cell.html"
-    whole = each.text if each.kind == "masked" else raw(values.get(column.name))
+    complete = each.text if each.kind == "masked" else raw(values.get(column.name))
     return render_template(
         template,
         account=account,
@@ -238,7 +238,7 @@ def cell_value(account_id: int, table_id: int, row_id: int) -> ResponseReturnVal
         row_id=row_id,
         column=column,
         cell=each,
-        whole=whole,
+        whole=complete,
     )
 
 

@@ -207,7 +207,7 @@ def test_pages_asked_ahead_of_a_slow_server_are_all_read_and_it_is_not_taken_for
             reading = TableReading(parts.api.for_account(1), 700, {})
             rows = [row["id"] for page in reading.pages() for row in page]
         assert rows == list(range(1, 1501))
-        assert reading.told.remarks == []
+        assert reading.progress.remarks == []
         assert outages(app) == 0
 
 

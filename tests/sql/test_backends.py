@@ -24,7 +24,8 @@ def warehouse(servers: Servers) -> Iterator[str]:
     url = servers.postgresql.create("warehouse").replace("+psycopg", "")
     with psycopg.connect(url, autocommit=True) as there:
         there.execute(
-            "create table invoice (id int primary key, email text, amount numeric(12,2), paid boolean)"
+            "create table invoice"
+            " (id int primary key, email text, amount numeric(12,2), paid boolean)"
         )
         there.execute(
             "insert into invoice select n, 'a' || n || '@example.com', n * 1.5, n % 2 = 0"
@@ -130,7 +131,8 @@ def test_a_single_value_that_is_too_large_is_left_where_it_is(warehouse: str) ->
     assert found.cut == "There is more than 8 MB; the first row alone has more."
     then = ask(
         warehouse,
-        "select repeat('x', case when n = 3 then 400000000 else 1 end) from generate_series(1, 9) n",
+        "select repeat('x', case when n = 3 then 400000000 else 1 end)"
+        " from generate_series(1, 9) n",
     )
     assert len(then.rows) == 2
     assert found.cut

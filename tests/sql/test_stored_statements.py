@@ -17,15 +17,19 @@ from tests.support.settings import make_settings
 AT, VALUE = datetime(2026, 1, 2, tzinfo=UTC), "zanzibar"
 # An audit entry before and after, and the title of its query run before and after, if any.
 ENTRIES = [
-    ("sql", f"select * from t where a = '{VALUE}' and n = 4711 (1 done)", "select * from t where a = ? and n = ? (1 done)",
+    ("sql", f"select * from t where a = '{VALUE}' and n = 4711 (1 done)",
+     "select * from t where a = ? and n = ? (1 done)",
      f"select * from t where a = '{VALUE}' and n = 4711", "select * from t where a = ? and n = ?"),
     ("sql", f"select $x${VALUE}$x$ -- {VALUE}", "select ? ?", f"select $x${VALUE}", "select ?"),
     ("sql", f"select 'O\\'{VALUE}'", "select ?", f"select 'O\\'{VALUE}'", "select ?"),
-    ("sql", f"2 accounts: “Since 2026”: select a.b from t where x = :who and y = '{VALUE}' (1 done, 1 failed)",
-     "2 accounts: “Since 2026”: select a.b from t where x = :who and y = ? (1 done, 1 failed)", "Since 2026", "Since 2026"),
+    ("sql", "2 accounts: “Since 2026”: select a.b from t"
+     f" where x = :who and y = '{VALUE}' (1 done, 1 failed)",
+     "2 accounts: “Since 2026”: select a.b from t where x = :who and y = ? (1 done, 1 failed)",
+     "Since 2026", "Since 2026"),
     ("saved query", f"“Since 2026”: select '{VALUE}'", "“Since 2026”: select ?", None, None),
     ("saved query", "“Since 2026” deleted", "“Since 2026” deleted", None, None),
-    ("delivery", f"3 rows of 1 tables handed over. The function a.b:take raised KeyError in b.py, line 2: {VALUE}",
+    ("delivery", "3 rows of 1 tables handed over."
+     f" The function a.b:take raised KeyError in b.py, line 2: {VALUE}",
      "3 rows of 1 tables handed over. The function a.b:take raised KeyError.", None, None),
     ("note", "a note of 4711 'x'", "a note of 4711 'x'", None, None),
 ]  # fmt: skip

@@ -51,7 +51,7 @@ def ids(found: TableReading) -> list[Any]:
 def test_every_row_comes_once_and_in_order(count: int) -> None:
     found = reading(Upstream(list(range(count))))
     assert ids(found) == list(range(count))
-    assert (found.told.count, found.told.read, found.told.remarks) == (count, count, [])
+    assert (found.progress.count, found.progress.read, found.progress.remarks) == (count, count, [])
 
 
 def test_it_goes_on_at_the_page_it_is_told() -> None:
@@ -66,7 +66,7 @@ def test_a_wrong_count_loses_no_row_and_is_said(wrong: int) -> None:
     upstream.count = wrong
     found = reading(upstream)
     assert ids(found) == list(range(35))
-    assert found.told.remarks == [f"Peliqan counted {wrong:,} rows, and gave 35."]
+    assert found.progress.remarks == [f"Peliqan counted {wrong:,} rows, and gave 35."]
 
 
 def test_a_row_that_comes_meanwhile_gives_no_other_twice_and_is_said() -> None:
@@ -76,9 +76,9 @@ def test_a_row_that_comes_meanwhile_gives_no_other_twice_and_is_said() -> None:
 
     found = reading(Upstream(list(range(35)), insert), ahead=1)
     assert ids(found) == list(range(35))
-    assert found.told.repeated == 1
-    assert "came twice" in found.told.remarks[0]
-    assert "35 rows at the start" in found.told.remarks[1]
+    assert found.progress.repeated == 1
+    assert "came twice" in found.progress.remarks[0]
+    assert "35 rows at the start" in found.progress.remarks[1]
 
 
 def test_a_row_that_goes_meanwhile_is_said_since_another_was_skipped() -> None:
@@ -88,7 +88,7 @@ def test_a_row_that_goes_meanwhile_is_said_since_another_was_skipped() -> None:
 
     found = reading(Upstream(list(range(35)), delete), ahead=1)
     assert ids(found) == [each for each in range(35) if each != 20]
-    assert found.told.remarks == [
+    assert found.progress.remarks == [
         "The table had 35 rows at the start of the reading and 34 at its end."
     ]
 
@@ -115,7 +115,7 @@ def test_wherever_the_next_page_is_said_to_be_each_comes_once_and_the_last_ends_
     )  # type: ignore[method-assign]
     found = reading(upstream)
     assert ids(found) == list(range(35))
-    assert (found.told.ended, found.told.remarks) == (True, [])
+    assert (found.progress.ended, found.progress.remarks) == (True, [])
 
 
 def test_rows_without_an_id_are_all_kept() -> None:

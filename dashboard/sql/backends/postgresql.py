@@ -171,7 +171,7 @@ def _connect(address: PostgresAddress, relay: Relay) -> "psycopg.Connection[tupl
     pooler such as PgBouncer closes its server connection instead of reusing it with locks or
     prepared statements that the query left.
     """
-    # The host's name is kept, since the certificate is checked against it.
+    # With the host's name, since the certificate is checked against it.
     parameters = {
         **address.keywords(),
         "hostaddr": LOOPBACK,

@@ -72,7 +72,7 @@ class AnswerPage:
     @property
     def gone(self) -> bool:
         """Whether the result was deleted after a day."""
-        return is_gone(self.answer)
+        return is_deleted(self.answer)
 
 
 @bp.get("/accounts/<int:account_id>/sql")
@@ -162,7 +162,7 @@ def show(answer_id: int) -> ResponseReturnValue:
     suffix = request.path.rpartition(".")[2] if "." in request.path else ""
     if not suffix:
         return render_template("sql/result.html", page=_page(result), account=result.account)
-    if is_gone(result):
+    if is_deleted(result):
         abort(410, "The rows were deleted after a day. Ask again to have them.")
     ensure_shown(result.question)
     rows = rows_of(result)
@@ -296,7 +296,7 @@ def text_of(result: QueryResult) -> str | None:
     return query_runs.decrypted(result.question.text, services().vault.keys)
 
 
-def is_gone(result: QueryResult) -> bool:
+def is_deleted(result: QueryResult) -> bool:
     """Return whether a result was deleted after a day."""
     return result.state not in query_runs.OPEN and not result.question.text
 

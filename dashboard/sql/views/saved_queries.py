@@ -19,7 +19,7 @@ from dashboard.sql.views.editor import (
     ensure_shown,
     get_run_or_404,
     is_complete,
-    is_gone,
+    is_deleted,
     is_shown,
     lines_of,
     name_file,
@@ -133,7 +133,7 @@ def question(question_id: int) -> ResponseReturnValue:
     run = get_run_or_404(question_id)
     results = query_runs.results_of(question_id)
     if request.path.endswith(".csv"):
-        if not all(map(is_gone, results)):
+        if not all(map(is_deleted, results)):
             ensure_shown(run)
         complete = all(is_complete(result) and rows_of(result) is not None for result in results)
         response = csv_response(_all_rows(results), "")

@@ -1,4 +1,4 @@
-"""Checks of the data that a connection loaded, by figures that the customer's warehouse counts.
+"""Checks of the data that a connection loaded, by figures of the customer's warehouse.
 
 The finding rules on data use these figures. One statement lists the tables of the connection's
 schema (``target_schema.schema_name``), another counts them: rows, distinct keys, table versions

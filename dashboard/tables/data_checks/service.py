@@ -1,4 +1,4 @@
-"""Results of data checks: the figures of a connection's tables, and when they are counted again.
+"""Results of data checks: the figures of a connection's tables, and their next check.
 
 A connection is checked when a user requests it, and once a day for a week after that. While it has
 a finding of a rule in ``LASTING``, the daily checks continue. Figures older than a week are not

@@ -110,7 +110,7 @@ class FreshnessResult:
 
 
 def check_freshness(api: peliqan.Peliqan, connection: Connection, at: datetime) -> FreshnessResult:
-    """Find when the newest row of a connection's tables was received, and store the time. Commits.
+    """Find and store when a connection's tables received their newest row. Commits.
 
     The read tables with such a time are monitored from then on (``tables.health.service``). If
     some tables were not read, a newer time from an earlier check stays, since they may hold newer
@@ -155,7 +155,7 @@ def check_freshness(api: peliqan.Peliqan, connection: Connection, at: datetime) 
 
 
 def read_time(value: object) -> datetime | None:
-    """Return a cell's ISO time in UTC; a time without a zone is taken as UTC.
+    """Return a cell's ISO time in UTC; a time without a zone is read as UTC.
 
     None for anything else, and for a date without a time.
     """

@@ -1,7 +1,8 @@
-"""Checks of a table: its row count, its newest row, and duplicate keys and empty columns of a page.
+"""Checks of a table: its row count and newest row, and a page's duplicate keys.
 
 A check costs at most five API calls: name, columns, the page, the count if the page is filtered,
-and the newest row. The daily count of a monitored table costs one.
+and the newest row. The columns that are empty in the page are reported too. The daily count of a
+monitored table costs one call.
 """
 
 from collections import Counter

@@ -1,8 +1,8 @@
-"""Results of table checks, the daily counts of monitored tables, and whether a table lost rows.
+"""Results of table checks, daily counts of monitored tables, and drops in their rows.
 
-A table is monitored for a week after a user last checked it, and counted once a day meanwhile. It
-has dropped if it has less than 70 % of the most rows that it had within the week before. The drop
-ends when the rows are back, or a week after it was noticed: the lower count is then normal.
+A table is monitored for a week after a user last checked it, and counted once a day in that time.
+It has dropped if it has less than 70 % of the most rows that it had within the week before. The
+drop ends when the rows are back, or a week after it was noticed: the lower count is then normal.
 """
 
 from collections.abc import Sequence

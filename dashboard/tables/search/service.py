@@ -1,4 +1,4 @@
-"""Searches for one value: who searches, where, and the progress. The value is stored encrypted."""
+"""Searches for one value: their users, connections and progress; the value is encrypted."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
