@@ -36,7 +36,7 @@ from dashboard.exports.table_files import ClientLeft, make_complete_file
 from dashboard.exports.tasks import write_export
 from dashboard.fleet.models import Account
 from dashboard.masking.presenters import masking_context
-from dashboard.tables import addresses as table_views
+from dashboard.tables import addresses
 from dashboard.tables.filters import KINDS
 from dashboard.tables.presenters import read_query
 from dashboard.tables.query import TableQuery
@@ -300,8 +300,8 @@ def _refusal(account_id: int, table_id: int, disclosed: Sequence[Any] | None) ->
         return ""
     if disclosed is None:
         return (
-            "This file is of an earlier version of the console, which did not note whom it may be"
-            " shown. Export the table again."
+            "This file was made by an earlier version of the console, which did not record who may"
+            " get it. Export the table again."
         )
     hidden = masking_context(
         account_id, table_id, [peliqan.Column.model_validate(each) for each in disclosed]
@@ -364,7 +364,7 @@ def read_export_request(account_id: int, table_id: int, suffix: str, args: Any) 
     """
     get_account_or_404(account_id)
     columns = services().api.for_account(account_id).columns(table_id)
-    args = table_views.read(account_id, table_id, args).args
+    args = addresses.read(account_id, table_id, args).args
     query, context = read_query(account_id, table_id, args, args.getlist("column"), columns)
     return ExportRequest(
         account_id, table_id, suffix, query, columns, query.shown(columns), tuple(context.hidden)

@@ -85,8 +85,8 @@ def start_run(user: User, new: NewRun, at: datetime) -> QueryRun:
     )
     if (db.session.scalar(waits) or 0) + len(accounts) > MOST_OPEN:
         raise TooManyQueries(
-            f"Of your questions {MOST_OPEN} answers at most can be under way."
-            " Wait for some to come, or cancel them."
+            f"At most {MOST_OPEN} answers to your questions can be under way."
+            " Wait for some of them, or cancel them."
         )
     reason = checked_reason(new.reason) if new.reason.strip() else ""
     only = next(iter(accounts)) if len(accounts) == 1 else None

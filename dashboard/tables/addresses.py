@@ -16,7 +16,7 @@ from werkzeug.datastructures import MultiDict
 
 from dashboard import peliqan
 from dashboard.context import services
-from dashboard.tables import saved_views as table_views
+from dashboard.tables import saved_views
 from dashboard.tables.filters import KINDS
 from dashboard.tables.query import PREFIX, TableQuery
 from dashboard.tables.saved_views import SavedView
@@ -50,7 +50,7 @@ def read(account_id: int, table_id: int, given: MultiDict[str, str]) -> TableReq
     if not given.get("view"):
         return TableRequest(MultiDict(args), None)
     vault = services().vault
-    view = table_views.find(
+    view = saved_views.find(
         given["view"], account_id, table_id, vault.decrypt, vault.encrypt, services().clock()
     )
     if view is None:
@@ -97,7 +97,7 @@ def plain_args(
     }
 
 
-def address(account_id: int, table_id: int, query: TableQuery) -> str:
+def url_of(account_id: int, table_id: int, query: TableQuery) -> str:
     """Return the shortest address of a query's first page.
 
     Stores a view if the address would be too long; commits then.
@@ -166,7 +166,7 @@ def view_for(
 
 def _save(account_id: int, table_id: int, args: Mapping[str, list[str]]) -> SavedView:
     stored = {name: values for name, values in args.items() if name not in _NOT_STORED}
-    return table_views.save(
+    return saved_views.save(
         account_id, table_id, stored, services().vault.encrypt, services().clock()
     )
 

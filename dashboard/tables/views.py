@@ -26,8 +26,7 @@ from dashboard.listing.query import BadQuery, Page
 from dashboard.masking import presenters as masking
 from dashboard.masking import service as reveals
 from dashboard.masking.rules import mask
-from dashboard.tables import addresses as table_views
-from dashboard.tables import presenters
+from dashboard.tables import addresses, presenters
 from dashboard.tables.cells import plain, raw
 from dashboard.tables.filters import KINDS, can_sort, key_of, kinds_of
 from dashboard.tables.query import PREFIX, TableQuery, reference
@@ -71,7 +70,7 @@ class RowsPage:
     table: peliqan.Table
     columns: Sequence[peliqan.Column]
     shown: Sequence[peliqan.Column]
-    list: table_views.ShownRows
+    list: addresses.ShownRows
     query: TableQuery
     sight: masking.MaskingContext
     others: Mapping[str, str]
@@ -143,10 +142,10 @@ def rows(account_id: int, table_id: int) -> ResponseReturnValue:
     columns = recent.cached_briefly(
         ("columns", account_id, table_id), lambda: api.columns(table_id), refresh=_needs_refresh()
     )
-    parsed = table_views.read(account_id, table_id, request.args)
+    parsed = addresses.read(account_id, table_id, request.args)
     if (
         request.endpoint == "tables.rows"
-        and (shorter := table_views.plain_args(parsed.args, request.args, columns)) is not None
+        and (shorter := addresses.plain_args(parsed.args, request.args, columns)) is not None
     ):
         return redirect(url_for("tables.rows", account_id=account_id, table_id=table_id, **shorter))
     query, context = presenters.read_query(
@@ -185,11 +184,11 @@ def ask(account_id: int, table_id: int) -> ResponseReturnValue:
     columns = recent.cached_briefly(
         ("columns", account_id, table_id), lambda: api.columns(table_id), refresh=True
     )
-    parsed = table_views.read(account_id, table_id, request.form).args
-    shorter = table_views.plain_args(parsed, request.form, columns)
+    parsed = addresses.read(account_id, table_id, request.form).args
+    shorter = addresses.plain_args(parsed, request.form, columns)
     args = parsed if shorter is None else MultiDict(shorter)
     query, _ = presenters.read_query(account_id, table_id, args, args.getlist("column"), columns)
-    return redirect(table_views.address(account_id, table_id, query), 303)
+    return redirect(addresses.url_of(account_id, table_id, query), 303)
 
 
 @bp.get("/tables/<int:table_id>/rows/<int:row_id>")
@@ -300,8 +299,8 @@ def _render_rows(
 ) -> ResponseReturnValue:
     account, table_id, query = wanted.account, wanted.table_id, wanted.query
     url_values = {"account_id": account.id, "table_id": table_id}
-    view = table_views.view_for(account.id, table_id, query, wanted.view)
-    list_ = table_views.ShownRows("tables.rows", url_values, page, default_sort="", view=view)
+    view = addresses.view_for(account.id, table_id, query, wanted.view)
+    list_ = addresses.ShownRows("tables.rows", url_values, page, default_sort="", view=view)
     api = services().api.for_account(account.id)
     # The table's name is in the heading, which a fragment does not have.
     table = (
