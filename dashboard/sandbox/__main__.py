@@ -1,9 +1,9 @@
-"""``python -m dashboard.sandbox``: the stand-in alone, until Ctrl-C."""
+"""The command ``python -m dashboard.sandbox``: serves the sandbox alone, until Ctrl-C."""
 
 import argparse
 import os
 
-from dashboard.sandbox.app import create_sandbox
+from dashboard.sandbox.app import SandboxOptions, build_sandbox
 from dashboard.sandbox.scenarios import SCENARIOS, listing
 from dashboard.sandbox.server import serve
 
@@ -29,61 +29,66 @@ def _share(text: str) -> float:
 
 
 def main() -> None:
-    """Read the options and serve."""
-    options = argparse.ArgumentParser(
+    """Read the command line's options and serve."""
+    parser = argparse.ArgumentParser(
         "python -m dashboard.sandbox",
-        description="A stand-in for Peliqan's API.",
+        description="A sandbox that emulates Peliqan's API.",
         epilog=f"scenarios:\n{listing()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    options.add_argument("--host", default="127.0.0.1")
-    options.add_argument("--port", type=int, default=8901)
-    options.add_argument("--threads", type=int, default=64)
-    options.add_argument("--accounts", type=int, default=200, help="how many customers")
-    options.add_argument("--seed", type=int, default=1, help="another seed, another fleet")
-    options.add_argument(
+    _add_options(parser)
+    given = parser.parse_args()
+    secret = given.webhook_secret
+    options = SandboxOptions(
+        accounts=given.accounts,
+        seed=given.seed,
+        partner_token=given.partner_token,
+        latency_ms=given.latency_ms,
+        error_rate=given.error_rate,
+        run_seconds=given.run_seconds,
+        public_url=given.public_url,
+        scenario=given.scenario,
+        webhook_url=given.webhook_url,
+        webhook_secret=os.environ.get(SECRET_SETTING, "") if secret is None else secret,
+        warehouse_url=given.warehouse_url or os.environ.get(WAREHOUSE_SETTING, ""),
+    )
+    try:
+        app = build_sandbox(options)
+    except ValueError as error:
+        parser.error(str(error))
+    serve(app, given.host, given.port, given.threads)
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--host", default="127.0.0.1")
+    add("--port", type=int, default=8901)
+    add("--threads", type=int, default=64)
+    add("--accounts", type=int, default=200, help="the number of customers")
+    add("--seed", type=int, default=1, help="the seed; each seed makes another fleet")
+    add(
         "--scenario",
         default="",
         choices=SCENARIOS,
         metavar="NAME",
-        help="what goes wrong: see below",
+        help="a known problem of the fleet: see below",
     )
-    options.add_argument("--latency-ms", type=float, default=0)
-    options.add_argument(
-        "--error-rate", type=_share, default=0.0, help="share of calls that fail, 0 to 1"
-    )
-    options.add_argument("--partner-token", default="sandbox-partner-token")
-    options.add_argument("--run-seconds", type=_seconds, default=(3.0, 9.0), metavar="LEAST,MOST")
-    options.add_argument(
-        "--public-url", help="where browsers find it, for consent and invite links"
-    )
-    options.add_argument(
-        "--webhook-url", default="", metavar="URL", help="where webhooks are posted to"
-    )
-    options.add_argument(
+    add("--latency-ms", type=float, default=0)
+    add("--error-rate", type=_share, default=0.0, help="share of calls that fail, 0 to 1")
+    add("--partner-token", default="sandbox-partner-token")
+    add("--run-seconds", type=_seconds, default=(3.0, 9.0), metavar="LEAST,MOST")
+    add("--public-url", help="the address for browsers, used in consent and invite links")
+    add("--webhook-url", default="", metavar="URL", help="the address that webhooks are sent to")
+    add(
         "--webhook-secret",
         metavar="SECRET",
-        help=f"what they are signed with; {SECRET_SETTING} otherwise",
+        help=f"the secret that signs them; default: the variable {SECRET_SETTING}",
     )
-    options.add_argument(
+    add(
         "--warehouse-url",
         metavar="URL",
-        help=f"a PostgreSQL database for SQL; {WAREHOUSE_SETTING} otherwise",
+        help=f"a PostgreSQL database for SQL; default: the variable {WAREHOUSE_SETTING}",
     )
-    told = options.parse_args()
-    secret = (
-        os.environ.get(SECRET_SETTING, "") if told.webhook_secret is None else told.webhook_secret
-    )
-    try:
-        app = create_sandbox(
-            told.accounts, told.seed, told.partner_token, told.latency_ms, told.error_rate,
-            run_seconds=told.run_seconds, public_url=told.public_url, scenario=told.scenario,
-            webhook_url=told.webhook_url, webhook_secret=secret,
-            warehouse_url=told.warehouse_url or os.environ.get(WAREHOUSE_SETTING, ""),
-        )  # fmt: skip
-    except ValueError as error:
-        options.error(str(error))
-    serve(app, told.host, told.port, told.threads)
 
 
 if __name__ == "__main__":

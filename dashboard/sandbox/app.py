@@ -1,7 +1,9 @@
-"""The stand-in as a Flask app."""
+"""The sandbox as a Flask app."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from flask import Flask, Response, g, jsonify, request
 from flask.typing import ResponseReturnValue
@@ -22,7 +24,8 @@ from dashboard.sandbox.warehouse import SqliteWarehouses
 from dashboard.sandbox.warehouse_postgresql import PostgresqlWarehouses
 from dashboard.sandbox.webhooks import Webhooks
 
-# The widget's script calls from the partner's pages, and from sandboxed frames, whose origin is "null".
+# Cross-origin calls: the widget's script runs on the partner's pages and in sandboxed frames,
+# whose origin is "null".
 CORS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Headers": "Authorization, Content-Type",
@@ -35,63 +38,96 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def create_sandbox(
-    accounts: int = 200,
-    seed: int = 1,
-    partner_token: str = "sandbox-partner-token",
-    latency_ms: float = 0,
-    error_rate: float = 0.0,
-    clock: Callable[[], datetime] = _now,
-    run_seconds: tuple[float, float] = (3, 9),
-    public_url: str | None = None,
-    scenario: str = "",
-    webhook_url: str = "",
-    webhook_secret: str = "",
-    warehouse_url: str = "",
-) -> Flask:
-    """A fleet of ``accounts`` made from ``seed``; the same two make the same fleet.
+@dataclass(frozen=True)
+class SandboxOptions:
+    """The options of a sandbox. The same ``accounts`` and ``seed`` make the same fleet.
 
     Args:
-        accounts: How many customers; each has two to five connections.
-        seed: Another seed, another fleet.
-        partner_token: The one token that opens the partner routes.
-        latency_ms: How long each call waits first, in milliseconds.
+        accounts: The number of customers; each has two to five connections.
+        seed: The seed; each seed makes another fleet.
+        partner_token: The only token that opens the partner routes.
+        latency_ms: The delay before each call, in milliseconds.
         error_rate: The share of calls that fail with a 500, 0 to 1.
-        clock: The time, aware. Schedules, consents and tokens go by it alone.
-        run_seconds: How long a run started by hand takes, in seconds (least, most).
-        public_url: Where browsers find the sandbox, for consent and invite links; None for where a request came to.
-        scenario: What goes wrong in the fleet, by its name in ``scenarios``; a bit of everything where empty.
-        webhook_url: Where webhooks are posted to; nowhere where empty.
-        webhook_secret: What they are signed with; not at all where empty.
-        warehouse_url: A PostgreSQL database for the accounts' warehouses, which are SQLite's, in this process, where empty.
+        clock: Returns the time, aware. Schedules, consents and tokens use no other clock.
+        run_seconds: The duration of a run started by hand, in seconds (least, most).
+        public_url: The address for browsers, used in consent and invite links; None: the
+            request's own host.
+        scenario: The name of a known problem in ``scenarios``; empty: a mixture of problems.
+        webhook_url: The address that webhooks are sent to; empty: none are sent.
+        webhook_secret: The secret that signs them; empty: they are not signed.
+        warehouse_url: A PostgreSQL database for the accounts' warehouses; empty: SQLite in the
+            memory of this process.
+    """
+
+    accounts: int = 200
+    seed: int = 1
+    partner_token: str = "sandbox-partner-token"
+    latency_ms: float = 0
+    error_rate: float = 0.0
+    clock: Callable[[], datetime] = _now
+    run_seconds: tuple[float, float] = (3, 9)
+    public_url: str | None = None
+    scenario: str = ""
+    webhook_url: str = ""
+    webhook_secret: str = ""
+    warehouse_url: str = ""
+
+
+def create_sandbox(accounts: int = 200, seed: int = 1, **options: Any) -> Flask:
+    """Return a sandbox app; ``options`` are the other fields of ``SandboxOptions``.
 
     Raises:
-        ValueError: there is no such scenario, or nothing can be posted to that address.
+        ValueError: as ``build_sandbox``.
+    """
+    return build_sandbox(SandboxOptions(accounts, seed, **options))
+
+
+def build_sandbox(options: SandboxOptions) -> Flask:
+    """Return a sandbox app with these options.
+
+    Raises:
+        ValueError: the scenario does not exist, or ``webhook_url`` is not an HTTP address.
     """
     app = Flask(__name__, static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.url_map.redirect_defaults = False
-    born = clock()
-    world = staged(scenario, accounts, seed, born) if scenario else World(accounts, seed)
-    life = Life(world, clock, run_seconds, born)
-    tables = Tables(world)
-    parts = Sandbox(
-        life,
-        tables,
-        Tokens(seed, partner_token, clock),
-        Faults(latency_ms, error_rate, seed),
-        Webhooks(life, webhook_url, webhook_secret),
-        PostgresqlWarehouses(tables, warehouse_url) if warehouse_url else SqliteWarehouses(tables),
-        public_url,
-    )
-    app.extensions["sandbox"] = parts
+    current = _parts(options)
+    app.extensions["sandbox"] = current
     for family in (partner, servers, data, people, control, openapi):
         app.register_blueprint(family.bp)
+    _add_hooks(app, current)
+    app.register_error_handler(HTTPException, _refused)
+    return app
+
+
+def _parts(options: SandboxOptions) -> Sandbox:
+    born = options.clock()
+    world = (
+        staged(options.scenario, options.accounts, options.seed, born)
+        if options.scenario
+        else World(options.accounts, options.seed)
+    )
+    life = Life(world, options.clock, options.run_seconds, born)
+    tables = Tables(world)
+    return Sandbox(
+        life,
+        tables,
+        Tokens(options.seed, options.partner_token, options.clock),
+        Faults(options.latency_ms, options.error_rate, options.seed),
+        Webhooks(life, options.webhook_url, options.webhook_secret),
+        PostgresqlWarehouses(tables, options.warehouse_url)
+        if options.warehouse_url
+        else SqliteWarehouses(tables),
+        options.public_url,
+    )
+
+
+def _add_hooks(app: Flask, current: Sandbox) -> None:
 
     @app.before_request
     def before() -> ResponseReturnValue | None:
-        # Not before: a server may have forked since.
-        parts.webhooks.start()
+        # Threads do not survive a fork, so they start with the first request.
+        current.webhooks.start()
         name = (request.endpoint or "").partition(".")[2]
         if (
             request.method == "OPTIONS"
@@ -99,24 +135,24 @@ def create_sandbox(
             or not request.path.startswith("/api/")
         ):
             return None
-        answer, g.fault = parts.faults.before(name, request.path)
-        return answer
+        response, g.fault = current.faults.before(name, request.path)
+        return response
 
     @app.after_request
     def after(response: Response) -> Response:
         if response.status_code == 308:
             response = _without_slash()
         if g.get("fault") is not None:
-            response = parts.faults.after(g.fault, response)
+            response = current.faults.after(g.fault, response)
         response.headers.update(CORS)
         return response
 
-    app.register_error_handler(HTTPException, _refused)
-    return app
-
 
 def _without_slash() -> Response:
-    """Instead of Flask's redirect: a missing trailing slash is a 404 (documented for integrate, recorded from Baserow)."""
+    """Return a 404 for a missing trailing slash, where Flask would redirect.
+
+    Documented for integrate, recorded from Baserow.
+    """
     detail = (
         f"A valid URL must end with a trailing slash. Please, redirect requests to {request.path}/"
     )
@@ -126,7 +162,7 @@ def _without_slash() -> Response:
 
 
 def _refused(error: HTTPException) -> ResponseReturnValue:
-    """Refusals that no route made, in the words that Baserow has for them."""
+    """Return a refusal that no route made, in Baserow's words."""
     if error.response is not None:
         return error.response
     if error.code == 404:
@@ -135,9 +171,10 @@ def _refused(error: HTTPException) -> ResponseReturnValue:
         allowed = {"Allow": ", ".join(sorted(error.valid_methods or ()))}
         return jsonify(detail=f'Method "{request.method}" not allowed.'), 405, allowed
     if error.code == 500:
-        # A server that breaks answers with a page, not with JSON (recorded from Baserow).
+        # A server error of Baserow is an HTML page, not JSON (recorded).
         return (
-            "<!doctype html>\n<html lang=en><title>Server Error (500)</title><h1>Server Error (500)</h1></html>",
+            "<!doctype html>\n<html lang=en><title>Server Error (500)</title>"
+            "<h1>Server Error (500)</h1></html>",
             500,
         )
     return jsonify(

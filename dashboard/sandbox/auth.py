@@ -1,4 +1,7 @@
-"""The kinds of token: the partner's, one for each sub-account, short-lived ones for the widget (documented), and OAuth's."""
+"""The kinds of token.
+
+The partner's, one for each sub-account, short-lived ones for the widget (documented), and OAuth's.
+"""
 
 import base64
 import hashlib
@@ -14,7 +17,10 @@ ACCESS_TOKEN_LIFE = timedelta(hours=1)
 
 
 class Tokens:
-    """Makes and reads tokens shaped like JWTs. Sub-account tokens do not expire (D), but can be revoked."""
+    """Makes and reads tokens shaped like JWTs.
+
+    Sub-account tokens do not expire (D), but can be revoked.
+    """
 
     def __init__(self, seed: int, partner_token: str, clock: Callable[[], datetime]) -> None:
         self._key = f"sandbox {seed}".encode()
@@ -25,28 +31,28 @@ class Tokens:
         self.issued = 0
 
     def for_account(self, account_id: int) -> str:
-        """The sub-account's identity token: the same one each time, until it is revoked."""
+        """Return the sub-account's identity token: the same one until it is revoked."""
         with self._lock:
             self.issued += 1
         return self._make({"account": account_id, "generation": self.generation.get(account_id, 0)})
 
     def for_widget(self, account_id: int) -> str:
-        """An integration token: good for 30 minutes (D), with its end as ``exp`` in it."""
+        """Return an integration token, valid for 30 minutes (D); its claim ``exp`` says when."""
         return self._make({"widget": account_id, "exp": self._in(WIDGET_TOKEN_LIFE)})
 
     def for_oauth(self) -> str:
-        """An access token that reaches what the partner token reaches, for an hour (S)."""
+        """Return an access token, valid for one hour, with the partner token's rights (S)."""
         return self._make({"partner": True, "exp": self._in(ACCESS_TOKEN_LIFE)})
 
     def is_partner(self, token: str) -> bool:
-        """Whether it opens the partner routes."""
+        """Return whether the token opens the partner routes."""
         if hmac.compare_digest(token.encode(), self.partner_token.encode()):
             return True
         claims = self._read(token)
         return "partner" in claims and self._lasts(claims)
 
     def account_of(self, token: str) -> int | None:
-        """Whose sub-account token it is."""
+        """Return the account of a sub-account token; None for any other or a revoked token."""
         claims = self._read(token)
         account_id = claims.get("account")
         if account_id is None or claims.get("generation") != self.generation.get(account_id, 0):
@@ -54,17 +60,17 @@ class Tokens:
         return int(account_id)
 
     def widget_account_of(self, token: str) -> int | None:
-        """Whose integration token it is, while it lasts."""
+        """Return the account of a valid integration token; None for any other token."""
         claims = self._read(token)
         return int(claims["widget"]) if "widget" in claims and self._lasts(claims) else None
 
     def revoke(self, account_id: int) -> None:
-        """Make the account's token worthless; the identity route gives a new one."""
+        """Invalidate the account's token; the identity route issues a new one."""
         with self._lock:
             self.generation[account_id] = self.generation.get(account_id, 0) + 1
 
     def forget(self) -> None:
-        """As at the start: no token revoked, none counted."""
+        """Reset to the start: no token is revoked, none is counted."""
         with self._lock:
             self.generation.clear()
             self.issued = 0

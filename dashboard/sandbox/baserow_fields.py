@@ -1,4 +1,4 @@
-"""Columns as Baserow describes them: the common part, and the settings that each type has."""
+"""Columns in Baserow's form: the common part, and the settings of each type."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ _DATE = {
 
 
 def as_json(table: Table, field: Field, order: int) -> dict[str, Any]:
-    """One field (B)."""
+    """Return one field as the API shows it (B)."""
     return {
         "id": field.id,
         "table_id": table.id,

@@ -1,4 +1,4 @@
-"""What there is to connect: connectors by kind, their tables, and how connections of them really fail."""
+"""Connectors by kind, their tables, and the ways in which real connections of them fail."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -6,9 +6,10 @@ from typing import Final
 
 @dataclass(frozen=True)
 class Failure:
-    """A way to fail. ``status`` is of the connection, ``run`` of its runs; ``text`` varies only by ids, dates and hosts.
+    """A way to fail.
 
-    ``exit_code``: the source's own; None where the source was not what failed.
+    ``status`` is the connection's, ``run`` that of its runs. ``text`` varies only by ids, dates
+    and hosts. ``exit_code``: the source's; None where the failure is not the source's.
     """
 
     name: str
@@ -29,34 +30,38 @@ NO_MODULE: Final = Failure(
     "no_module",
     "COMPLETED_WITH_ERRORS",
     "COMPLETED_WITH_ERRORS",
-    "403 Client Error: Forbidden for url: https://{host}/api/v1/{account}/opportunities?limit=100&skip={n} "
+    "403 Client Error: Forbidden for url: "
+    "https://{host}/api/v1/{account}/opportunities?limit=100&skip={n} "
     "(module 'opportunities' is not licensed). Other tables were loaded.",
 )
 TIMEOUT: Final = Failure(
     "timeout",
     "ERROR",
     "ERROR",
-    "HTTPSConnectionPool(host='{host}', port=443): Read timed out. (read timeout=300) while reading page {n}",
+    "HTTPSConnectionPool(host='{host}', port=443): Read timed out. (read timeout=300) "
+    "while reading page {n}",
 )
 OUT_OF_MEMORY: Final = Failure(
     "out_of_memory",
     "ERROR",
     "INTERNAL_ERROR",
-    "Pipeline runner crashed: pod pipeline-run-{account}-{n} was OOMKilled (memory limit 2048 MiB).",
+    "Pipeline runner crashed: pod pipeline-run-{account}-{n} was OOMKilled "
+    "(memory limit 2048 MiB).",
     exit_code=None,
 )
 SCHEMA: Final = Failure(
     "schema",
     "ERROR",
     "ERROR",
-    'psycopg2.errors.DatatypeMismatch: column "vat_code" is of type bigint but expression is of type text '
-    "(schema source_{account}, row {n})",
+    'psycopg2.errors.DatatypeMismatch: column "vat_code" is of type bigint '
+    "but expression is of type text (schema source_{account}, row {n})",
 )
 CONSENT: Final = Failure(
     "consent",
     "ERROR",
     "ERROR",
-    "SaltEdge::ConsentExpired: the consent {n} of connection {account} expired on {date}; the account holder must give it anew.",
+    "SaltEdge::ConsentExpired: the consent {n} of connection {account} expired on {date}; "
+    "the account holder must give it anew.",
     exit_code=2,
 )
 
@@ -71,7 +76,11 @@ CLOSED: Final = Failure(
 
 @dataclass(frozen=True)
 class Connector:
-    """One connector. ``auth`` is how it is authorised; ``weight`` how common it is; ``failures`` with chances in percent."""
+    """A connector.
+
+    ``auth``: how a connection is authorised. ``weight``: how common the connector is.
+    ``failures``: ways to fail, each with its chance in percent.
+    """
 
     name: str
     title: str
@@ -83,11 +92,14 @@ class Connector:
 
     @property
     def host(self) -> str:
-        """Where its API would be."""
+        """The host name of the source's API."""
         return f"api.{self.name.replace('_', '-')}.example.com"
 
     def schema(self, place: int) -> str:
-        """The warehouse's schema of a connection at a place in its account: no two connections share one."""
+        """Return the warehouse schema of connection number ``place`` of its account.
+
+        No two connections share a schema.
+        """
         return f"{self.name.lower()}_{place}"
 
 
@@ -171,11 +183,12 @@ CONNECTORS: Final = (
     ),
     Connector("sftp_files", "Files (SFTP)", "files", "files", 4, ("uploads",), ((SCHEMA, 6),)),
 )
-# What sources can load into beside the account's data warehouse; nobody connects it in the widget.
+# A second target that sources can load into; the widget does not offer it.
 TARGET: Final = Connector("postgresql", "PostgreSQL", "database", "basic", 0, ())
 BY_NAME: Final = {connector.name: connector for connector in CONNECTORS}
 
-# Every documented status has a place in a fleet of 200; the last is one that nobody documented.
+# Each documented status occurs in a fleet of 200; PAUSED_BY_VENDOR is undocumented on purpose.
+# The keys are positions of accounts; the status is that of the account's first connection.
 PLACED: Final = {
     3: "CHECKING",
     11: "AUTHORIZING",
@@ -189,7 +202,7 @@ PLACED: Final = {
     113: "DISABLED",
     151: "CHECKING",
 }
-# The same for what is wrong with rows: ``tables.DATA_FAULTS``, each of the first connection of the account there.
+# Faults of rows (``tables.DATA_FAULTS``), likewise by the position of the account.
 FAULTY_DATA: Final = {
     139: "duplicate_keys",
     149: "mixed_versions",

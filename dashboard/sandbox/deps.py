@@ -1,4 +1,4 @@
-"""What the routes share: the sandbox's parts, refusals in Baserow's shapes, and whose token came."""
+"""Functions that the routes share: the current sandbox, refusals in Baserow's form, tokens."""
 
 from dataclasses import dataclass, replace
 from typing import NoReturn
@@ -16,7 +16,10 @@ from dashboard.sandbox.webhooks import Webhooks
 
 @dataclass(frozen=True)
 class Sandbox:
-    """The parts. ``public_url``: where browsers find the sandbox, None for where the request came to."""
+    """The objects that the routes use.
+
+    ``public_url``: the address for browsers; None: the request's own host.
+    """
 
     life: Life
     tables: Tables
@@ -28,13 +31,13 @@ class Sandbox:
 
 
 def sandbox() -> Sandbox:
-    """The running sandbox."""
+    """Return the sandbox of the current app."""
     found: Sandbox = current_app.extensions["sandbox"]
     return found
 
 
 def public_link(path: str) -> str:
-    """An absolute address for a browser; ``path`` without a leading slash."""
+    """Return an absolute address for a browser; ``path`` has no leading slash."""
     return f"{(sandbox().public_url or request.host_url).rstrip('/')}/{path}"
 
 
@@ -48,17 +51,20 @@ def refuse(
 
 
 def unauthorised(**body: str) -> NoReturn:
-    """A 401 as Baserow gives it: recorded, with its header."""
+    """End the request with Baserow's 401 and its header (recorded)."""
     abort(make_response(jsonify(body), 401, {"WWW-Authenticate": 'JWT realm="api"'}))
 
 
 def bad_token() -> NoReturn:
-    """The same answer for a token that is wrong, of another kind, revoked or expired: a client cannot tell which."""
+    """Refuse the token. Wrong, revoked and expired tokens get the same response."""
     unauthorised(detail="Access token is expired or invalid.", error="ERROR_INVALID_ACCESS_TOKEN")
 
 
 def token() -> str:
-    """The token of ``Authorization: JWT <token>``, or ``Bearer`` for OAuth's access tokens (S)."""
+    """Return the token of the Authorization header.
+
+    The scheme is ``JWT``, or ``Bearer`` for OAuth's access tokens (S).
+    """
     parts = request.headers.get("Authorization", "").split()
     if not parts or parts[0] not in {"JWT", "Bearer"}:
         unauthorised(detail="Authentication credentials were not provided.")
@@ -71,13 +77,16 @@ def token() -> str:
 
 
 def need_partner() -> None:
-    """Only the partner's tokens reach partner routes (D)."""
+    """Refuse the request unless its token is the partner's (D)."""
     if not sandbox().tokens.is_partner(token()):
         bad_token()
 
 
 def need_account() -> int:
-    """Everything else takes a sub-account's token (D); whose it is. An account without a licence is refused."""
+    """Return the account of the request's sub-account token (D).
+
+    An account without a licence is refused.
+    """
     account_id = sandbox().tokens.account_of(token())
     if account_id is None:
         bad_token()
@@ -87,23 +96,20 @@ def need_account() -> int:
 
 
 def body() -> dict[str, object]:
-    """The request's JSON object; anything else is an empty one."""
+    """Return the request's JSON object; an empty one for anything else."""
     found = request.get_json(silent=True)
     return found if isinstance(found, dict) else {}
 
 
-def whole(name: str, otherwise: int) -> int:
-    """A paging parameter; what cannot be read, or is below one, is the default (recorded from Baserow)."""
+def positive(name: str, default: int) -> int:
+    """Return a paging parameter; ``default`` where it is unreadable or below 1 (recorded)."""
     value = request.args.get(name, "")
-    return (
-        int(value[:18])
-        if value.isascii() and value.isdigit() and int(value[:18]) > 0
-        else otherwise
-    )
+    is_number = value.isascii() and value.isdigit() and int(value[:18]) > 0
+    return int(value[:18]) if is_number else default
 
 
 def account_or_404(account_id: int) -> Account:
-    """The sub-account with this id."""
+    """Return the sub-account with this id."""
     found = sandbox().life.account(account_id)
     if found is None:
         refuse(404, "ERROR_SUB_ACCOUNT_DOES_NOT_EXIST", "The requested sub-account does not exist.")
@@ -111,7 +117,7 @@ def account_or_404(account_id: int) -> Account:
 
 
 def own_connection(server_id: int) -> Connection:
-    """The connection, if it is the token's account's."""
+    """Return the connection if it belongs to the token's account."""
     account_id = need_account()
     connection = sandbox().life.connection(server_id)
     if connection is None or connection.account_id != account_id:
@@ -120,7 +126,7 @@ def own_connection(server_id: int) -> Connection:
 
 
 def tables_of(account_id: int) -> list[Table]:
-    """The tables of an account, as its connections made them."""
+    """Return the tables that an account's connections load."""
     life = sandbox().life
     connections = life.connections(account_id)
     faults = {each.id % 100: life.data_fault(each) for each in connections}
@@ -130,12 +136,15 @@ def tables_of(account_id: int) -> list[Table]:
 
 
 def tables_now(account_id: int) -> list[Table]:
-    """The same with the rows that they have now."""
+    """Return the account's tables with their current rows."""
     return [_as_left(table) for table in tables_of(account_id)]
 
 
 def own_table(table_id: int) -> Table:
-    """The table with the rows that it has now, if it is the token's account's; somebody else's is a 400 (recorded)."""
+    """Return the table with its current rows if it belongs to the token's account.
+
+    Another account's table is a 400 (recorded).
+    """
     account_id = need_account()
     owner = table_id // 10_000
     exists = sandbox().life.account(owner) is not None
@@ -150,7 +159,7 @@ def own_table(table_id: int) -> Table:
 
 
 def _as_left(table: Table) -> Table:
-    """A table as the runs of its connection left it."""
+    """Return a table as the runs of its connection left it."""
     life = sandbox().life
     connection = life.connection(table.connection_id) if table.connection_id is not None else None
     if connection is None:

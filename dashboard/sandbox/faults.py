@@ -1,4 +1,4 @@
-"""Latency, errors and named faults, switchable while the sandbox runs: how tests and people make it misbehave."""
+"""Latency, errors and named faults, switchable while the sandbox runs."""
 
 import json
 import random
@@ -11,18 +11,24 @@ from typing import Any
 
 from flask import Response, jsonify, request
 
-# "truncated" and the kinds after it spoil an answer whose work was done: a sync behind it has started.
+# "truncated" and the kinds after it change a response after the route has done its work:
+# a sync that a route started goes on.
 KINDS = (
-    "truncated", "html", "wrong_type", "empty", "close", "redirect", "bare_list", "extra_fields", "oversized",
+    "truncated", "html", "wrong_type", "empty", "close", "redirect", "bare_list", "extra_fields",
+    "oversized",
 )  # fmt: skip
 OVERSIZED = 17 * 1024 * 1024
-# Of so many calls the times are known: enough for a pass at a limit.
+# The number of calls whose times are kept: enough to check a refresh against a rate limit.
 REMEMBERED = 100_000
 
 
 @dataclass
 class Fault:
-    """What goes wrong at one route (``*``: at all). ``times`` None: until it is cleared. ``match``: part of the path."""
+    """A fault of one route; of all routes where ``route`` is ``*``.
+
+    ``times``: how many calls it affects; None: all until it is cleared. ``match``: a part of the
+    path. ``delay_ms``: in milliseconds.
+    """
 
     route: str
     match: str = ""
@@ -36,12 +42,12 @@ class Fault:
 
     @property
     def answers(self) -> bool:
-        """Whether it answers itself, so that the route's work is never done."""
+        """Whether the fault is the response itself, so that the route does not run."""
         return self.kind is None and (self.status is not None or self.body is not None)
 
 
 class Faults:
-    """The knobs, and a count of what was called."""
+    """The switches for faults, and counters of calls."""
 
     def __init__(self, latency_ms: float, error_rate: float, seed: int) -> None:
         self.latency_ms, self.error_rate = latency_ms, error_rate
@@ -54,7 +60,7 @@ class Faults:
         self._last_id = 0
 
     def add(self, fault: Fault) -> int:
-        """Switch a fault on; its id."""
+        """Switch a fault on and return its id."""
         with self._lock:
             self._last_id += 1
             fault.id = self._last_id
@@ -67,7 +73,7 @@ class Faults:
             self.active.clear()
 
     def forget(self) -> None:
-        """As at the start: no faults, no calls counted, the first knobs."""
+        """Reset to the start: no faults, no counted calls, the first latency and error rate."""
         self.clear()
         self.calls.clear()
         self._arrived.clear()
@@ -75,7 +81,7 @@ class Faults:
         self._chance = random.Random(seed)
 
     def busiest_second(self) -> int:
-        """The most calls that arrived within any one second."""
+        """Return the most calls that arrived within any one second."""
         with self._lock:
             times = list(self._arrived)
         most = first = 0
@@ -86,7 +92,10 @@ class Faults:
         return most
 
     def before(self, route: str, path: str) -> tuple[Response | None, Fault | None]:
-        """Count the call and wait; an answer if it fails outright, and the fault to apply to the answer if not."""
+        """Count the call and apply the delay.
+
+        Return a response that replaces the route's, or a fault to apply to the route's response.
+        """
         with self._lock:
             self.calls[route] += 1
             self._arrived.append(time.monotonic())
@@ -103,14 +112,15 @@ class Faults:
         if wait:
             time.sleep(wait / 1000)
         if fault is not None and fault.answers:
-            return _own_answer(fault), None
+            return _replacement(fault), None
         if unlucky:
-            return _answer({"error": "ERROR_INTERNAL", "detail": "An error by chance."}, 500), None
+            detail = {"error": "ERROR_INTERNAL", "detail": "An error by chance."}
+            return _json(detail, 500), None
         return None, fault
 
     @staticmethod
     def after(fault: Fault, response: Response) -> Response:
-        """The answer as the fault spoils it."""
+        """Return the response with the fault applied."""
         made = _spoiled(fault.kind, response) if fault.kind else response
         if fault.status:
             made.status_code = fault.status
@@ -118,20 +128,20 @@ class Faults:
         return made
 
 
-def _own_answer(fault: Fault) -> Response:
+def _replacement(fault: Fault) -> Response:
     status = fault.status or 200
-    told = (
+    content = (
         {"error": f"ERROR_{status}", "detail": "A fault was switched on."}
         if fault.body is None
         else fault.body
     )
-    response = _answer(told, status)
+    response = _json(content, status)
     response.headers.update(fault.headers)
     return response
 
 
-def _answer(told: Any, status: int) -> Response:
-    response = jsonify(told)
+def _json(content: Any, status: int) -> Response:
+    response = jsonify(content)
     response.status_code = status
     return response
 
@@ -154,16 +164,16 @@ def _spoiled(kind: str, response: Response) -> Response:
         return Response(b"", status=302, headers={"Location": "http://127.0.0.2/elsewhere"})
     if kind == "oversized":
         return Response(b"[" + b" " * OVERSIZED + b"]", content_type="application/json")
-    told = json.loads(content)
+    data = json.loads(content)
     if kind == "bare_list":
         return jsonify(
-            told.get("data", told.get("results", told)) if isinstance(told, dict) else told
+            data.get("data", data.get("results", data)) if isinstance(data, dict) else data
         )
-    return jsonify(_with_extras(told))
+    return jsonify(_with_extras(data))
 
 
 def _hung_up() -> Response:
-    """Close the connection before the answer; where there is none (a test client), a bare 502."""
+    """Close the connection without a response; a test client without a socket gets a 502."""
     found = request.environ.get("gunicorn.socket") or request.environ.get("werkzeug.socket")
     if found is not None:
         found.shutdown(socket.SHUT_RDWR)

@@ -1,8 +1,8 @@
-"""Baserow's filters: which field types each one takes, and which rows it keeps, traps included.
+"""Baserow's filters: the field types that each one accepts, and the rows that it returns.
 
-Written from answers recorded from Baserow 1.35.3 and, for what was not recorded, from its source (``view_filters.py``,
-``array_view_filters.py``). A filter that a field type does not have is refused; a value that cannot be read keeps no row, or is
-ignored, as in Baserow.
+Written from answers recorded from Baserow 1.35.3; for what was not recorded, from its source
+(``view_filters.py``, ``array_view_filters.py``), including its surprises. A filter that a field
+type does not have is refused. An unreadable value matches no row, or is ignored, as in Baserow.
 """
 
 import re
@@ -30,7 +30,8 @@ _ITEMS = {
     "=array/single_file",
 }
 _USERS = {"created_by", "last_modified_by"}
-# The types that each filter takes: a plain one by its name, a formula's by "=" and the type of its result.
+# The field types that each filter accepts: a plain type by its name, a formula by "=" and the
+# type of its result.
 COMPATIBLE: dict[str, frozenset[str] | set[str]] = {
     "equal": {"boolean", "uuid"} | _TEXTS | _COMPARABLE | _TEXT_RESULTS,
     "contains": {"number", "autonumber", "=number"}
@@ -65,7 +66,7 @@ COMPATIBLE: dict[str, frozenset[str] | set[str]] = {
         ("has_date_equal", "has_date_after", "has_date_before"), frozenset({"=array/date"})
     ),
 }
-# The filters that keep the rows which another one leaves out.
+# Each of these filters returns the rows that the other one leaves out.
 OPPOSITES = {
     "not_equal": "equal",
     "contains_not": "contains",
@@ -91,7 +92,7 @@ UNSORTABLE = {
 } | {f"=array/{each}" for each in ("link", "button", "single_file", "multiple_select")}
 NUMERIC = _COMPARABLE
 _WHOLE = {"rating", "autonumber"}
-# Of these a value that is no id is ignored, and every row comes back.
+# These filters ignore a value that is not an id, and return every row.
 _BY_ID = {
     "single_select_equal",
     "multiple_select_has",
@@ -103,24 +104,24 @@ _UNITS = {"h:mm": 60, "d h:mm": 60, "d h mm": 60, "d h": 3600}
 
 
 def kind_of(field: Field) -> str:
-    """Return the type by which filters and sorts take a field."""
+    """Return the type of a field as filters and sorts use it."""
     if not field.result:
         return field.type
     return f"={field.result}/{field.item}" if field.result == "array" else f"={field.result}"
 
 
 def exists(name: str) -> bool:
-    """Return whether there is such a filter."""
+    """Return whether a filter of this name exists."""
     return name in COMPATIBLE or name in OPPOSITES
 
 
 def is_compatible(name: str, field: Field) -> bool:
-    """Return whether a filter takes a field."""
+    """Return whether a filter accepts a field."""
     return kind_of(field) in COMPATIBLE[OPPOSITES.get(name, name)]
 
 
 def is_ignored(name: str, field: Field, want: str) -> bool:
-    """Return whether a filter's value is none to the server, so that it keeps every row."""
+    """Return whether the server ignores a filter with this value and returns every row."""
     base = OPPOSITES.get(name, name)
     if base == "empty":
         return False
@@ -136,7 +137,7 @@ def is_ignored(name: str, field: Field, want: str) -> bool:
 
 
 def keeps(name: str, field: Field, value: Any, want: str) -> bool:
-    """Return whether a filter keeps a row with this value."""
+    """Return whether a filter returns a row with this value."""
     if name in OPPOSITES:
         return not _TESTS[OPPOSITES[name]](field, value, want)
     return _TESTS[name](field, value, want)
@@ -160,14 +161,14 @@ def _compare(test: Callable[[Decimal, Decimal], bool]) -> Callable[[Field, Any, 
                 wanted = _rounded(wanted, field)
         except InvalidOperation:
             return False
-        # NaN is more than any number to PostgreSQL.
+        # In PostgreSQL NaN is greater than any number.
         return test(Decimal("Infinity") if have.is_nan() else have, wanted)
 
     return compared
 
 
 def _rounded(seconds: Decimal, field: Field) -> Decimal:
-    """Round to the smallest unit of the field's format, as Baserow does with what it compares a duration with."""
+    """Round to the smallest unit of the field's format, as Baserow rounds compared durations."""
     layout = str(field.settings.get("duration_format") or DURATION_FORMAT)
     unit = (
         Decimal(_UNITS[layout])
@@ -182,7 +183,7 @@ def _contains(field: Field, value: Any, want: str) -> bool:
 
 
 def _displayed(field: Field, value: Any) -> str:
-    """Return the text that Baserow shows for a value; a date's has the field's own format."""
+    """Return the text that Baserow shows for a value; a date has the field's own format."""
     if value is None:
         return ""
     if kind_of(field) in _DATES:
@@ -234,7 +235,7 @@ def _has_equal(field: Field, value: Any, want: str) -> bool:
 
 
 def _has_contains(_field: Field, value: Any, want: str) -> bool:
-    """A pattern of SQL's LIKE, in which the value's own % and _ are placeholders."""
+    """Match as SQL's LIKE does: % and _ in the value are placeholders."""
     wanted = re.escape(want).replace("%", ".*").replace("_", ".")
     texts = (
         each["value"] if isinstance(each, dict) else each
@@ -249,7 +250,7 @@ def _link_contains(_field: Field, value: Any, want: str) -> bool:
 
 
 def _day_wanted(want: str) -> tuple[ZoneInfo, date] | None:
-    """The zone and the day of ``UTC?2026-06-06?exact_date``; None where it cannot be read."""
+    """Return zone and day of ``UTC?2026-06-06?exact_date``; None where it is unreadable."""
     zone, *rest = want.split("?")
     try:
         if len(rest) == 2 and rest[1] == "exact_date":
@@ -260,7 +261,10 @@ def _day_wanted(want: str) -> tuple[ZoneInfo, date] | None:
 
 
 def _on_days(test: Callable[[date, date], bool]) -> Callable[[Field, Any, str], bool]:
-    """A comparison of days: of a time, the day that it falls on in the zone of the filter. Of a list, any of its items."""
+    """Return a comparison of days.
+
+    A time counts as its day in the filter's time zone. A list matches if any item matches.
+    """
 
     def compared(field: Field, value: Any, want: str) -> bool:
         wanted = _day_wanted(want)

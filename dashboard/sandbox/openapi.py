@@ -1,4 +1,4 @@
-"""An OpenAPI document of what is emulated, made from the routes themselves and their descriptions."""
+"""An OpenAPI document of the emulated routes, made from the routes and their descriptions."""
 
 import re
 from typing import Any
@@ -10,15 +10,16 @@ from dashboard.sandbox.route_specs import ROUTES, Described
 
 bp = Blueprint("openapi", __name__)
 SOURCES = (
-    "D: documented by Peliqan's embedding page. S: seen in its Python SDK. H: its help pages. B: Baserow's API, whose shape "
-    "the data routes have. A: an assumption, to be confirmed with Peliqan."
+    "D: documented by Peliqan's embedding page. S: seen in its Python SDK. H: its help pages. "
+    "B: Baserow's API, whose shape the data routes have. "
+    "A: an assumption, to be confirmed with Peliqan."
 )
 FORM = "application/x-www-form-urlencoded"
 
 
 @bp.get("/openapi.json")
 def document() -> ResponseReturnValue:
-    """Every route under /api, its parameters and who may call it."""
+    """Return every route under /api, its parameters and the tokens that it accepts."""
     paths: dict[str, dict[str, Any]] = {}
     for rule in current_app.url_map.iter_rules():
         if not rule.rule.startswith("/api/"):
@@ -62,7 +63,7 @@ def _operation(endpoint: str, path: str, arguments: list[str]) -> dict[str, Any]
     ]
     if name == "rows":
         in_query.append(_FILTER)
-    told: dict[str, Any] = {
+    operation: dict[str, Any] = {
         "operationId": name if path.endswith("/") else f"{name}_without_slash",
         "summary": (current_app.view_functions[endpoint].__doc__ or "").strip(),
         "parameters": in_path + in_query,
@@ -70,10 +71,10 @@ def _operation(endpoint: str, path: str, arguments: list[str]) -> dict[str, Any]
         "responses": _responses(described, bool(arguments)),
     }
     if described.body:
-        told["requestBody"] = _request_body(
+        operation["requestBody"] = _request_body(
             described, FORM if name == "oauth2_token" else "application/json"
         )
-    return told
+    return operation
 
 
 _FILTER: dict[str, Any] = {
@@ -104,17 +105,17 @@ def _request_body(described: Described, media: str) -> dict[str, Any]:
 
 def _responses(described: Described, named: bool) -> dict[str, Any]:
     refusal = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
-    told: dict[str, Any] = {
+    responses: dict[str, Any] = {
         "200": {
             "description": "Done",
-            "content": {"application/json": {"schema": {"type": described.answer}}},
+            "content": {"application/json": {"schema": {"type": described.response}}},
         },
         "400": {"description": "Refused, with the reason", "content": refusal},
         "401": {"description": "No token, or one of the wrong kind", "content": refusal},
     }
     if named:
-        told["404"] = {
+        responses["404"] = {
             "description": "There is none, or it is not this account's",
             "content": refusal,
         }
-    return told
+    return responses

@@ -1,6 +1,7 @@
-"""What a rows request asks for, read as Baserow reads it, traps included (recorded from a real server).
+"""Parameters of a rows request, read as Baserow reads them (recorded from a real server).
 
-Filters and searches look at the first ``SCANNED`` rows of a larger table only; sorting and paging work at any size.
+Filters and searches read only the first ``SCANNED`` rows of a larger table; sorting and paging
+work at any size.
 """
 
 import csv
@@ -19,7 +20,7 @@ SCANNED = 20_000
 
 
 class Refused(Exception):
-    """A query that is a 400: its error code and detail."""
+    """A query that gets a 400: its error code and detail."""
 
     def __init__(self, error: str, detail: Any) -> None:
         super().__init__(error)
@@ -28,14 +29,14 @@ class Refused(Exception):
 
 @dataclass
 class Group:
-    """Filters of which a row has to fit all, or any, as it has to fit the groups in it."""
+    """Filters and subgroups of which a row must match all, or any."""
 
     any_of: bool = False
     filters: list[tuple[Field, str, str]] = field(default_factory=list)
     groups: list["Group"] = field(default_factory=list)
 
     def keeps(self, row: dict[str, Any]) -> bool:
-        """Whether a row fits. Where there is nothing to fit, every row does."""
+        """Return whether a row matches. An empty group matches every row."""
         results = [
             filters.keeps(kind, each, row[each.name], want) for each, kind, want in self.filters
         ]
@@ -45,7 +46,7 @@ class Group:
 
 @dataclass
 class Query:
-    """A readable request: the columns that come back, the order, and what a row has to satisfy."""
+    """A parsed request: the columns to return, the order, and the conditions for rows."""
 
     shown: list[Field]
     by_name: bool
@@ -58,18 +59,20 @@ def read(fields: Sequence[Field], parameters: Iterable[tuple[str, str]]) -> Quer
     """Read the request's parameters.
 
     Raises:
-        Refused: an unknown column to sort by, an unknown filter type, or a field id that is not there.
+        Refused: the sort column, the filter type or the field id does not exist.
     """
     pairs = list(parameters)
-    told = dict(reversed(pairs))
-    query = Query(_shown(fields, told.get("include", ""), told.get("exclude", "")), by_name(told))
-    query.search = told.get("search", "").casefold()
-    query.orders = [_order(query.shown, part) for part in _split(told.get("order_by", ""))]
-    if told.get("filters"):
-        # Then no other filter of the request is looked at (source: ``AdHocFilters``).
-        query.wanted = _tree(query.shown, told["filters"])
+    given = dict(reversed(pairs))
+    query = Query(
+        _shown(fields, given.get("include", ""), given.get("exclude", "")), by_name(given)
+    )
+    query.search = given.get("search", "").casefold()
+    query.orders = [_order(query.shown, part) for part in _split(given.get("order_by", ""))]
+    if given.get("filters"):
+        # Baserow then ignores all other filters of the request (source: ``AdHocFilters``).
+        query.wanted = _tree(query.shown, given["filters"])
         return query
-    query.wanted.any_of = told.get("filter_type", "").upper() == "OR"
+    query.wanted.any_of = given.get("filter_type", "").upper() == "OR"
     for key, value in pairs:
         if key.startswith("filter__"):
             read_filter = _filter(query.shown, key.removeprefix("filter__"), value)
@@ -77,22 +80,16 @@ def read(fields: Sequence[Field], parameters: Iterable[tuple[str, str]]) -> Quer
     return query
 
 
-def by_name(told: dict[str, str]) -> bool:
-    """Whether rows are keyed by column name; by ``field_<id>`` where the parameter is absent or says no."""
-    return "user_field_names" in told and told["user_field_names"].lower() not in {
-        "false",
-        "f",
-        "0",
-        "n",
-        "no",
-        "off",
-    }
+def by_name(parameters: dict[str, str]) -> bool:
+    """Return whether rows are keyed by column name instead of ``field_<id>``."""
+    no = {"false", "f", "0", "n", "no", "off"}
+    return "user_field_names" in parameters and parameters["user_field_names"].lower() not in no
 
 
 def page(
     tables: Tables, table: Table, query: Query, number: int, size: int
 ) -> tuple[int, list[dict[str, Any]]]:
-    """The count after search and filters, and the rows of page ``number`` (from 1)."""
+    """Return the count after search and filters, and the rows of page ``number`` (from 1)."""
     start, narrowed = (
         (number - 1) * size,
         bool(query.wanted.filters or query.wanted.groups or query.search),
@@ -111,7 +108,7 @@ def page(
 
 
 def shape(row: dict[str, Any], query: Query) -> dict[str, Any]:
-    """A row with the columns asked for, by name or by id."""
+    """Return a row with the requested columns, by name or by id."""
     values = {
         each.name if query.by_name else f"field_{each.id}": row[each.name] for each in query.shown
     }
@@ -129,7 +126,7 @@ def _at_rank(tables: Tables, table: Table, query: Query, rank: int) -> int:
 
 def _shown(fields: Sequence[Field], include: str, exclude: str) -> list[Field]:
     wanted, unwanted = set(_split(include)), set(_split(exclude))
-    # Names that are not there are ignored; where none is there, every column comes back.
+    # Unknown names are ignored; if no name is known, every column is returned.
     kept = [each for each in fields if each.name in wanted or f"field_{each.id}" in wanted] or list(
         fields
     )
@@ -139,7 +136,10 @@ def _shown(fields: Sequence[Field], include: str, exclude: str) -> list[Field]:
 
 
 def _order(shown: Sequence[Field], part: str) -> tuple[Field, bool]:
-    """One item of ``order_by``: a sign, the name, and a way to sort in brackets, wherever in the name those stand."""
+    """Parse one item of ``order_by``: a sign, the name, and a sort type in brackets.
+
+    The brackets may stand anywhere in the name.
+    """
     name = part[1:] if part[:1] in {"-", "+"} else part
     found = next((each for each in shown if name in {each.name, f"field_{each.id}"}), None)
     if found is None:
@@ -149,8 +149,11 @@ def _order(shown: Sequence[Field], part: str) -> tuple[Field, bool]:
     bracketed = re.search(r"\[(.*?)\]", part)
     way = bracketed.group(1) if bracketed else "default"
     if way != "default" or filters.kind_of(found) in filters.UNSORTABLE:
-        detail = f"It is not possible to order by {name} using sort type {way} because the field type {found.type} does not"
-        raise Refused("ERROR_ORDER_BY_FIELD_NOT_POSSIBLE", f"{detail} support it.")
+        detail = (
+            f"It is not possible to order by {name} using sort type {way} "
+            f"because the field type {found.type} does not support it."
+        )
+        raise Refused("ERROR_ORDER_BY_FIELD_NOT_POSSIBLE", detail)
     return found, part.startswith("-")
 
 
@@ -175,7 +178,7 @@ def _filter(shown: Sequence[Field], key: str, value: str) -> tuple[Field, str, s
 
 
 def _tree(shown: Sequence[Field], text: str) -> Group:
-    """Read filters as JSON, refused with the codes that were recorded (``error-filters-*.json``)."""
+    """Parse JSON filters; errors have the recorded codes (``error-filters-*.json``)."""
     try:
         return _group(shown, json.loads(text))
     except json.JSONDecodeError:
@@ -183,23 +186,23 @@ def _tree(shown: Sequence[Field], text: str) -> Group:
         raise Refused("ERROR_FILTERS_PARAM_VALIDATION_ERROR", detail) from None
 
 
-def _group(shown: Sequence[Field], told: Any) -> Group:
-    if not isinstance(told, dict) or told.get("filter_type") not in {"AND", "OR"}:
-        kind = told.get("filter_type") if isinstance(told, dict) else told
+def _group(shown: Sequence[Field], given: Any) -> Group:
+    if not isinstance(given, dict) or given.get("filter_type") not in {"AND", "OR"}:
+        kind = given.get("filter_type") if isinstance(given, dict) else given
         wrong = {
             "filter_type": [{"error": f'"{kind}" is not a valid choice.', "code": "invalid_choice"}]
         }
         raise Refused("ERROR_FILTERS_PARAM_VALIDATION_ERROR", wrong)
     named = (
         _filter(shown, f"{each['field']}__{each['type']}", str(each["value"]))
-        for each in told.get("filters", ())
+        for each in given.get("filters", ())
     )
-    groups = [_group(shown, each) for each in told.get("groups", ())]
-    return Group(told["filter_type"] == "OR", [each for each in named if each], groups)
+    groups = [_group(shown, each) for each in given.get("groups", ())]
+    return Group(given["filter_type"] == "OR", [each for each in named if each], groups)
 
 
 def _split(names: str) -> list[str]:
-    """Names with commas between, as Baserow splits them: a line of CSV in which ``\\`` takes the next character as it is."""
+    """Split names at commas as Baserow does: a line of CSV with ``\\`` as escape character."""
     return next(csv.reader([names], escapechar="\\")) if names else []
 
 
@@ -223,7 +226,7 @@ def _text(value: Any) -> str:
 
 
 def _key(field: Field, value: Any) -> tuple[int, Decimal, str]:
-    """Nulls first when ascending, so last when descending; numbers as numbers."""
+    """Return a sort key: nulls before all other values, numbers by value."""
     text = _text(value)
     if value is None or text == "NaN":
         return (0, Decimal(0), "")

@@ -1,6 +1,7 @@
-"""Runs of connections: when the schedule starts them, how they end, what the API and their log say of them.
+"""Runs of connections: start by schedule, outcome, form in the API, log.
 
-A scheduled run is a pure function of the seed, its connection and its time, so history costs nothing to keep.
+A scheduled run is a pure function of the seed, its connection and its time, so history needs no
+memory.
 """
 
 import json
@@ -16,13 +17,17 @@ from dashboard.sandbox.seed import Connection, World
 EPOCH = datetime.fromisoformat("2026-01-01T00:00:00+00:00")
 RUN_IDS = 10**9
 FLIP_EVERY = 1800
-# The SDK reads the reason of a failure from four fields: which one it is differs from connector to connector.
+# The SDK reads the reason of a failure from four fields: the field depends on the connector.
 ERROR_FIELD = {"accounting": "message", "e-commerce": "status_message", "bank": "source_error"}
 
 
 @dataclass
 class Run:
-    """A run. ``ends_at`` may lie ahead: then it still runs; None: it never ends. ``records`` by table."""
+    """A run.
+
+    ``ends_at``: a future time means that the run still runs; None that it never ends.
+    ``records``: loaded rows by table.
+    """
 
     id: int
     connection_id: int
@@ -34,18 +39,18 @@ class Run:
     records: dict[str, int]
 
     def is_running(self, at: datetime) -> bool:
-        """Whether it has not ended."""
+        """Return whether the run has not ended at this time."""
         return self.ends_at is None or at < self.ends_at
 
     def end_as(self, outcome: str) -> None:
-        """Give it another end than the connection's own."""
+        """Replace the outcome that the connection gives it."""
         self.outcome = outcome
         self.error, self.exit_code = _OTHER_ENDS[outcome]
         if self.error and outcome != "COMPLETED_WITH_ERRORS":
             self.records = {}
 
 
-# The error and the source's exit code, which a run that Peliqan's runner did not bring to an end has not.
+# The error and the source's exit code; None where Peliqan's runner did not finish the run.
 _OTHER_ENDS: dict[str, tuple[str, int | None]] = {
     "COMPLETED": ("", 0),
     "COMPLETED_WITH_ERRORS": (
@@ -60,7 +65,7 @@ _OTHER_ENDS: dict[str, tuple[str, int | None]] = {
 
 @dataclass(frozen=True)
 class Schedule:
-    """From ``since`` on, a run every ``interval`` seconds; none where it is not ``on``."""
+    """A run every ``interval`` seconds from ``since`` on; none where ``on`` is false."""
 
     since: datetime
     interval: int
@@ -68,14 +73,14 @@ class Schedule:
 
 
 def run_id(connection: Connection, started: datetime) -> int:
-    """A run's id: its connection's, then the second it started at."""
+    """Return a run's id, made of the connection's id and the second of the start."""
     return connection.id * RUN_IDS + int((started - EPOCH).total_seconds())
 
 
 def scheduled_starts(
     connection: Connection, schedules: Sequence[Schedule], at: datetime
 ) -> Iterator[datetime]:
-    """When scheduled runs began, newest first, down to the epoch."""
+    """Yield the start times of scheduled runs, newest first, down to the epoch."""
     for schedule in reversed(schedules):
         if schedule.on:
             phase = connection.phase % schedule.interval
@@ -90,7 +95,7 @@ def scheduled_starts(
 
 
 def is_scheduled(connection: Connection, schedules: Sequence[Schedule], started: datetime) -> bool:
-    """Whether the schedule starts a run at that second."""
+    """Return whether the schedule starts a run at that second."""
     schedule = next((each for each in reversed(schedules) if each.since <= started), None)
     if schedule is None or not schedule.on:
         return False
@@ -99,12 +104,12 @@ def is_scheduled(connection: Connection, schedules: Sequence[Schedule], started:
 
 
 def duration(connection: Connection) -> timedelta:
-    """How long its scheduled runs take."""
+    """Return how long the connection's scheduled runs take."""
     return timedelta(seconds=min(connection.seconds, connection.interval // 3))
 
 
 def flipped(connection: Connection, started: datetime) -> bool:
-    """Whether a connection that comes and goes fails at that time: one half hour of three."""
+    """Return whether an intermittent connection fails then: it fails every third half hour."""
     return connection.flips and (int(started.timestamp()) // FLIP_EVERY + connection.id) % 3 == 0
 
 
@@ -116,15 +121,15 @@ def make_run(
     failing_since: datetime | None,
     number: int | None = None,
 ) -> Run:
-    """The run that began at ``started``.
+    """Return the run that started at ``started``.
 
     Args:
-        world: The world that the connection is of.
-        connection: Whose run it is.
-        started: When it began.
-        ends: When it ends; None: never.
-        failing_since: Since when the connection's own failure holds; None: it does not hold.
-        number: The run's id, if not by its time.
+        world: The world of the connection.
+        connection: The connection of the run.
+        started: The time of the start.
+        ends: The time of the end; None: never.
+        failing_since: The time since which the connection's own failure holds; None: it does not.
+        number: The run's id; None: derived from ``started``.
     """
     run = Run(
         number or run_id(connection, started), connection.id, started, ends, "COMPLETED", "", 0, {}
@@ -147,7 +152,8 @@ def make_run(
         run.records = {tables[0]: 1 + draw} if run.outcome == "COMPLETED_WITH_ERRORS" else {}
     elif flipped(connection, started):
         run.outcome, run.exit_code, run.records = "ERROR", 1, {}
-        run.error = f"502 Server Error: Bad Gateway for url: https://{connection.connector.host}/api/v1/{tables[0]}"
+        host = connection.connector.host
+        run.error = f"502 Server Error: Bad Gateway for url: https://{host}/api/v1/{tables[0]}"
     elif draw == 0 and not world.quiet:
         run.end_as("KILLED")
     elif connection.fate.empty_from is not None and started >= connection.fate.empty_from:
@@ -156,14 +162,17 @@ def make_run(
 
 
 def task_id(world: World, run: Run) -> str:
-    """The task of a run, shaped like the UUIDs of a task queue."""
+    """Return the task id of a run, shaped like the UUIDs of a task queue."""
     return str(
         UUID(int=world.number("task", run.id) << 64 | world.number("task too", run.id), version=4)
     )
 
 
 def as_json(connection: Connection, run: Run, at: datetime) -> dict[str, Any]:
-    """A run as the API shows it (S); its tables as a list for some connectors, as an object for others (both seen)."""
+    """Return a run as the API shows it (S).
+
+    Its tables are a list for some connectors, an object for others (both seen).
+    """
     running, connector = run.is_running(at), connection.connector
     loads: Any = [{"name": table, "records": count} for table, count in run.records.items()]
     if connection.fate.other_names:
@@ -185,14 +194,14 @@ def as_json(connection: Connection, run: Run, at: datetime) -> dict[str, Any]:
 
 
 def status_word(connector: Connector, run: Run, at: datetime) -> str:
-    """Its status in a list of runs: RUNNING has another word for files (both seen, S)."""
+    """Return the status in a list of runs; connectors for files use another word (S)."""
     if run.is_running(at):
         return "IN_PROGRESS" if connector.kind == "files" else "RUNNING"
     return run.outcome
 
 
 def log_of(world: World, connection: Connection, run: Run, at: datetime) -> str:
-    """The run's log as far as it has come: lines of ISO time, level and text, the failure at the end."""
+    """Return the run's log so far: lines of ISO time, level and text, a failure last."""
     until = at if run.is_running(at) else run.ends_at or at
     name, lines = (
         connection.connector.name,

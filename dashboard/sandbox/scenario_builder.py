@@ -1,6 +1,7 @@
-"""How a scenario becomes a fleet: a quiet one, in which chosen connections meet a fate. Pure functions of seed, ids and start.
+"""Scenarios made into fleets: a fleet without faults, some connections of which get one.
 
-What a scenario is made of: ``Change``, with one of the functions below it that says what becomes of a connection.
+All is a pure function of the seed, ids and the start. A scenario consists of ``Change`` objects;
+each has one of the functions of this module, which changes a connection.
 """
 
 from collections.abc import Callable
@@ -16,9 +17,9 @@ from dashboard.sandbox.simulation import STUCK_FOR
 
 LONGEST_INTERVAL = 3600
 OUTAGE_BEGAN = timedelta(hours=5)
-# Places of computed connections end at 5.
-TWIN_PLACES = 5
-NOBODYS_PLACE = 99
+# The numbers of computed connections in an account end at 5.
+ADDED_PLACES = 5
+UNUSED_PLACE = 99
 EVERY_ONE, EVERY_SECOND = slice(None), slice(None, None, 2)
 
 Become = Callable[[Connection, datetime], tuple[Connection, ...]]
@@ -26,9 +27,10 @@ Become = Callable[[Connection, datetime], tuple[Connection, ...]]
 
 @dataclass(frozen=True)
 class Change:
-    """What becomes of some of a connector's connections: ``which`` of them, in the order of their ids.
+    """A change of some of a connector's connections.
 
-    ``one_an_account``: only the first of each account. ``alone``: only those whose account has no other of the connector.
+    ``which``: a slice of them, in the order of their ids. ``one_an_account``: only the first of
+    each account. ``alone``: only connections whose account has no other of the connector.
     """
 
     connector: str
@@ -40,7 +42,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Scenario:
-    """What goes wrong in a fleet. ``unreadable``: of how many accounts nothing can be read."""
+    """The problems of a fleet. ``unreadable``: the number of accounts without a licence."""
 
     description: str
     changes: tuple[Change, ...] = ()
@@ -48,18 +50,21 @@ class Scenario:
 
 
 class Staged(World):
-    """The accounts, names and connectors of a seed, with nothing wrong but what the scenario says, seen from ``born``."""
+    """The accounts, names and connectors of a seed, with the problems of a scenario only.
+
+    ``born``: the time from which the scenario counts.
+    """
 
     quiet = True
 
     def __init__(self, accounts: int, seed: int, scenario: Scenario, born: datetime) -> None:
         super().__init__(accounts, seed)
         self.scenario = scenario
-        # Runs begin at whole seconds.
+        # Runs start at whole seconds.
         self.born = born.replace(microsecond=0)
 
     def source(self, account_id: int, place: int) -> Connection:
-        """The seed's, but well: its schedule on, and at least hourly."""
+        """Return the seed's connection without faults, its schedule on and at least hourly."""
         made = super().source(account_id, place)
         interval = min(made.interval, LONGEST_INTERVAL)
         well = replace(
@@ -68,7 +73,7 @@ class Staged(World):
         return replace(well, interval=interval, phase=made.phase % interval, fate=Fate())
 
     def is_readable(self, account_id: int) -> bool:
-        """Not where the licence has expired."""
+        """Return whether the account has a licence."""
         return account_id not in self._unreadable
 
     def _connections(self, account_id: int) -> tuple[Connection, ...]:
@@ -76,12 +81,12 @@ class Staged(World):
         return tuple(
             each
             for source in sources
-            for each in self._becoming.get(source.id, _as_it_is)(source, self.born)
+            for each in self._becoming.get(source.id, _unchanged)(source, self.born)
         )
 
     @cached_property
     def _becoming(self) -> dict[int, Become]:
-        """By connection id; those that nothing happens to are not in it."""
+        """The changes by connection id; unchanged connections are absent."""
         ids: dict[str, list[int]] = {change.connector: [] for change in self.scenario.changes}
         for account_id in range(FIRST_ACCOUNT, FIRST_ACCOUNT + self.size):
             for place in range(1, self.count(account_id) + 1):
@@ -94,7 +99,7 @@ class Staged(World):
 
     @cached_property
     def _unreadable(self) -> set[int]:
-        """Spread evenly over the fleet."""
+        """The accounts without a licence, spread evenly over the fleet."""
         count = min(self.scenario.unreadable, self.size)
         return {FIRST_ACCOUNT + (2 * n + 1) * self.size // (2 * count) for n in range(count)}
 
@@ -106,12 +111,12 @@ def _chosen(change: Change, ids: list[int]) -> list[int]:
     return ids[change.which]
 
 
-def _as_it_is(connection: Connection, born: datetime) -> tuple[Connection, ...]:
+def _unchanged(connection: Connection, born: datetime) -> tuple[Connection, ...]:
     return (connection,)
 
 
 def failing(failure: Failure, **ago: float) -> Become:
-    """Each run has failed for so long."""
+    """Return a change: each run since this long before the start has failed."""
 
     def become(connection: Connection, born: datetime) -> tuple[Connection, ...]:
         return (
@@ -122,7 +127,7 @@ def failing(failure: Failure, **ago: float) -> Become:
 
 
 def placed(status: str) -> Become:
-    """It has this status, whatever its runs say."""
+    """Return a change: the connection has this status, whatever its runs say."""
 
     def become(connection: Connection, born: datetime) -> tuple[Connection, ...]:
         return (replace(connection, placed=status),)
@@ -131,7 +136,7 @@ def placed(status: str) -> Become:
 
 
 def loading_nothing(**ago: float) -> Become:
-    """Its runs go well, and for so long have loaded nothing."""
+    """Return a change: runs succeed, but since this long before the start load nothing."""
 
     def become(connection: Connection, born: datetime) -> tuple[Connection, ...]:
         return (replace(connection, fate=Fate(empty_from=born - timedelta(**ago))),)
@@ -140,7 +145,7 @@ def loading_nothing(**ago: float) -> Become:
 
 
 def losing_rows(**ago: float) -> Become:
-    """Its runs go well and load as ever, but for so long no row has come into its tables."""
+    """Return a change: runs report loaded rows, but no row has arrived for this long."""
 
     def become(connection: Connection, born: datetime) -> tuple[Connection, ...]:
         return (replace(connection, fate=Fate(rows_until=born - timedelta(**ago))),)
@@ -149,7 +154,7 @@ def losing_rows(**ago: float) -> Become:
 
 
 def shrinking(**later: float) -> Become:
-    """It goes well; so long after the start its tables lose four rows of ten."""
+    """Return a change: this long after the start the tables lose four rows of ten."""
 
     def become(connection: Connection, born: datetime) -> tuple[Connection, ...]:
         return (replace(connection, fate=Fate(shrinks_at=born + timedelta(**later))),)
@@ -158,7 +163,7 @@ def shrinking(**later: float) -> Become:
 
 
 def faulty_data(fault: str) -> Become:
-    """It goes well; the rows of one of its tables are not right: ``fault`` is one of ``tables.DATA_FAULTS``."""
+    """Return a change: one table has wrong rows; ``fault`` is one of ``tables.DATA_FAULTS``."""
 
     def become(connection: Connection, born: datetime) -> tuple[Connection, ...]:
         return (replace(connection, fate=Fate(data_fault=fault)),)
@@ -167,23 +172,23 @@ def faulty_data(fault: str) -> Become:
 
 
 def resting_since_the_outage(connection: Connection, born: datetime) -> tuple[Connection, ...]:
-    """The platform has started no run of it since a full hour."""
+    """Stop scheduled runs at the full hour at which the outage began."""
     since = (born - OUTAGE_BEGAN).replace(minute=0, second=0)
     return (replace(connection, fate=Fate(rests_from=since)),)
 
 
 def never_run(connection: Connection, born: datetime) -> tuple[Connection, ...]:
-    """Nothing was ever started, though its schedule is on."""
+    """Remove all runs, though the schedule is on."""
     return (replace(connection, fate=Fate(rests_from=EPOCH)),)
 
 
 def unscheduled(connection: Connection, born: datetime) -> tuple[Connection, ...]:
-    """Somebody switched its schedule off."""
+    """Switch the schedule off."""
     return (replace(connection, scheduler_off=True),)
 
 
 def hanging(connection: Connection, born: datetime) -> tuple[Connection, ...]:
-    """Its newest run began five hours ago and never ends."""
+    """Let the newest run start five hours before the start and never end."""
     return (
         replace(
             connection,
@@ -194,14 +199,17 @@ def hanging(connection: Connection, born: datetime) -> tuple[Connection, ...]:
 
 
 def late(connection: Connection, born: datetime) -> tuple[Connection, ...]:
-    """Its newest run went well and began two and a half intervals ago."""
+    """Let the newest run succeed, two and a half intervals before the start."""
     interval = timedelta(seconds=connection.interval)
     phase = _phase(born - interval * 2.5, connection.interval)
     return (replace(connection, phase=phase, fate=Fate(rests_from=born - interval * 2)),)
 
 
 def noisy(connection: Connection, born: datetime) -> tuple[Connection, ...]:
-    """Its newest run failed ten minutes ago; one that somebody started shortly before went well, and so will the next."""
+    """Let the newest run fail ten minutes ago, between two successful ones.
+
+    The run before was started by hand; the next one succeeds.
+    """
     newest = born - timedelta(minutes=10)
     extra = newest - timedelta(minutes=15)
     fate = Fate(fails_from=newest, fails_until=born, extra_run=extra)
@@ -211,33 +219,34 @@ def noisy(connection: Connection, born: datetime) -> tuple[Connection, ...]:
 
 
 def consent_ending(connection: Connection, born: datetime) -> tuple[Connection, ...]:
-    """It is well, but its consent ends within three days, and then its runs fail."""
+    """Let the consent end within three days; runs fail from then on."""
     ends = born + timedelta(hours=1 + connection.id % 71)
     return (replace(connection, failure=CONSENT, fate=Fate(fails_from=ends)),)
 
 
 def astray(connection: Connection, born: datetime) -> tuple[Connection, ...]:
-    """It loads into a connection that is not there."""
-    return (replace(connection, fate=Fate(target=connection.account_id * 100 + NOBODYS_PLACE)),)
+    """Let the connection load into a connection that does not exist."""
+    target = connection.account_id * 100 + UNUSED_PLACE
+    return (replace(connection, fate=Fate(target=target)),)
 
 
-def twin(connection: Connection, born: datetime) -> tuple[Connection, ...]:
-    """There is a second one like it, by the same name."""
+def duplicated(connection: Connection, born: datetime) -> tuple[Connection, ...]:
+    """Add a second connection with the same name."""
     interval = connection.interval
     second = replace(
         connection,
-        id=connection.id + TWIN_PLACES,
+        id=connection.id + ADDED_PLACES,
         phase=(connection.phase + interval // 2) % interval,
     )
     return (connection, second)
 
 
 def with_unused_target(connection: Connection, born: datetime) -> tuple[Connection, ...]:
-    """Its account has a second database to load into, which no source does."""
+    """Add a second database to the account that no source loads into."""
     fate = Fate(is_target=True, rests_from=EPOCH)
     target = replace(
         connection,
-        id=connection.id + TWIN_PLACES,
+        id=connection.id + ADDED_PLACES,
         name="Reporting database",
         connector=TARGET,
         fate=fate,
@@ -245,19 +254,19 @@ def with_unused_target(connection: Connection, born: datetime) -> tuple[Connecti
     return (connection, target)
 
 
-def told_otherwise(connection: Connection, born: datetime) -> tuple[Connection, ...]:
-    """It is well, and told under the API's other names."""
+def with_other_names(connection: Connection, born: datetime) -> tuple[Connection, ...]:
+    """Let the API describe the connection with the other known field names."""
     return (replace(connection, fate=Fate(other_names=True)),)
 
 
-def remade(connection: Connection, born: datetime) -> tuple[Connection, ...]:
-    """Somebody connected it again under another name; the new one never ran."""
+def reconnected(connection: Connection, born: datetime) -> tuple[Connection, ...]:
+    """Add a connection to the same source under another name; it has never run."""
     new = replace(
-        connection, id=connection.id + TWIN_PLACES, name=f"{connection.connector.title} new"
+        connection, id=connection.id + ADDED_PLACES, name=f"{connection.connector.title} new"
     )
     return (connection, replace(new, fate=Fate(rests_from=EPOCH)))
 
 
 def _phase(started: datetime, interval: int) -> int:
-    """The phase of a schedule that starts a run then."""
+    """Return the phase of a schedule that starts a run at this time."""
     return int((started - EPOCH).total_seconds()) % interval

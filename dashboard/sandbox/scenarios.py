@@ -1,4 +1,4 @@
-"""Scenarios by name: a quiet fleet in which one thing goes wrong, as seen from the moment that the sandbox starts."""
+"""Scenarios by name: fleets with one known problem, as seen from the start of the sandbox."""
 
 import textwrap
 from datetime import datetime
@@ -43,14 +43,16 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         (_EXPIRED_TOKENS,),
     ),
     "platform-outage": Scenario(
-        "For five hours no run of any connection to Xero has been started, and all say that they are well.",
+        "For five hours no run of any connection to Xero has been started, "
+        "and all say that they are well.",
         (_OUTAGE,),
     ),
     "stuck-runs": Scenario(
         "Of six connections to Odoo a run began five hours ago and never ends.", (_STUCK,)
     ),
     "bank-consents-expire": Scenario(
-        "All consents of KBC ran out a day ago; those of ING end within three days, and then fail too.",
+        "All consents of KBC ran out a day ago; those of ING end within three days, "
+        "and then fail too.",
         _CONSENTS,
     ),
     "schema-change": Scenario(
@@ -62,8 +64,8 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         (Change("shopify", EVERY_ONE, stage.loading_nothing(hours=1.25)),),
     ),
     "switched-off": Scenario(
-        "Three connections to Teamleader are disabled, three to HubSpot have no schedule, four of Yuki's sources switched "
-        "themselves off.",
+        "Three connections to Teamleader are disabled, three to HubSpot have no schedule, "
+        "four of Yuki's sources switched themselves off.",
         (
             Change("teamleader", slice(3), placed("DISABLED")),
             Change("hubspot", slice(3), stage.unscheduled),
@@ -74,17 +76,17 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         "The licences of five accounts have expired: nothing of them can be read.", unreadable=5
     ),
     "half-configured": Scenario(
-        "Four connections to Teamleader wait for their settings, three to WooCommerce never ran, two to Exact Online are there "
-        "twice, two to HubSpot load into nothing.",
+        "Four connections to Teamleader wait for their settings, three to WooCommerce never ran, "
+        "two to Exact Online are there twice, two to HubSpot load into nothing.",
         (
             Change("teamleader", slice(4), placed("CONFIG_SELECT")),
             Change("woocommerce", slice(3), stage.never_run),
-            Change("exact_online", slice(2), stage.twin, one_an_account=True),
+            Change("exact_online", slice(2), stage.duplicated, one_an_account=True),
             Change("hubspot", slice(2), stage.astray),
         ),
     ),
     "new-words": Scenario(
-        "Three connections to Yuki have a status that nobody documented, and run well.",
+        "Three connections to Yuki have an undocumented status, and run well.",
         (Change("yuki", slice(3), placed("PAUSED_BY_VENDOR")),),
     ),
     "two-errors-at-one-connector": Scenario(
@@ -96,20 +98,24 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         (Change("yuki", slice(5), stage.late),),
     ),
     "noisy": Scenario(
-        "The newest runs of four connections to Xero timed out, shortly after others that went well.",
+        "The newest runs of four connections to Xero timed out, "
+        "shortly after others that went well.",
         (Change("xero", slice(4), stage.noisy),),
     ),
     "stale-rows": Scenario(
-        "The runs of three connections to Yuki go well and say that they load rows, but the newest row is two days old.",
+        "The runs of three connections to Yuki go well and say that they load rows, "
+        "but the newest row is two days old.",
         (Change("yuki", slice(3), stage.losing_rows(days=2), alone=True),),
     ),
     "rows-dropped": Scenario(
-        "Ten minutes after the start the tables of three connections to Yuki lose four rows of ten; their runs go well.",
+        "Ten minutes after the start the tables of three connections to Yuki lose "
+        "four rows of ten; their runs go well.",
         (Change("yuki", slice(3), stage.shrinking(minutes=10), alone=True),),
     ),
     "runner-crashes": Scenario(
-        "Peliqan's own runner has crashed for six hours in all runs of three connections to NetSuite and two to Odoo; the source "
-        "of three to WooCommerce has timed out for as long.",
+        "Peliqan's own runner has crashed for six hours in all runs of three connections "
+        "to NetSuite and two to Odoo; "
+        "the source of three to WooCommerce has timed out for as long.",
         (
             Change("netsuite", slice(3), failing(OUT_OF_MEMORY, hours=6)),
             Change("odoo", slice(2), failing(OUT_OF_MEMORY, hours=6)),
@@ -117,17 +123,18 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         ),
     ),
     "unused-target": Scenario(
-        "Two accounts have a second database to load into, into which none of their sources loads.",
+        "Two accounts have a second database as target, and none of their sources loads into it.",
         (Change("odoo", slice(2), stage.with_unused_target, one_an_account=True),),
     ),
     "other-names": Scenario(
-        "Nothing is wrong, but the API tells of Yuki under its other names: connection_id, row_count, tables as JSON in a "
-        "text, no run_interval.",
-        (Change("yuki", EVERY_ONE, stage.told_otherwise),),
+        "Nothing is wrong, but the API describes Yuki with its other field names: "
+        "connection_id, row_count, tables as JSON in a text, no run_interval.",
+        (Change("yuki", EVERY_ONE, stage.with_other_names),),
     ),
     "wrong-data": Scenario(
-        "All runs go well, but in one table each of three connections there are keys twice (Yuki), two snapshots side by side "
-        "(Odoo), no new rows for ten days (NetSuite), or no rows beside those of a table below it (Shopify).",
+        "All runs go well, but one table of each of some connections has wrong rows: "
+        "duplicate keys (Yuki), two snapshots at once (Odoo), no new rows for ten days (NetSuite), "
+        "or a table without rows whose child table has some (Shopify).",
         tuple(
             Change(connector, slice(3), stage.faulty_data(fault))
             for connector, fault in (
@@ -141,29 +148,32 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         ),
     ),
     "connected-anew": Scenario(
-        "Three customers connected Exact Online again under another name; the new connections never ran.",
-        (Change("exact_online", slice(3), stage.remade, alone=True),),
+        "Three customers connected Exact Online again under another name; "
+        "the new connections never ran.",
+        (Change("exact_online", slice(3), stage.reconnected, alone=True),),
     ),
     "incident-night": Scenario(
-        "Expired tokens, the outage, stuck runs, two errors at one connector and bank consents, all in one night.",
+        "Expired tokens, the outage, stuck runs, two errors at one connector and bank consents, "
+        "all in one night.",
         (_EXPIRED_TOKENS, _OUTAGE, _STUCK, *_CONSENTS, *_TWO_ERRORS),
     ),
 }
 
 
 def staged(name: str, accounts: int, seed: int, born: datetime) -> Staged:
-    """The fleet of a scenario.
+    """Return the fleet of a scenario.
 
     Raises:
-        ValueError: there is no such scenario.
+        ValueError: the scenario does not exist.
     """
     if name not in SCENARIOS:
-        raise ValueError(f"There is no scenario {name}. There are {', '.join(SCENARIOS)}.")
+        known = ", ".join(SCENARIOS)
+        raise ValueError(f"There is no scenario {name}. There are {known}.")
     return Staged(accounts, seed, SCENARIOS[name], born)
 
 
 def listing() -> str:
-    """All of them with what they are, for a terminal."""
+    """Return all scenarios with their descriptions, as text for a terminal."""
     wide = max(map(len, SCENARIOS)) + 4
     return "\n".join(
         textwrap.fill(

@@ -1,4 +1,4 @@
-"""Accounts and connections as pure functions of a seed and their number: nothing is stored, however many there are."""
+"""Accounts and connections as pure functions of a seed and their number; nothing is stored."""
 
 import hashlib
 from collections.abc import Iterator
@@ -19,25 +19,21 @@ ODD_NAMES = (
     "Ünïcode Søn ApS",
     "=SUM(A1:A9) Consulting",
 )
-FIRST = ("Amber", "Blue", "Cedar", "Delta", "Ember", "Fjord", "Golden", "Harbour", "Iris", "Juniper", "Kite", "Lumen", "Maple",
-         "North", "Opal", "Pine", "Quartz", "River", "Silver", "Tulip", "Umber", "Violet", "Willow", "Zephyr")  # fmt: skip
-SECOND = ("Bikes", "Logistics", "Foods", "Dental", "Studio", "Garage", "Textiles", "Books", "Optics", "Farms", "Clinics",
-          "Travel", "Robotics", "Flowers", "Timber", "Coffee")  # fmt: skip
+FIRST = (
+    "Amber", "Blue", "Cedar", "Delta", "Ember", "Fjord", "Golden", "Harbour", "Iris", "Juniper",
+    "Kite", "Lumen", "Maple", "North", "Opal", "Pine", "Quartz", "River", "Silver", "Tulip",
+    "Umber", "Violet", "Willow", "Zephyr",
+)  # fmt: skip
+SECOND = (
+    "Bikes", "Logistics", "Foods", "Dental", "Studio", "Garage", "Textiles", "Books", "Optics",
+    "Farms", "Clinics", "Travel", "Robotics", "Flowers", "Timber", "Coffee",
+)  # fmt: skip
 LEGAL = ("BV", "NV", "GmbH", "Ltd", "SARL", "ApS")
 GIVEN = (
-    "Amélie",
-    "Bram",
-    "Chiara",
-    "Dries",
-    "Esra",
-    "Femke",
-    "Goran",
-    "Hanne",
-    "İpek",
-    "Jonas",
-    "Kaat",
-    "Leïla",
-)
+    "Amélie", "Bram", "Chiara", "Dries", "Esra", "Femke", "Goran", "Hanne", "İpek", "Jonas",
+    "Kaat", "Leïla",
+)  # fmt: skip
+PURPOSES = ("production", "main", "Benelux", "webshop", "archive")
 COUNTRIES = ("BE", "NL", "DE", "FR", "GB", "DK")
 STUCK_AT = 131
 FLIPPING_INTERVAL = 900
@@ -45,7 +41,7 @@ FLIPPING_INTERVAL = 900
 
 @dataclass(frozen=True)
 class Account:
-    """A sub-account. ``position`` counts from 0; provisioned ones come after the computed."""
+    """A sub-account. ``position`` counts from 0; provisioned accounts follow the computed ones."""
 
     id: int
     name: str
@@ -59,14 +55,18 @@ class Account:
 
 @dataclass(frozen=True)
 class Fate:
-    """What a scenario lets become of a connection, by the clock.
+    """The effects of a scenario on a connection over time.
 
-    From ``fails_from`` until ``fails_until`` (None: for good) its failure holds. From ``rests_from`` on no scheduled run
-    starts, whatever the schedule says. Runs that begin from ``empty_from`` on load nothing. ``extra_run`` was started by hand.
-    ``target``: the id of the connection that it loads into, if not the account's data warehouse. Whatever its runs say, the
-    newest row in its tables came by ``rows_until``. From ``shrinks_at`` on its tables
-    have six tenths of their rows. ``is_target``: others may load into it. ``other_names``: the API says what it says of it under
-    the second of the names that are known. ``data_fault``: one of ``tables.DATA_FAULTS``.
+    ``fails_from``, ``fails_until``: when its failure holds; None as the end: for good.
+    ``rests_from``: from then on no scheduled run starts, whatever the schedule says.
+    ``empty_from``: runs that start from then on load nothing.
+    ``extra_run``: the start of a run that was started by hand.
+    ``target``: the id of the connection that it loads into; None: the account's data warehouse.
+    ``rows_until``: the newest row in its tables is from then, whatever its runs say.
+    ``shrinks_at``: from then on its tables have six tenths of their rows.
+    ``is_target``: other connections may load into it.
+    ``other_names``: the API describes it with the second of the known field names.
+    ``data_fault``: one of ``tables.DATA_FAULTS``.
     """
 
     fails_from: datetime | None = None
@@ -84,10 +84,11 @@ class Fate:
 
 @dataclass(frozen=True)
 class Connection:
-    """A connection as the seed made it; what happened to it since is ``life``'s.
+    """A connection as the seed made it; ``simulation`` has the changes since.
 
-    ``interval``, ``phase``, ``seconds`` (how long a run takes) and ``failing_for`` are seconds. ``placed``: a status that it
-    has whatever its runs say. ``flips``: goes wrong and comes right again every half hour. ``stuck``: its newest run never ended.
+    ``interval``, ``phase``, ``seconds`` (the duration of a run) and ``failing_for`` are seconds.
+    ``placed``: a status that it has whatever its runs say. ``flips``: it fails intermittently, in
+    every third half hour. ``stuck``: its newest run never ended.
     """
 
     id: int
@@ -107,22 +108,22 @@ class Connection:
 
 
 class World:
-    """The fleet that a seed makes. ``quiet``: nothing goes wrong by chance."""
+    """The fleet of a seed. ``quiet``: nothing goes wrong by chance."""
 
     quiet = False
 
     def __init__(self, accounts: int, seed: int) -> None:
         self.size, self.seed = accounts, seed
-        # Bounded, per world: a page of accounts and its connections are asked for again and again.
+        # Cached per world: callers request a page of accounts and its connections repeatedly.
         self.connections = lru_cache(4096)(self._connections)
 
     def number(self, *parts: object) -> int:
-        """A number that depends on the seed and the parts alone."""
+        """Return a number that depends on the seed and the parts only."""
         text = ":".join(map(str, (self.seed, *parts)))
         return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
     def account(self, account_id: int) -> Account | None:
-        """The account, if the seed made it."""
+        """Return the account if the seed made it; None otherwise."""
         position = account_id - FIRST_ACCOUNT
         if not 0 <= position < self.size:
             return None
@@ -137,14 +138,14 @@ class World:
         )
 
     def accounts(self, start: int, count: int) -> Iterator[Account]:
-        """``count`` accounts from position ``start``."""
+        """Yield ``count`` accounts from position ``start``."""
         for position in range(start, min(start + count, self.size)):
             account = self.account(FIRST_ACCOUNT + position)
             assert account is not None
             yield account
 
     def by_external_id(self, external_id: str) -> Account | None:
-        """The account with this external id: the number is in it."""
+        """Return the account with this external id, which contains its number."""
         digits = external_id.removeprefix("cust-")
         account = (
             self.account(FIRST_ACCOUNT + int(digits) - 1)
@@ -154,7 +155,7 @@ class World:
         return account if account is not None and account.external_id == external_id else None
 
     def connection(self, connection_id: int) -> Connection | None:
-        """The connection, if the seed made it."""
+        """Return the connection if the seed made it; None otherwise."""
         account_id, place = divmod(connection_id, 100)
         if self.account(account_id) is None or place < 1:
             return None
@@ -163,7 +164,7 @@ class World:
         )
 
     def is_readable(self, account_id: int) -> bool:
-        """Whether the account's own token opens anything."""
+        """Return whether the account's own token is accepted."""
         return True
 
     def _name(self, position: int) -> str:
@@ -181,11 +182,11 @@ class World:
         )
 
     def count(self, account_id: int) -> int:
-        """How many sources the seed gave the account: two to five, three and a half in the mean."""
+        """Return the number of the account's seeded connections: 2 to 5, 3.5 on average."""
         return 2 + self.number("count", account_id) % 4
 
     def source(self, account_id: int, place: int) -> Connection:
-        """One of an account's connections, whether it has so many or not; ``place`` from 1 to 5."""
+        """Return connection ``place`` (1 to 5) of an account, even beyond its ``count``."""
 
         def chance(what: str, out_of: int) -> int:
             return self.number(what, account_id, place) % out_of
@@ -195,19 +196,14 @@ class World:
         spot = (account_id - FIRST_ACCOUNT) % 200
         placed = PLACED.get(spot) if place == 1 else None
         stuck = place == 1 and spot == STUCK_AT
-        failure, draw = None, chance("failure", 100)
-        for each, percent in connector.failures:
-            if draw < percent:
-                failure = each
-                break
-            draw -= percent
+        failure = _drawn_failure(connector, chance("failure", 100))
         flips = failure is None and placed is None and not stuck and chance("flips", 60) == 0
         if flips:
             interval = FLIPPING_INTERVAL
         return Connection(
             id=account_id * 100 + place,
             account_id=account_id,
-            name=f"{connector.title} {['production', 'main', 'Benelux', 'webshop', 'archive'][place - 1]}",
+            name=f"{connector.title} {PURPOSES[place - 1]}",
             connector=connector,
             interval=interval,
             scheduler_off=chance("scheduler", 40) == 0 and not (flips or stuck),
@@ -222,10 +218,19 @@ class World:
         )
 
     def connector(self, account_id: int, place: int) -> Connector:
-        """What the source at a place connects to."""
+        """Return the connector of connection ``place`` of an account."""
         draw = self.number("connector", account_id, place) % sum(each.weight for each in CONNECTORS)
         for each in CONNECTORS:
             if draw < each.weight:
                 return each
             draw -= each.weight
         raise AssertionError("weights add up")
+
+
+def _drawn_failure(connector: Connector, draw: int) -> Failure | None:
+    """Return the failure of a draw from 0 to 99; None: the connection does not fail."""
+    for failure, percent in connector.failures:
+        if draw < percent:
+            return failure
+        draw -= percent
+    return None

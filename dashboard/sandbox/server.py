@@ -1,4 +1,7 @@
-"""Serves the stand-in on one address with gunicorn's threads: one process, since what was done is kept in memory."""
+"""Serves the sandbox on one address with gunicorn's threads.
+
+One process: the changes since the start are in its memory.
+"""
 
 import os
 import signal
@@ -17,15 +20,15 @@ os.register_at_fork(
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
-    """gunicorn's, which leaves SIGINT to the arbiter: a terminal sends it to all processes at once."""
+    """gunicorn's worker without SIGINT: a terminal sends that to all processes at once."""
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
-        # gunicorn makes a worker right before it forks. Until the child has its own handlers, signals wait for them.
+        # gunicorn forks right after this. Blocked signals wait until the child has its handlers.
         signal.pthread_sigmask(signal.SIG_BLOCK, self.SIGNALS)
 
     def init_signals(self) -> None:
-        """As gunicorn has it, without SIGINT."""
+        """Install gunicorn's handlers, except that for SIGINT."""
         super().init_signals()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, self.SIGNALS)
@@ -45,14 +48,15 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 
 
 def serve(app: Flask, host: str = "127.0.0.1", port: int = 8901, threads: int = 64) -> None:
-    """Serve until interrupted. A taken port is said in one sentence, with exit code 1."""
+    """Serve until interrupted. Exits with code 1 and a message if the port is taken."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
             sys.exit(
-                f"The sandbox cannot listen on {host}:{port}: {error.strerror}. Choose another with --port."
+                f"The sandbox cannot listen on {host}:{port}: {error.strerror}. "
+                "Choose another with --port."
             )
     options = {
         "bind": f"{host}:{port}",
@@ -61,7 +65,7 @@ def serve(app: Flask, host: str = "127.0.0.1", port: int = 8901, threads: int = 
         "worker_class": Worker,
         "loglevel": "warning",
     }
-    # Longer than gunicorn waits for kept-alive connections at its end.
+    # At its end gunicorn waits for kept-alive connections; this keepalive is longer than its wait.
     _Server(
         app, {**options, "keepalive": 30, "control_socket_disable": True, "graceful_timeout": 5}
     ).run()

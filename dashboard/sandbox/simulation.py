@@ -1,6 +1,7 @@
-"""What changes: runs by the schedule and by hand, statuses, and what was done to a connection or account.
+"""The fleet over time: runs by schedule and by hand, statuses, and changes since the start.
 
-What the seed makes is computed (``world``, ``runs``); only what somebody did since the start is kept here, behind one lock.
+Seeded state is computed (``seed``, ``runs``). Only changes since the start are stored, behind one
+lock.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -19,11 +20,11 @@ AUTHORIZING_FOR = timedelta(seconds=2)
 CHECKING_FOR = timedelta(seconds=2)
 BANK_PAUSE = timedelta(hours=1)
 CONSENT_LASTS = timedelta(days=90)
-# The fewest days that a consent has left at the start; where all is quiet, nobody need think of it yet.
+# The fewest days that a consent has left at the start; more in a scenario, to raise no finding.
 CONSENT_LEFT, QUIET_CONSENT_LEFT = 5, 30
 STUCK_FOR = timedelta(hours=5)
 MOST_CONNECTIONS = 99
-# Statuses that a run which went well does not lift: somebody has to act first.
+# Statuses that a successful run does not change: a person has to act first.
 STAYS = {"DISABLED", "CONFIG_SELECT", "PAUSED_BY_VENDOR"}
 STATUS_AFTER = {
     "ERROR": "ERROR",
@@ -34,7 +35,7 @@ STATUS_AFTER = {
 
 @dataclass
 class Touched:
-    """What was done to one connection since the start."""
+    """The changes to one connection since the start."""
 
     healed_at: datetime | None = None
     asked_at: datetime | None = None
@@ -55,15 +56,15 @@ UNTOUCHED = Touched()
 
 
 class AlreadyRunning(Exception):
-    """A run of the connection is under way."""
+    """The connection has an unfinished run."""
 
 
 class TooMany(Exception):
-    """The account has as many connections as their ids have room for."""
+    """The account has the most connections that its ids allow."""
 
 
 class Life(Fleet):
-    """The world in time. Safe to use from many threads."""
+    """The simulated fleet over time. Safe to use from many threads."""
 
     def __init__(
         self,
@@ -76,44 +77,54 @@ class Life(Fleet):
         self.clock, self.run_seconds = clock, run_seconds
         self._first_run_seconds = run_seconds
         self.born = born or clock()
-        # From then on schedules start nothing: for tests, which meet the same fleet however long they take.
+        # No schedule starts a run from then on, so that the fleet does not change during a test.
         self.rests_from: datetime | None = None
         self.touched: dict[int, Touched] = {}
         self.invites = 0
 
     def touch(self, connection_id: int) -> Touched:
-        """What is kept of one connection, made when first needed."""
+        """Return the changes of one connection; create an empty record if there is none."""
         with self.lock:
             return self.touched.setdefault(connection_id, Touched())
 
     def forget(self) -> None:
-        """As at the start: nothing was done."""
+        """Reset to the start: no changes."""
         with self.lock:
-            for kept in (self.touched, self.new_accounts, self.new_connections):
-                kept.clear()
+            for store in (self.touched, self.new_accounts, self.new_connections):
+                store.clear()
             self.invites = 0
             self.run_seconds = self._first_run_seconds
 
     def add_connection(self, account_id: int, connector: str, name: str) -> Connection:
-        """A connection that somebody made in the widget; its first run starts at once.
+        """Add a connection made in the widget; its first run starts at once.
 
         Raises:
-            TooMany: the account has 99.
+            TooMany: the account has 99 connections.
         """
         with self.lock:
             place = 1 + max((each.id % 100 for each in self.connections(account_id)), default=0)
             if place > MOST_CONNECTIONS:
                 raise TooMany
             added = Connection(
-                id=account_id * 100 + place, account_id=account_id, name=name, connector=BY_NAME[connector], interval=3600,
-                scheduler_off=False, phase=0, seconds=30, failure=None, failing_for=0, placed=None, flips=False,
-            )  # fmt: skip
+                id=account_id * 100 + place,
+                account_id=account_id,
+                name=name,
+                connector=BY_NAME[connector],
+                interval=3600,
+                scheduler_off=False,
+                phase=0,
+                seconds=30,
+                failure=None,
+                failing_for=0,
+                placed=None,
+                flips=False,
+            )
             self.new_connections[added.id] = (added, self.clock())
             self._begin(added)
             return added
 
     def change(self, connection: Connection, settings: dict[str, Any]) -> None:
-        """Change its settings; a changed schedule holds from now on."""
+        """Change a connection's settings; a new schedule holds from now on."""
         with self.lock:
             touched, before = self.touch(connection.id), self.schedules(connection)
             touched.settings.update(settings)
@@ -124,7 +135,7 @@ class Life(Fleet):
                 touched.schedules = [*before, Schedule(self.clock(), interval, on)]
 
     def schedules(self, connection: Connection) -> list[Schedule]:
-        """Its schedules over time, the present one last."""
+        """Return the connection's schedules over time, the present one last."""
         touched = self.touched.get(connection.id, UNTOUCHED)
         if touched.schedules:
             return touched.schedules
@@ -142,7 +153,7 @@ class Life(Fleet):
         return [schedule]
 
     def status(self, connection: Connection) -> str:
-        """The connection's health status now: where nobody meddled, by its newest run that ended."""
+        """Return the health status now: by the newest ended run, unless a change sets it."""
         at, touched = self.clock(), self.touched.get(connection.id, UNTOUCHED)
         if touched.forced_status:
             return touched.forced_status
@@ -171,15 +182,15 @@ class Life(Fleet):
         return STATUS_AFTER.get(newest.outcome, well) if newest else well
 
     def _ended(self, runs: Iterable[Run]) -> Iterator[Run]:
-        """Those that say something about health: what the platform stopped (KILLED) does not."""
+        """Keep ended runs that say something about health: KILLED by the platform does not."""
         at = self.clock()
         return (run for run in runs if not run.is_running(at) and run.outcome != "KILLED")
 
     def start(self, connection: Connection) -> Run:
-        """Start a run by hand, and count it.
+        """Start a run by hand and count it.
 
         Raises:
-            AlreadyRunning: one is under way.
+            AlreadyRunning: the connection has an unfinished run.
         """
         with self.lock:
             at = self.clock()
@@ -221,7 +232,7 @@ class Life(Fleet):
         return run
 
     def stick(self, connection: Connection) -> None:
-        """Let what runs now, and what is started from now on, never end."""
+        """Let current and future runs of the connection never end."""
         with self.lock:
             touched, at = self.touch(connection.id), self.clock()
             touched.never_finishes = True
@@ -230,7 +241,7 @@ class Life(Fleet):
                     run.ends_at = None
 
     def release(self, connection: Connection) -> None:
-        """End what never finishes, as killed."""
+        """End the runs that never finish, as KILLED."""
         with self.lock:
             touched = self.touch(connection.id)
             touched.never_finishes, touched.released = False, True
@@ -240,22 +251,28 @@ class Life(Fleet):
                     run.end_as("KILLED")
 
     def runs(self, connection: Connection, count: int, skip: int = 0) -> list[Run]:
-        """Runs, newest first: those by hand and those by the schedule."""
+        """Return runs, newest first: those by hand and those by the schedule."""
         return list(islice(self._history(connection), skip, skip + count))
 
     def last_received(self, connection: Connection) -> datetime | None:
-        """When its newest row came: as its latest run that loaded something ended; None where there was none."""
+        """Return when the newest row arrived: the end of the latest run that loaded rows.
+
+        None where there is no such run.
+        """
         until = min(self.clock(), connection.fate.rows_until or self.clock())
         loaded = (run.ends_at for run in self._history(connection) if any(run.records.values()))
         return next((ended for ended in loaded if ended is not None and ended <= until), None)
 
     def data_fault(self, connection: Connection) -> str:
-        """What is wrong with the rows of one of its tables, as the control route said it or else the seed; empty: nothing."""
+        """Return the fault in the rows of one table, set by the control route or the seed.
+
+        Empty: none.
+        """
         set_to = self.touched.get(connection.id, UNTOUCHED).data_fault
         return connection.fate.data_fault if set_to is None else set_to
 
     def run(self, run_id: int) -> Run | None:
-        """A run by its id, which begins with its connection's and goes on with its second."""
+        """Return a run by its id, which consists of the connection's id and a second."""
         connection = self.connection(run_id // RUN_IDS)
         if connection is None:
             return None
@@ -267,7 +284,7 @@ class Life(Fleet):
         return self._scheduled(connection, started) if is_one else None
 
     def _by_hand(self, connection: Connection) -> list[Run]:
-        """The newest first."""
+        """Return the runs by hand, newest first."""
         by_hand, extra = (
             list(reversed(self.touched.get(connection.id, UNTOUCHED).runs)),
             connection.fate.extra_run,
@@ -275,10 +292,10 @@ class Life(Fleet):
         return by_hand if extra is None else [*by_hand, self._scheduled(connection, extra)]
 
     def _last_start(self, connection: Connection) -> datetime:
-        """Until when the schedule has started runs."""
+        """Return the time until which the schedule has started runs."""
         at, rests = self.clock(), connection.fate.rests_from
         until = at if rests is None else min(at, rests - timedelta(seconds=1))
-        # Where all rest, nothing is under way either: what would be has not begun.
+        # Where all schedules rest, no run may be unfinished either.
         return (
             until
             if self.rests_from is None
@@ -313,7 +330,10 @@ class Life(Fleet):
         return started + timedelta(seconds=connection.interval) >= self.born - STUCK_FOR
 
     def _failing_since(self, connection: Connection, started: datetime) -> datetime | None:
-        """Since when the failure that the connection's run of then shows has held; None where it holds not or no more."""
+        """Return since when the failure has held that a run started then shows.
+
+        None where it did not hold.
+        """
         healed = self.touched.get(connection.id, UNTOUCHED).healed_at
         since, until = self._failed_first(connection), connection.fate.fails_until
         if started < since or (healed and started >= healed) or (until and started >= until):
@@ -321,7 +341,7 @@ class Life(Fleet):
         return since
 
     def _failed_first(self, connection: Connection) -> datetime:
-        """When the connection's own failure began: a seed's long enough ago that the newest run shows it."""
+        """Return when the failure began: early enough that the newest run shows it."""
         if connection.fate.fails_from is not None:
             return connection.fate.fails_from
         longest = max(connection.failing_for, connection.interval + 600) + (
@@ -331,11 +351,14 @@ class Life(Fleet):
 
     @property
     def _midnight(self) -> datetime:
-        """The one before the start. What is counted from it is the same in a sandbox that is started again the same day."""
+        """The midnight before the start, so that two sandboxes of one day agree."""
         return self.born.replace(hour=0, minute=0, second=0, microsecond=0)
 
     def consent_ends(self, connection: Connection) -> datetime | None:
-        """When the consent that the customer gave to the bank ends (A), or ended; None where no bank is asked."""
+        """Return when the customer's consent to the bank ends (A), or ended.
+
+        None where the connection has no bank.
+        """
         if connection.connector.auth != "saltedge":
             return None
         touched, added = (
@@ -352,18 +375,21 @@ class Life(Fleet):
         return self._midnight + timedelta(days=least, seconds=more)
 
     def allow(self, connection_id: int) -> None:
-        """The customer consented: AUTHORIZING for a moment, then well, and later runs go well."""
+        """Record the customer's consent: AUTHORIZING for 2 s, then well; later runs succeed."""
         with self.lock:
             touched = self.touch(connection_id)
             touched.allowed_at = touched.healed_at = self.clock()
             touched.asked_at = touched.forced_status = None
 
     def claims_to_run(self, connection: Connection, run: Run) -> bool:
-        """What the status route says: no for a run that nothing runs any more, though its status stays RUNNING (S)."""
+        """Return ``running`` of the status route.
+
+        False for a stuck run, though its status stays RUNNING (S).
+        """
         return run.ends_at is not None and run.is_running(self.clock())
 
     def next_invite(self) -> int:
-        """The number of an invite."""
+        """Return the number of a new invite."""
         with self.lock:
             self.invites += 1
             return self.invites

@@ -1,6 +1,6 @@
-"""Tables and rows as pure functions of their ids: a million rows cost nothing until they are asked for.
+"""Tables and rows as pure functions of their ids; nothing is computed before a request.
 
-Rows have the shapes that a real Baserow server gives: numbers as strings, selects and links as objects.
+Rows have the form of a real Baserow server's: numbers as strings, selects and links as objects.
 """
 
 import json
@@ -15,15 +15,15 @@ from dashboard.sandbox.connectors import Connector
 from dashboard.sandbox.seed import FIRST_ACCOUNT, World
 
 MILLION = 1_000_000
-# The million rows hold each amount from 0.00 to 9999.99 once, mixed by a multiplier without common factors with the count,
-# so that the row with a given amount is computed as easily as the amount of a given row.
+# The million rows contain each amount from 0.00 to 9999.99 once. The multiplier has no common
+# factor with the count, so the row of an amount is computed as easily as the amount of a row.
 MIXER = 736_337
 UNMIXER = pow(MIXER, -1, MILLION)
 BOOKED_EVERY = 5
-# Rows came one after the other in the order of their numbers, so long apart; these columns say when.
+# Rows arrived in the order of their numbers, this far apart; the two columns have the time.
 ROWS_APART = timedelta(minutes=7)
 RECEIVED = ("Updated", "_sdc_received_at")
-# What can be wrong with the rows of one of a connection's tables, whatever its runs say; the last two only look like it.
+# Faults of the rows of one table, whatever the runs say; the last two only resemble faults.
 DATA_FAULTS = (
     "duplicate_keys",
     "mixed_versions",
@@ -49,9 +49,10 @@ TAGS = ((8, "urgent", "red"), (9, "urgent", "blue"))
 
 @dataclass(frozen=True)
 class Field:
-    """A column. ``result``: the type that a formula or lookup results in, ``item``: of its items where that is "array".
+    """A column.
 
-    ``settings``: of its type, beside those that every field of the type has.
+    ``result``: the result type of a formula or lookup; ``item``: the type of the items where that
+    is "array". ``settings``: settings besides those that every field of the type has.
     """
 
     id: int
@@ -65,11 +66,11 @@ class Field:
 
 @dataclass(frozen=True)
 class Table:
-    """A table. Its id is its database's id and its place; ``kind`` decides what is in it.
+    """A table. Its id consists of the database's id and its place; ``kind`` decides its rows.
 
-    ``connection_id``: whose runs load it. ``received_at``: when its newest row came, None where that is not asked or never was.
-    ``schema``: where it is in the warehouse. ``fault``: one of ``DATA_FAULTS``. The last ``copies`` of its rows have the keys
-    and values of the first ones.
+    ``connection_id``: the connection whose runs load it. ``received_at``: when its newest row
+    arrived; None: unknown or never. ``schema``: its schema in the warehouse. ``fault``: one of
+    ``DATA_FAULTS``. The last ``copies`` rows have the keys and values of the first ones.
     """
 
     id: int
@@ -84,36 +85,75 @@ class Table:
     copies: int = 0
 
     def key(self, number: int) -> int:
-        """The key in the source of row ``number``: its ``id`` in the warehouse."""
+        """Return the source's key of row ``number``: its ``id`` in the warehouse."""
         distinct = self.count - self.copies
         return number - distinct if number > distinct else number
 
 
-# Names and types; after a formula's or lookup's type the one of its result.
+_MONEY = (
+    ("Number", "text"),
+    ("Customer", "text"),
+    ("Amount", "number"),
+    ("Due", "date"),
+    ("Paid", "boolean"),
+    ("Status", "single_select"),
+    ("Updated", "last_modified"),
+    ("_sdc_received_at", "date"),
+)
+# Names and types; the type of a formula or lookup is followed by the type of its result.
 SHAPES: dict[str, tuple[tuple[str, str], ...]] = {
-    "money": (("Number", "text"), ("Customer", "text"), ("Amount", "number"), ("Due", "date"), ("Paid", "boolean"),
-              ("Status", "single_select"), ("Updated", "last_modified"), ("_sdc_received_at", "date")),
+    "money": _MONEY,
     # A money table that is loaded as snapshots, each with a version.
-    "snapshot": (("Number", "text"), ("Customer", "text"), ("Amount", "number"), ("Due", "date"), ("Paid", "boolean"),
-                 ("Status", "single_select"), ("Updated", "last_modified"), ("_sdc_received_at", "date"),
-                 ("_sdc_table_version", "number"), ("_sdc_deleted_at", "date")),
-    "people": (("Full name", "text"), ("E-mail", "email"), ("Phone", "phone_number"), ("Country", "single_select"),
-               ("Newsletter", "boolean"), ("Notes", "long_text"), ("Website", "url")),
-    "million": (("Nr", "autonumber"), ("Reference", "text"), ("Amount", "number"), ("At", "date"), ("Booked", "boolean")),
+    "snapshot": (*_MONEY, ("_sdc_table_version", "number"), ("_sdc_deleted_at", "date")),
+    "people": (
+        ("Full name", "text"),
+        ("E-mail", "email"),
+        ("Phone", "phone_number"),
+        ("Country", "single_select"),
+        ("Newsletter", "boolean"),
+        ("Notes", "long_text"),
+        ("Website", "url"),
+    ),
+    "million": (
+        ("Nr", "autonumber"),
+        ("Reference", "text"),
+        ("Amount", "number"),
+        ("At", "date"),
+        ("Booked", "boolean"),
+    ),
     "wide": tuple((f"Column {n:03}", "number" if n % 3 else "text") for n in range(1, 201)),
     "empty": (("Name", "text"), ("Value", "number")),
     "everything": (
-        ("Title", "text"), ("Long", "long_text"), ("Amount", "number"), ("amount", "text"), ("Precise", "number"),
+        ("Title", "text"),
+        ("Long", "long_text"),
+        ("Amount", "number"),
+        ("amount", "text"),
+        ("Precise", "number"),
         ("Stars", "rating"),
-        ("Active", "boolean"), ("Due", "date"), ("Meeting", "date"), ("Website", "url"), ("Files", "file"),
-        ("Status", "single_select"), ("Tags", "multiple_select"), ("Customers", "link_row"),
-        ("Lookup", "lookup/array/single_select"), ("Owner", "created_by"), ("UUID", "uuid"),
-        ("Took", "duration"), ("JSON", "long_text"), ("Secret", "password"), ("Broken", "formula/number"),
-        ("Link", "formula/link"), ("Payload", "json"),
+        ("Active", "boolean"),
+        ("Due", "date"),
+        ("Meeting", "date"),
+        ("Website", "url"),
+        ("Files", "file"),
+        ("Status", "single_select"),
+        ("Tags", "multiple_select"),
+        ("Customers", "link_row"),
+        ("Lookup", "lookup/array/single_select"),
+        ("Owner", "created_by"),
+        ("UUID", "uuid"),
+        ("Took", "duration"),
+        ("JSON", "long_text"),
+        ("Secret", "password"),
+        ("Broken", "formula/number"),
+        ("Link", "formula/link"),
+        ("Payload", "json"),
         ("Empty", "text"),
-        ('Quote " dot . slash / 😀', "text"), ("Name, with comma", "text"), ("<b>bold</b>", "text"), ("العنوان", "text"),
+        ('Quote " dot . slash / 😀', "text"),
+        ("Name, with comma", "text"),
+        ("<b>bold</b>", "text"),
+        ("العنوان", "text"),
     ),
-}  # fmt: skip
+}
 PAYLOADS: tuple[Any, ...] = (
     {"lines": [{"sku": "A-1", "qty": 2}], "paid": None},
     [1, "two", None, True, [3]],
@@ -124,8 +164,25 @@ PAYLOADS: tuple[Any, ...] = (
     {},
     [],
 )
-HOSTILE = ("<script>alert(1)</script>", "=1+1", "@SUM(A1)", "Robert'); DROP TABLE rows;--", "‮reversed", "🏴‍☠️ emoji", "", None,
-           "مرحبا بالعالم", '"quoted", with comma')  # fmt: skip
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "=1+1",
+    "@SUM(A1)",
+    "Robert'); DROP TABLE rows;--",
+    "‮reversed",
+    "🏴‍☠️ emoji",
+    "",
+    None,
+    "مرحبا بالعالم",
+    '"quoted", with comma',
+)
+# Tables of the first account only: name, kind, number of rows.
+SPECIAL_TABLES = (
+    ("Everything", "everything", 60),
+    ("Empty", "empty", 0),
+    ("Ledger (1 million)", "million", MILLION),
+    ("Wide (200 columns)", "wide", 300),
+)
 
 
 class Tables:
@@ -140,42 +197,39 @@ class Tables:
         connectors: Sequence[tuple[int, Connector]],
         faults: Mapping[int, str] = {},
     ) -> list[Table]:
-        """The tables that an account's connections load. ``connectors``, ``faults``: by the place of the connection."""
+        """Return the tables that an account's connections load.
+
+        ``connectors``, ``faults``: by the number of the connection in its account.
+        """
         database_id = account_id * 10 + 1
         tables: list[Table] = []
         for place, connector in connectors:
-            mine = []
-            for number, name in enumerate(connector.tables):
-                kind = "people" if name in {"contacts", "customers"} else "money"
-                count = self.world.number("rows", account_id, place, name) % 1200
-                table_id, connection_id = (
-                    database_id * 1000 + place * 10 + number,
-                    account_id * 100 + place,
-                )
-                schema = connector.schema(place)
-                mine.append(
-                    Table(
-                        table_id,
-                        database_id,
-                        f"{connector.name}_{name}",
-                        kind,
-                        count,
-                        connection_id,
-                        schema=schema,
-                    )
-                )
-            tables += _with_fault(mine, faults.get(place, ""))
+            loaded = self._of_connection(account_id, place, connector)
+            tables += _with_fault(loaded, faults.get(place, ""))
         if account_id == FIRST_ACCOUNT:
-            specials = (("Everything", "everything", 60), ("Empty", "empty", 0), ("Ledger (1 million)", "million", MILLION),
-                        ("Wide (200 columns)", "wide", 300))  # fmt: skip
             tables += [
                 Table(database_id * 1000 + 900 + n, database_id, *special)
-                for n, special in enumerate(specials)
+                for n, special in enumerate(SPECIAL_TABLES)
             ]
         return tables
 
+    def _of_connection(self, account_id: int, place: int, connector: Connector) -> list[Table]:
+        database_id = account_id * 10 + 1
+        return [
+            Table(
+                database_id * 1000 + place * 10 + number,
+                database_id,
+                f"{connector.name}_{name}",
+                "people" if name in {"contacts", "customers"} else "money",
+                self.world.number("rows", account_id, place, name) % 1200,
+                account_id * 100 + place,
+                schema=connector.schema(place),
+            )
+            for number, name in enumerate(connector.tables)
+        ]
+
     def fields(self, table: Table) -> list[Field]:
-        """A table's columns; the first is the primary one."""
+        """Return a table's columns; the first is the primary one."""
         found = []
         for n, (name, spec) in enumerate(SHAPES[table.kind]):
             type_, result, item = (*spec.split("/"), "", "")[:3]
@@ -183,14 +237,14 @@ class Tables:
         return found
 
     def row(self, table: Table, number: int) -> dict[str, Any]:
-        """Row ``number`` (from 1), with user field names."""
+        """Return row ``number`` (from 1), with user field names."""
         values = getattr(self, f"_{table.kind}")(table, number)
         return {"id": number, "order": f"{number}.00000000000000000000", **values}
 
     def ranked(self, table: Table, column: str, rank: int) -> int | None:
-        """The number of the row that stands at ``rank`` (from 0) when a table is sorted by ``column``, ascending.
+        """Return the number of the row at ``rank`` (from 0) in the ascending order of ``column``.
 
-        None where that cannot be computed without looking at every row: of the larger tables it always can.
+        None where that needs a read of every row; never for the larger tables.
         """
         if (
             table.kind in {"money", "snapshot"}
@@ -235,7 +289,10 @@ class Tables:
         }
 
     def _snapshot(self, table: Table, number: int) -> dict[str, Any]:
-        """The first two rows of five are of the snapshot before; where that was retired, they are marked as deleted."""
+        """Make two rows of five part of the older snapshot.
+
+        They are marked as deleted where that snapshot was retired.
+        """
         is_old = number <= table.count * 2 // 5
         deleted = "2026-01-01T00:00:00Z" if is_old and table.fault == "versions_retired" else None
         version = str(FIRST_VERSION + (0 if is_old else VERSIONS_APART))
@@ -281,9 +338,18 @@ class Tables:
     def _everything(self, table: Table, number: int) -> dict[str, Any]:
         text = HOSTILE[number % len(HOSTILE)]
         link = f"https://example.com/i/{number}"
-        file = {"url": f"{link}.pdf", "thumbnails": None, "visible_name": f"invoice {number}.pdf", "name": "x.pdf", "size": 2048,
-                "mime_type": "application/pdf", "is_image": False, "image_width": None, "image_height": None,
-                "uploaded_at": "2026-02-02T01:30:00+00:00"}  # fmt: skip
+        file = {
+            "url": f"{link}.pdf",
+            "thumbnails": None,
+            "visible_name": f"invoice {number}.pdf",
+            "name": "x.pdf",
+            "size": 2048,
+            "mime_type": "application/pdf",
+            "is_image": False,
+            "image_width": None,
+            "image_height": None,
+            "uploaded_at": "2026-02-02T01:30:00+00:00",
+        }
         return {
             "Title": text,
             "Long": "A very long text. " * 1200 if number == 2 else text,
@@ -320,7 +386,10 @@ class Tables:
 
 
 def _with_fault(tables: Sequence[Table], fault: str) -> list[Table]:
-    """A connection's tables with a fault in one of them: in the first, or in the first that says when rows were received."""
+    """Return a connection's tables with a fault in one of them.
+
+    The faulty table is the first, or the first that has the times at which rows arrived.
+    """
     if not fault:
         return list(tables)
     if fault in {"parent_table_empty", "parent_has_rows"}:

@@ -1,7 +1,8 @@
-"""An account's warehouse that answers SQL: a schema for each connection, in SQLite databases in this process's memory.
+"""Accounts' warehouses that answer SQL: a schema for each connection, in SQLite in memory.
 
-Schemas have the names that ``target_schema.schema_name`` gives; ``information_schema`` lists them. SQLite joins at most nine of
-them in one statement. A table has its first ``MOST_ROWS`` rows. Read-only by SQLite's own means.
+Schemas have the names of ``target_schema.schema_name``; ``information_schema`` lists them. SQLite
+joins at most nine of them in one statement. A table has its first ``MOST_ROWS`` rows. SQLite's
+authorizer makes queries read-only.
 """
 
 import json
@@ -18,10 +19,10 @@ from uuid import uuid4
 from dashboard.sandbox.tables import Table, Tables
 
 MOST_ROWS: Final = 2_000
-KEPT: Final = 8
+MOST_ACCOUNTS: Final = 8
 STEPS: Final = 10_000
 BATCH: Final = 500
-# By the type of a field, in PostgreSQL's words; SQLite has the same affinities for them. Everything else is text.
+# PostgreSQL types by field type; SQLite has the same affinities for them. The others are text.
 TYPES: Final = {
     "number": "numeric",
     "autonumber": "bigint",
@@ -53,19 +54,26 @@ DESCRIBING: Final = {
 class Warehouses(Protocol):
     """The warehouses of all accounts, on one database engine."""
 
-    def ask(
+    def execute(
         self, account_id: int, tables: Sequence[Table], query: str, seconds: float
     ) -> Iterator[dict[str, Any]]:
-        """Yield the lines of the answer, in the form of Peliqan's route for SQL (S).
+        """Yield the lines of the response, in the form of Peliqan's route for SQL (S).
 
-        ``tables``: what the account has now, with the rows that it has now; a schema is filled again when its tables changed.
-        ``seconds``: how long the query may take.
+        Args:
+            account_id: The account.
+            tables: Its current tables; a schema is filled again when its tables changed.
+            query: The SQL.
+            seconds: The time limit of the query.
         """
 
 
 @dataclass
 class _Schema:
-    """A schema in memory: it exists while ``keeper`` or another connection to ``uri`` is open. ``state``: what is in it."""
+    """A schema in memory.
+
+    It exists while ``keeper`` or another connection to ``uri`` is open.
+    ``state``: the tables that it contains.
+    """
 
     uri: str
     keeper: sqlite3.Connection
@@ -73,21 +81,21 @@ class _Schema:
 
 
 class SqliteWarehouses:
-    """The warehouses of the accounts that were asked last, in SQLite."""
+    """The warehouses of the most recently queried accounts, in SQLite."""
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
-        self._kept: OrderedDict[int, dict[str, _Schema]] = OrderedDict()
+        self._cache: OrderedDict[int, dict[str, _Schema]] = OrderedDict()
         self._lock = Lock()
-        self._own, self._numbers = uuid4().hex, count()
+        self._prefix, self._numbers = uuid4().hex, count()
 
-    def ask(
+    def execute(
         self, account_id: int, tables: Sequence[Table], query: str, seconds: float
     ) -> Iterator[dict[str, Any]]:
-        """Answer as described by the protocol. Each question has a connection of its own."""
+        """Answer as the protocol describes. Each query has a connection of its own."""
         database = sqlite3.connect(":memory:", uri=True, check_same_thread=False)
         try:
-            yield from self._answer(database, account_id, tables, query, seconds)
+            yield from self._run(database, account_id, tables, query, seconds)
         except (sqlite3.Error, sqlite3.Warning) as error:
             interrupted = "interrupted" in str(error)
             yield {
@@ -99,7 +107,7 @@ class SqliteWarehouses:
         finally:
             database.close()
 
-    def _answer(
+    def _run(
         self,
         database: sqlite3.Connection,
         account_id: int,
@@ -110,7 +118,7 @@ class SqliteWarehouses:
         with self._lock:
             for name, schema in self._schemas(account_id, tables, _needed(tables, query)).items():
                 database.execute(f"ATTACH ? AS {_quoted(name)}", (schema.uri,))
-        # From here on: no writing, no other files, no settings.
+        # From here on: no writes, no other files, no settings.
         database.set_authorizer(
             lambda action, *_: sqlite3.SQLITE_OK if action in ALLOWED else sqlite3.SQLITE_DENY
         )
@@ -125,27 +133,27 @@ class SqliteWarehouses:
     def _schemas(
         self, account_id: int, tables: Sequence[Table], names: Sequence[str]
     ) -> dict[str, _Schema]:
-        """The account's schemas of these names, filled. Those of accounts that nobody asked for long are closed."""
-        kept = self._kept.setdefault(account_id, {})
-        self._kept.move_to_end(account_id)
+        """Return the account's schemas of these names, filled; close the oldest account's."""
+        cached = self._cache.setdefault(account_id, {})
+        self._cache.move_to_end(account_id)
         for name in names:
             state = (
                 tuple(tables)
                 if name == INFORMATION
                 else tuple(each for each in tables if each.schema == name)
             )
-            if name not in kept or kept[name].state != state:
-                if name in kept:
-                    kept[name].keeper.close()
-                kept[name] = self._fill(account_id, name, state)
-        if len(self._kept) > KEPT:
-            _, oldest = self._kept.popitem(last=False)
+            if name not in cached or cached[name].state != state:
+                if name in cached:
+                    cached[name].keeper.close()
+                cached[name] = self._fill(account_id, name, state)
+        if len(self._cache) > MOST_ACCOUNTS:
+            _, oldest = self._cache.popitem(last=False)
             for schema in oldest.values():
                 schema.keeper.close()
-        return {name: kept[name] for name in names}
+        return {name: cached[name] for name in names}
 
     def _fill(self, account_id: int, name: str, tables: Sequence[Table]) -> _Schema:
-        uri = f"file:/{self._own}-{next(self._numbers)}?vfs=memdb"
+        uri = f"file:/{self._prefix}-{next(self._numbers)}?vfs=memdb"
         keeper = sqlite3.connect(uri, uri=True, check_same_thread=False)
         if name == INFORMATION:
             for view, rows in described(self._tables, account_id, tables).items():
@@ -163,24 +171,27 @@ class SqliteWarehouses:
 
 
 def schemas_of(tables: Iterable[Table]) -> list[str]:
-    """The names of the schemas, in the order in which a table without a schema's name is looked for."""
+    """Return the names of the schemas, in the order of the search path."""
     return list(dict.fromkeys(table.schema for table in tables))
 
 
 def columns_of(tables: Tables, table: Table) -> list[tuple[str, str]]:
-    """The columns, no two of which differ only in case, with their types: the key in the source, then a column for each field."""
-    taken, found = {"id"}, [("id", "bigint")]
+    """Return the columns with their types: the source's key, then one for each field.
+
+    No two names differ only in case.
+    """
+    names, found = {"id"}, [("id", "bigint")]
     for field in tables.fields(table):
         name = field.name
-        while name.lower() in taken:
+        while name.lower() in names:
             name += "_2"
-        taken.add(name.lower())
+        names.add(name.lower())
         found.append((name, TYPES.get(field.type, "text")))
     return found
 
 
 def lines_of(tables: Tables, table: Table) -> Iterator[list[Any]]:
-    """Yield its first ``MOST_ROWS`` rows: the key in the source, then a value for each column."""
+    """Yield the first ``MOST_ROWS`` rows: the source's key, then a value for each column."""
     fields = tables.fields(table)
     for number in range(1, min(table.count, MOST_ROWS) + 1):
         row = tables.row(table, number)
@@ -190,12 +201,12 @@ def lines_of(tables: Tables, table: Table) -> Iterator[list[Any]]:
 def described(
     tables: Tables, account_id: int, of: Sequence[Table]
 ) -> dict[str, list[tuple[Any, ...]]]:
-    """The rows of ``information_schema``, by table; columns as in ``DESCRIBING``."""
+    """Return the rows of ``information_schema`` by table; ``DESCRIBING`` has the columns."""
     catalog = f"dw_{account_id}"
     columns = []
     for table in of:
-        for place, (name, kind) in enumerate(columns_of(tables, table), 1):
-            columns.append((catalog, table.schema, table.name, name, place, "YES", kind))
+        for position, (name, kind) in enumerate(columns_of(tables, table), 1):
+            columns.append((catalog, table.schema, table.name, name, position, "YES", kind))
     return {
         "schemata": [(catalog, name, catalog) for name in schemas_of(of)],
         "tables": [(catalog, table.schema, table.name, "BASE TABLE") for table in of],
@@ -204,7 +215,10 @@ def described(
 
 
 def _needed(tables: Sequence[Table], query: str) -> list[str]:
-    """The schemas that a query names, and the first that has a table which it names: SQLite attaches no more than ten."""
+    """Return the schemas that a query names, and the first schema of each table that it names.
+
+    SQLite attaches no more than ten databases.
+    """
     text = query.casefold()
     needed = {name for name in schemas_of(tables) if name in text}
     firsts: dict[str, str] = {}
@@ -224,8 +238,9 @@ def _create(
 ) -> None:
     named = ", ".join(f"{_quoted(column)} {kind}" for column, kind in columns)
     database.execute(f"CREATE TABLE {_quoted(name)} ({named})")
-    places = ", ".join("?" * len(columns))
-    database.executemany(f"INSERT INTO {_quoted(name)} VALUES ({places})", rows)  # noqa: S608 - quoted, and ours
+    values = ", ".join("?" * len(columns))
+    insert = f"INSERT INTO {_quoted(name)} VALUES ({values})"  # noqa: S608 - the name is quoted
+    database.executemany(insert, rows)
 
 
 def _quoted(name: str) -> str:

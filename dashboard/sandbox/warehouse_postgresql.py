@@ -1,7 +1,8 @@
-"""The same warehouses on a PostgreSQL server: a database for each account, in it a schema for each connection.
+"""Warehouses on a PostgreSQL server: a database an account, a schema a connection.
 
-Databases are named after the one of the server's address, which needs a user who may create databases, and are created when
-somebody asks for the first time. Read-only and short by PostgreSQL's own means.
+The first query of an account creates its database. The database's name begins with that of the
+server's address, whose user needs the right to create databases. PostgreSQL's transaction mode and
+statement timeout make queries read-only and short.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,10 @@ LOCK_TIMEOUT: Final = "5s"
 
 
 class PostgresqlWarehouses:
-    """A database for each account on one server. ``url``: libpq's, of a database whose name begins theirs."""
+    """A database for each account on one server.
+
+    ``url``: an address for libpq; its database's name begins the names of the accounts' databases.
+    """
 
     def __init__(self, tables: Tables, url: str) -> None:
         self._tables, self._url = tables, url
@@ -27,13 +31,13 @@ class PostgresqlWarehouses:
         self._lock = Lock()
 
     def database(self, account_id: int) -> str:
-        """The name of an account's database."""
+        """Return the name of an account's database."""
         return f"{conninfo_to_dict(self._url).get('dbname', 'warehouse')}_dw_{account_id}"
 
-    def ask(
+    def execute(
         self, account_id: int, tables: Sequence[Table], query: str, seconds: float
     ) -> Iterator[dict[str, Any]]:
-        """Answer as described by the protocol."""
+        """Answer as the protocol describes."""
         try:
             self._prepare(account_id, tables)
             with (
@@ -52,7 +56,7 @@ class PostgresqlWarehouses:
                     if len(batch) == BATCH:
                         yield {"records": batch}
                         batch = []
-                # Of an answer without rows a stream says nothing.
+                # A stream without rows has no description of the columns.
                 yield (
                     {"records": batch}
                     if cursor.description
@@ -70,7 +74,7 @@ class PostgresqlWarehouses:
         )
 
     def _prepare(self, account_id: int, tables: Sequence[Table]) -> None:
-        """Create the account's database the first time; fill the schemas whose tables changed."""
+        """Create the account's database the first time; fill schemas whose tables changed."""
         with self._lock:
             if account_id not in self._filled:
                 database = sql.Identifier(self.database(account_id))

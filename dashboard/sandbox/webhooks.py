@@ -1,7 +1,8 @@
-"""Events that are posted to one address, as Peliqan's webhooks are (H): what somebody did here since the start, as it happens.
+"""Sends an event to one address for each change, as Peliqan's webhooks do (H).
 
-One thread looks a few times a second for what is new, another posts it in that order. Both begin in the process that serves,
-since threads do not outlive the fork of a server. Nothing is sent of scheduled runs: there would be thousands.
+One thread finds new events five times a second, another sends them in that order. Both start in
+the process that serves, since threads do not survive the fork of a server. Scheduled runs cause no
+events: there would be thousands.
 """
 
 import hashlib
@@ -22,8 +23,8 @@ from dashboard.sandbox.seed import Connection
 from dashboard.sandbox.simulation import Life
 
 SIGNATURE = "X-Peliqan-Signature"
-LOOK_EVERY = 0.2
-ANSWER_WITHIN = 5.0
+POLL_SECONDS = 0.2
+TIMEOUT_SECONDS = 5.0
 WAITS = (1.0, 2.0, 4.0)
 MOST_WAITING = 1000
 ADDED, STARTED, OF_RUNS = "connection_added", "pipeline_run_started", "pipeline_run_"
@@ -31,7 +32,10 @@ ADDED, STARTED, OF_RUNS = "connection_added", "pipeline_run_started", "pipeline_
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """Where events go, signed with the secret if there is one. What waits for one target is never sent to another."""
+    """The address for events, and the secret that signs them, if any.
+
+    An event that waits for one target is never sent to another.
+    """
 
     url: str
     secret: str = field(default="", repr=False)
@@ -43,23 +47,23 @@ class Target:
 
 
 def target_at(url: str, secret: str) -> Target | None:
-    """None where there is no address.
+    """Return a target; None where the address is empty.
 
     Raises:
-        ValueError: it is not one that can be posted to.
+        ValueError: the address is not an HTTP address.
     """
     return Target(url, secret) if url else None
 
 
 def sign(secret: str, body: bytes) -> str:
-    """HMAC-SHA256 over the raw body (H), as hexadecimal digits (A)."""
+    """Return the HMAC-SHA256 of the raw body (H), as hexadecimal digits (A)."""
     return hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
 
 
 def payload(
     connection: Connection, event: str, at: datetime, status: str, run_id: int | None = None
 ) -> dict[str, Any]:
-    """What is posted of an event (A); an event of a connection has no run."""
+    """Return the body of an event (A); an event of a connection has no run."""
     return {
         "event": event,
         "event_id": str(uuid4()),
@@ -72,7 +76,7 @@ def payload(
 
 
 class Webhooks:
-    """Finds events and posts them. ``waits``: the seconds before each further try of a post that failed."""
+    """Finds events and sends them. ``waits``: seconds before each retry of a failed request."""
 
     def __init__(self, life: Life, url: str = "", secret: str = "") -> None:
         self.life, self.waits = life, WAITS
@@ -83,16 +87,17 @@ class Webhooks:
         self._threads: list[Thread] = []
         self._stopped = Event()
         self.sent = self.failed = 0
-        # What events were found of, behind life's lock: runs by connection id, connections, and the runs that have not ended.
+        # The events found so far, guarded by the lock of ``life``: the number of runs by
+        # connection id, the number of connections, and the unfinished runs.
         self._runs: dict[int, int] = {}
         self._connections = 0
         self._under_way: list[Run] = []
 
     def configure(self, url: str, secret: str) -> None:
-        """Send what happens from now on to another address; an empty one ends it.
+        """Send events from now on to another address; an empty one stops sending.
 
         Raises:
-            ValueError: it is not one that can be posted to.
+            ValueError: the address is not an HTTP address.
         """
         target = target_at(url, secret)
         with self.life.lock:
@@ -101,7 +106,10 @@ class Webhooks:
         self.start()
 
     def forget(self) -> None:
-        """As at the start, once life has forgotten too: the first address, nothing found or counted; what waits is not sent."""
+        """Reset to the start: the first address, no events. Call after ``life.forget``.
+
+        Waiting events are not sent.
+        """
         with self.life.lock, self._lock:
             self._target = target_at(*self._first)
             self.sent = self.failed = self._connections = 0
@@ -109,26 +117,26 @@ class Webhooks:
             self._under_way.clear()
 
     def start(self) -> None:
-        """Begin, where there is an address and nothing has begun in this process."""
+        """Start the threads if there is an address and this process has not started them."""
         if self._target is None or any(thread.is_alive() for thread in self._threads):
             return
         with self._lock:
             if not any(thread.is_alive() for thread in self._threads):
                 self._stopped.clear()
                 self._threads = [
-                    Thread(target=each, daemon=True) for each in (self._look_on, self._post_on)
+                    Thread(target=each, daemon=True) for each in (self._poll_loop, self._send_loop)
                 ]
                 for thread in self._threads:
                     thread.start()
 
     def close(self) -> None:
-        """End both threads."""
+        """Stop both threads."""
         self._stopped.set()
         for thread in self._threads:
             thread.join()
 
-    def look(self) -> None:
-        """Queue the events of what is new since the last look; where too many wait already, they count as failed."""
+    def poll(self) -> None:
+        """Queue new events; events that a full queue rejects count as failed."""
         with self.life.lock:
             found, target = self._find(), self._target
             if target is None:
@@ -140,7 +148,7 @@ class Webhooks:
                     self._count(well=False)
 
     def _find(self) -> list[dict[str, Any]]:
-        """The events since the last time, in their order. Called with life's lock."""
+        """Return the events since the last call, in order. The caller holds ``life.lock``."""
         life, at = self.life, self.life.clock()
         added = list(life.new_connections.values())
         found = [
@@ -168,7 +176,9 @@ class Webhooks:
     def send(
         self, event: dict[str, Any], *, times: int = 1, bad_signature: bool = False
     ) -> list[int | None]:
-        """Post one event now, as often as asked, and once each: the HTTP statuses, None where no answer came.
+        """Send one event ``times`` times, without retries; return the HTTP statuses.
+
+        None as a status: no response.
 
         Raises:
             LookupError: there is no address.
@@ -185,14 +195,14 @@ class Webhooks:
             self._count(_is_well(status))
         return statuses
 
-    def _look_on(self) -> None:
-        while not self._stopped.wait(LOOK_EVERY):
-            self.look()
+    def _poll_loop(self) -> None:
+        while not self._stopped.wait(POLL_SECONDS):
+            self.poll()
 
-    def _post_on(self) -> None:
+    def _send_loop(self) -> None:
         while not self._stopped.is_set():
             try:
-                target, event = self._queue.get(timeout=LOOK_EVERY)
+                target, event = self._queue.get(timeout=POLL_SECONDS)
             except Empty:
                 continue
             self._deliver(target, json.dumps(event).encode())
@@ -223,17 +233,17 @@ def _signature(target: Target, body: bytes) -> str | None:
 def _post(target: Target, body: bytes, signature: str | None) -> int | None:
     headers = {"Content-Type": "application/json", **({SIGNATURE: signature} if signature else {})}
     with requests.Session() as session:
-        # No proxy, and no password from the environment.
+        # Without proxies and passwords from the environment.
         session.trust_env = False
         try:
-            answer = session.post(
+            response = session.post(
                 target.url,
                 data=body,
                 headers=headers,
-                timeout=ANSWER_WITHIN,
+                timeout=TIMEOUT_SECONDS,
                 allow_redirects=False,
                 stream=True,
             )
         except requests.RequestException:
             return None
-        return answer.status_code
+        return response.status_code

@@ -248,7 +248,7 @@ _EVERY_CHECK = Scenario(
     "Everything that the application checks, each of some connections.",
     (
         Change("exact_online", slice(2), failing(EXPIRED, hours=5)),
-        Change("exact_online", slice(2, 4), stage.remade, one_an_account=True, alone=True),
+        Change("exact_online", slice(2, 4), stage.reconnected, one_an_account=True, alone=True),
         Change("exact_online", slice(4, 6), failing(EXPIRED, days=9)),
         Change("xero", slice(0, 3), stage.resting_since_the_outage),
         Change("odoo", slice(2), stage.hanging),

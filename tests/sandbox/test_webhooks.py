@@ -27,7 +27,7 @@ def test_a_run_by_hand_is_told_when_it_starts_and_when_it_ends_and_not_before(
     hooked.of(connection, "syncdb/")
     receiver.wait_for(1)
     wait_for_counts(hooked, 1, 0)
-    hooked.hooks.look()
+    hooked.hooks.poll()
     hooked.wait(seconds=6)
     receiver.wait_for(2)
     started, ended = receiver.told
@@ -121,7 +121,7 @@ def test_nothing_is_told_of_scheduled_runs(hooked: Caller, receiver: Receiver) -
     for _ in range(3):
         hooked.wait(hours=5)
         assert hooked.get("servers/").status_code == 200
-        hooked.hooks.look()
+        hooked.hooks.poll()
     while hooked.of(connection, "syncdb/status/")["running"]:
         hooked.wait(minutes=5)
     hooked.of(connection, "syncdb/")
@@ -190,7 +190,7 @@ def test_more_events_than_can_wait_are_counted_as_failed(
         each for each in api.connections() if each.interval == 86400 and not each.stuck
     ][:5]:
         api.life.start(connection)
-    hooks.look()
+    hooks.poll()
     assert (hooks.sent, hooks.failed) == (0, 2)
 
 
@@ -213,7 +213,7 @@ def test_an_address_that_is_given_later_hears_of_what_happens_from_then_on(
             other.wait_for(1)
         assert api.control("webhooks") == {"url": None, "signed": False}
         api.wait(seconds=6)
-        api.hooks.look()
+        api.hooks.poll()
         api.control("webhooks", url=receiver.url)
         api.of(connection, "syncdb/")
         receiver.wait_for(2)

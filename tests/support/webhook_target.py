@@ -80,7 +80,7 @@ def posting(**options: Any) -> Iterator[Caller]:
     """A stand-in that posts, whose clock the test moves."""
     made = Caller(**options)
     made.hooks.waits = (0.01, 0.01, 0.01)
-    with mock.patch("dashboard.sandbox.webhooks.LOOK_EVERY", 0.02):
+    with mock.patch("dashboard.sandbox.webhooks.POLL_SECONDS", 0.02):
         yield made
         made.hooks.close()
 

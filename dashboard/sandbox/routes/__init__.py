@@ -1,1 +1,5 @@
-"""The API (``partner``, ``servers``, ``data``), the pages for people (``people``) and the knobs (``control``)."""
+"""The routes of the sandbox.
+
+``partner``, ``servers`` and ``data`` are the API, ``pages`` the pages for people, ``control`` the
+switches for tests.
+"""

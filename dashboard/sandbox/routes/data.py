@@ -1,6 +1,6 @@
-"""Databases, tables, fields and rows: Baserow's paths, paging and errors (recorded from a real server); SQL on the warehouse.
+"""Databases, tables, fields and rows in Baserow's form (recorded from a real server); SQL.
 
-Not emulated: a direct database connection. Any PostgreSQL is one.
+A direct database connection is not emulated: any PostgreSQL server can be one.
 """
 
 import json
@@ -11,16 +11,16 @@ from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from dashboard.sandbox import baserow_fields as columns
-from dashboard.sandbox import query as asked
+from dashboard.sandbox import query as row_query
 from dashboard.sandbox.deps import (
     body,
     need_account,
     own_table,
+    positive,
     refuse,
     sandbox,
     tables_now,
     tables_of,
-    whole,
 )
 from dashboard.sandbox.seed import FIRST_ACCOUNT
 from dashboard.sandbox.tables import Table
@@ -46,7 +46,7 @@ def _tables(account_id: int, database_id: int) -> list[dict[str, Any]]:
 
 
 def _databases(account_id: int) -> list[tuple[int, str]]:
-    """The account's warehouse; every fourth has a second database besides, with nothing in it."""
+    """Return the account's warehouse; every fourth account has a second, empty database."""
     databases = [(account_id * 10 + 1, f"dw_{account_id}")]
     return (
         [*databases, (account_id * 10 + 2, "Archive 空")]
@@ -57,7 +57,7 @@ def _databases(account_id: int) -> list[tuple[int, str]]:
 
 @bp.get("/api/applications/", endpoint="applications")
 def applications() -> ResponseReturnValue:
-    """The account's databases, with their tables unless ``exclude_tables`` (D B): a bare list."""
+    """Return the account's databases, with tables unless ``exclude_tables`` (D B): a bare list."""
     account_id = need_account()
     found = []
     for order, (database_id, name) in enumerate(_databases(account_id), 1):
@@ -78,36 +78,37 @@ def applications() -> ResponseReturnValue:
 
 @bp.get("/api/applications/default_dw_info/", endpoint="default_dw_info")
 def default_dw_info() -> ResponseReturnValue:
-    """The account's data warehouse: ``{"server_id", "server_name"}`` (S)."""
+    """Return the account's data warehouse: ``{"server_id", "server_name"}`` (S)."""
     account_id = need_account()
     return jsonify(server_id=account_id * 100, server_name=f"dw_{account_id}")
 
 
 @bp.post("/api/proxy/db/", endpoint="proxy_db")
 def proxy_db() -> ResponseReturnValue:
-    """SQL on the account's warehouse (S): lines of JSON with the columns, the records in batches, and how it ended at last.
+    """Run SQL on the account's warehouse (S).
 
-    Which warehouse is meant ``connection`` or ``dbName`` says; an account has one alone here.
+    The response is lines of JSON: the columns, the records in batches, the outcome. ``connection``
+    or ``dbName`` names the warehouse; an account has only one here.
     """
-    account_id, asked_for = need_account(), body()
-    kwargs = asked_for.get("kwargs")
+    account_id, given = need_account(), body()
+    kwargs = given.get("kwargs")
     query = kwargs.get("query") if isinstance(kwargs, dict) else None
-    if asked_for.get("action") != "fetch" or not isinstance(query, str):
+    if given.get("action") != "fetch" or not isinstance(query, str):
         refuse(
             400,
             "ERROR_REQUEST_BODY_VALIDATION",
             {"kwargs": [{"error": "This field is required.", "code": "required"}]},
         )
-    if asked_for.get("dbName") != f"dw_{account_id}":
+    if given.get("dbName") != f"dw_{account_id}":
         refuse(404, "ERROR_SERVER_DOES_NOT_EXIST", "The requested server does not exist.")
-    lines = sandbox().warehouses.ask(account_id, tables_now(account_id), query, QUERY_SECONDS)
+    lines = sandbox().warehouses.execute(account_id, tables_now(account_id), query, QUERY_SECONDS)
     as_text = (json.dumps(line, ensure_ascii=False, default=str) + "\n" for line in lines)
     return Response(as_text, content_type="application/x-ndjson")
 
 
 @bp.get("/api/database/tables/database/<int:database_id>/", endpoint="tables")
 def tables(database_id: int) -> ResponseReturnValue:
-    """A database's tables (D B): a bare list. Somebody else's is a 400."""
+    """Return a database's tables (D B): a bare list. Another account's database is a 400."""
     account_id, owner = need_account(), database_id // 10
     exists = sandbox().life.account(owner) is not None and database_id in dict(_databases(owner))
     if not exists:
@@ -119,7 +120,7 @@ def tables(database_id: int) -> ResponseReturnValue:
 
 @bp.get("/api/database/tables/<int:table_id>/", endpoint="table")
 def table(table_id: int) -> ResponseReturnValue:
-    """One table (S B)."""
+    """Return one table (S B)."""
     found = own_table(table_id)
     order = next(
         n for n, each in enumerate(tables_of(table_id // 10_000), 1) if each.id == table_id
@@ -129,7 +130,7 @@ def table(table_id: int) -> ResponseReturnValue:
 
 @bp.get("/api/database/fields/table/<int:table_id>/", endpoint="fields")
 def fields(table_id: int) -> ResponseReturnValue:
-    """A table's fields (B): a bare list, with the settings of each type."""
+    """Return a table's fields (B): a bare list, with the settings of each type."""
     found = own_table(table_id)
     return jsonify(
         [
@@ -141,16 +142,19 @@ def fields(table_id: int) -> ResponseReturnValue:
 
 @bp.get("/api/database/rows/table/<int:table_id>/", endpoint="rows")
 def rows(table_id: int) -> ResponseReturnValue:
-    """One page of rows (D B): page 0 is page 1, a page past the end is empty, more than 200 a page is refused."""
-    found, parts = own_table(table_id), sandbox()
-    page, size = whole("page", 1), whole("size", 100)
+    """Return one page of rows (D B).
+
+    Page 0 is page 1, a page past the end is empty, more than 200 rows a page are refused.
+    """
+    found, current = own_table(table_id), sandbox()
+    page, size = positive("page", 1), positive("size", 100)
     if size > LARGEST_PAGE:
         refuse(400, "ERROR_PAGE_SIZE_LIMIT", f"The page size is limited to {LARGEST_PAGE}.")
     try:
-        query = asked.read(parts.tables.fields(found), request.args.items(multi=True))
-    except asked.Refused as error:
+        query = row_query.read(current.tables.fields(found), request.args.items(multi=True))
+    except row_query.Refused as error:
         refuse(400, error.error, error.detail)
-    count, shown = asked.page(parts.tables, found, query, page, size)
+    count, shown = row_query.page(current.tables, found, query, page, size)
     return jsonify(
         count=count,
         next=_link(page + 1) if page * size < count else None,
@@ -160,7 +164,7 @@ def rows(table_id: int) -> ResponseReturnValue:
 
 
 def _link(page: int) -> str:
-    """The same query with another page, from the request's own host (recorded); page 1 is not named."""
+    """Return the request's address with another page (recorded); page 1 is not named."""
     others = [(key, value) for key, value in request.args.items(multi=True) if key != "page"]
     query = urlencode(sorted([*others, ("page", str(page))] if page > 1 else others))
     return f"{request.base_url}?{query}" if query else request.base_url
@@ -168,9 +172,10 @@ def _link(page: int) -> str:
 
 @bp.get("/api/database/rows/table/<int:table_id>/<int:row_id>/", endpoint="row")
 def row(table_id: int, row_id: int) -> ResponseReturnValue:
-    """One row (B)."""
-    found, parts = own_table(table_id), sandbox()
+    """Return one row (B)."""
+    found, current = own_table(table_id), sandbox()
     if not 1 <= row_id <= found.count:
         refuse(404, "ERROR_ROW_DOES_NOT_EXIST", f"The rows ['{row_id}'] do not exist.")
-    query = asked.Query(parts.tables.fields(found), asked.by_name(dict(request.args)))
-    return jsonify(asked.shape(parts.tables.row(found, row_id), query))
+    by_name = row_query.by_name(dict(request.args))
+    query = row_query.Query(current.tables.fields(found), by_name)
+    return jsonify(row_query.shape(current.tables.row(found, row_id), query))

@@ -1,4 +1,4 @@
-"""What a person sees of the stand-in: its front page, the consent page, and what the widget talks to."""
+"""The sandbox's pages for people: its front page, the consent page, and the widget's routes."""
 
 from html import escape
 from pathlib import Path
@@ -14,16 +14,22 @@ from dashboard.sandbox.simulation import TooMany
 bp = Blueprint("people", __name__)
 STATIC = Path(__file__).parent.parent / "static"
 LONGEST_NAME = 100
-POLICY = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{title}</title><link rel="icon" href="data:,"><link rel="stylesheet" href="/sandbox/static/sandbox.css"></head>
+POLICY = (
+    "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'"
+)
+PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>{title}</title><link rel="icon" href="data:,">
+<link rel="stylesheet" href="/sandbox/static/sandbox.css"></head>
 <body><main><h1>{title}</h1>{body}</main></body></html>"""
-INDEX = """<p>Made-up customers and connections, for trying the Partner Console and for its tests. {accounts} accounts,
-{calls} calls so far. Nothing here is real, and nothing leaves this machine.</p>
+INDEX = """<p>Made-up customers and connections, for trying the Partner Console and for its tests.
+{accounts} accounts, {calls} calls so far. Nothing here is real, and nothing leaves this
+machine.</p>
 <ul><li><a href="/openapi.json">What it emulates</a>, as an OpenAPI document</li>
 <li><a href="/sandbox/control/state">What was called</a>, and the knobs</li>
-<li><a href="/sandbox/control/faults">The faults that are switched on</a>; <code>POST</code> one there, <code>DELETE</code>
-clears them</li></ul>"""
+<li><a href="/sandbox/control/faults">The faults that are switched on</a>;
+<code>POST</code> one there, <code>DELETE</code> clears them</li></ul>"""
 
 
 def _page(title: str, content: str, status: int = 200) -> Response:
@@ -35,22 +41,22 @@ def _page(title: str, content: str, status: int = 200) -> Response:
 
 @bp.get("/")
 def index() -> ResponseReturnValue:
-    """What this is."""
-    parts = sandbox()
-    told = INDEX.format(
-        accounts=parts.life.count_accounts(), calls=sum(parts.faults.calls.values())
+    """Show the front page."""
+    current = sandbox()
+    content = INDEX.format(
+        accounts=current.life.count_accounts(), calls=sum(current.faults.calls.values())
     )
-    return _page("A stand-in for Peliqan's API", told)
+    return _page("A stand-in for Peliqan's API", content)
 
 
 @bp.get("/sandbox/static/<path:name>")
 def static(name: str) -> ResponseReturnValue:
-    """The pages' stylesheet."""
+    """Send the pages' stylesheet."""
     return send_from_directory(STATIC, name)
 
 
-def _asked(server_id: int) -> Connection:
-    """The connection, if somebody asked for consent and nobody has answered: a link is good for one answer."""
+def _consent_requested(server_id: int) -> Connection:
+    """Return the connection if it waits for consent; a link is good for one answer."""
     connection = sandbox().life.connection(server_id)
     touched = sandbox().life.touched.get(server_id)
     if connection is None or touched is None or touched.asked_at is None:
@@ -60,16 +66,16 @@ def _asked(server_id: int) -> Connection:
 
 @bp.get("/sandbox/consent/<int:server_id>")
 def consent(server_id: int) -> ResponseReturnValue:
-    """Where the customer allows access again, or lets the bank be asked anew."""
-    connection = _asked(server_id)
+    """Show the page on which the customer allows access, or a new request to the bank."""
+    connection = _consent_requested(server_id)
     account = sandbox().life.account(connection.account_id)
     company, title = (account.name if account else ""), connection.connector.title
     bank = connection.connector.auth == "saltedge"
     wants = "to fetch new transactions from" if bank else "to read from"
     return _page(
         f"Allow access to {title} for {company}?",
-        f"<p>The data integration of <strong>{escape(company)}</strong> asks {wants} {escape(title)} again, for the connection "
-        f"<strong>{escape(connection.name)}</strong>.</p>"
+        f"<p>The data integration of <strong>{escape(company)}</strong> asks {wants} "
+        f"{escape(title)} again, for the connection <strong>{escape(connection.name)}</strong>.</p>"
         '<form method="post"><button name="answer" value="allow">Allow</button> '
         '<button name="answer" value="deny" class="plain">Deny</button></form>',
     )
@@ -77,10 +83,10 @@ def consent(server_id: int) -> ResponseReturnValue:
 
 @bp.post("/sandbox/consent/<int:server_id>")
 def consented(server_id: int) -> ResponseReturnValue:
-    """The answer: AUTHORIZING and then well, or left as it was."""
+    """Record the answer: AUTHORIZING and then well, or no change."""
     life = sandbox().life
     with life.lock:
-        _asked(server_id)
+        _consent_requested(server_id)
         if request.form.get("answer") == "allow":
             life.allow(server_id)
             return redirect("/sandbox/done/allowed")
@@ -90,7 +96,7 @@ def consented(server_id: int) -> ResponseReturnValue:
 
 @bp.get("/sandbox/done/<answer>")
 def done(answer: str) -> ResponseReturnValue:
-    """The end of it."""
+    """Show the page after the answer."""
     allowed = answer == "allowed"
     return _page(
         "Access allowed" if allowed else "Access denied", "<p>You can close this window.</p>"
@@ -99,13 +105,13 @@ def done(answer: str) -> ResponseReturnValue:
 
 @bp.get("/sandbox/invite/<key>")
 def invited(key: str) -> ResponseReturnValue:
-    """Where an invite leads."""
+    """Show the page that an invite leads to."""
     return _page("Connect your data", "<p>An invited customer would choose a connector here.</p>")
 
 
 @bp.get("/embed/v1.3/peliqan-integration.js")
 def widget() -> ResponseReturnValue:
-    """The widget's script, compatible with the one that Peliqan's page describes (D)."""
+    """Send the widget's script, compatible with the one on Peliqan's page (D)."""
     return send_from_directory(
         STATIC, "peliqan-integration.js", mimetype="text/javascript", max_age=0
     )
@@ -113,7 +119,7 @@ def widget() -> ResponseReturnValue:
 
 @bp.get("/sandbox/widget/connectors/")
 def widget_connectors() -> ResponseReturnValue:
-    """What can be connected: ``[{"name", "title", "kind", "auth"}]``."""
+    """Return the available connectors: ``[{"name", "title", "kind", "auth"}]``."""
     return jsonify(
         [
             {"name": each.name, "title": each.title, "kind": each.kind, "auth": each.auth}
@@ -124,22 +130,22 @@ def widget_connectors() -> ResponseReturnValue:
 
 @bp.post("/sandbox/widget/connections/")
 def widget_connect() -> ResponseReturnValue:
-    """Make a connection with the widget's token: ``{"connector", "name"}``; answers what the callback gets."""
+    """Make a connection, ``{"connector", "name"}``, with the widget's token.
+
+    Return the fields that the widget's callback gets.
+    """
     _, _, token = request.headers.get("Authorization", "").partition(" ")
-    account_id, told, life = (
-        sandbox().tokens.widget_account_of(token.strip()),
-        body(),
-        sandbox().life,
-    )
+    life, given = sandbox().life, body()
+    account_id = sandbox().tokens.widget_account_of(token.strip())
     if account_id is None:
         return jsonify(
             error="ERROR_INVALID_ACCESS_TOKEN",
             detail="The integration token has run out. Reload the page.",
         ), 401
-    connector = BY_NAME.get(str(told.get("connector")))
+    connector = BY_NAME.get(str(given.get("connector")))
     if connector is None:
         return jsonify(error="ERROR_UNKNOWN_CONNECTOR", detail="There is no such connector."), 400
-    name = str(told.get("name") or "").strip()[:LONGEST_NAME] or connector.title
+    name = str(given.get("name") or "").strip()[:LONGEST_NAME] or connector.title
     try:
         made = life.add_connection(account_id, connector.name, name)
     except TooMany:
