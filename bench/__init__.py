@@ -1,10 +1,17 @@
-"""``make bench``: what the console promises of its speed, each as a ratio that is measured in one run.
+"""``make bench``: the console's promises of speed, each a ratio measured in one run.
 
-``fleet``             a store with as many connections as one likes, without reading them from an API
-``served``            a console over a store of its own, and somebody who signs in to it
-``pages``             pages at 100,000 connections beside the same at 1,000, and beside Flask-Admin's list view
-``causes``            findings over 100,000 connections, all and what changed
-``storm``             a thousand webhooks a second, sent by ``sender``: none lost, and pages beside before
-``flask_admin_app``   that list view
-``report``            a figure and what was promised of it
+``fleet``             fills a store with any number of connections, without an API
+``served``            a console over its own store, and a signed-in session
+``stand_in``          the sandbox in a process of its own
+``passes``            refreshes of the fleet, compared with the ideal and with a plain loop
+``watching``          200 browsers that poll one sync
+``pages``             pages at 100,000 connections, compared with 1,000 and with Flask-Admin
+``causes``            findings over 100,000 connections: all of them, and after a change
+``storm``             1,000 webhooks a second, sent by ``sender``
+``tables``            pages of the table browser, compared with Datasette
+``exports``           files of a million rows
+``load``              50 users for five minutes, simulated by Locust with ``agents``
+``flask_admin_app``   Flask-Admin's list view
+``memory``            the memory of a process and its children
+``report``            a figure and its promised limit
 """

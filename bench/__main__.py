@@ -1,4 +1,7 @@
-"""Measures everything and prints one table, as Markdown, a line as soon as it is known. ``python -m bench [PART ...]``."""
+"""Measures all parts and prints one Markdown table: ``python -m bench [PART ...]``.
+
+Each line is printed as soon as it is measured.
+"""
 
 import os
 import platform
@@ -27,7 +30,7 @@ PARTS = {
 
 
 def machine() -> str:
-    """What this was measured on."""
+    """Return a description of this machine."""
     model = (
         re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
         if Path("/proc/cpuinfo").exists()
@@ -42,7 +45,7 @@ def machine() -> str:
 
 
 def main() -> None:
-    """All parts, or those that are named."""
+    """Measure all parts, or those named on the command line."""
     chosen = sys.argv[1:] or list(PARTS)
     click.echo(f"Measured on {datetime.now(UTC):%d %B %Y}: {machine()}.\n")
     click.echo(HEAD)
@@ -52,11 +55,7 @@ def main() -> None:
             for figure in PARTS[part](servers):
                 click.echo(figure.row)
                 broken += figure.kept is False
-    click.echo(
-        f"\n{broken} of what was promised is not kept."
-        if broken
-        else "\nAll that was promised is kept."
-    )
+    click.echo(f"\n{broken} of the promises are broken." if broken else "\nAll promises are kept.")
 
 
 main()

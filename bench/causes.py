@@ -1,4 +1,4 @@
-"""Findings and causes at fleet size: everything evaluated anew, and what a change costs afterwards."""
+"""Findings and causes at fleet size: an evaluation of all, and the cost of a change."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ CONNECTIONS, ROUNDS, CHANGED = 100_000, 3, 100
 
 
 def measure(servers: Servers) -> Iterator[Figure]:
-    """On SQLite and on PostgreSQL."""
+    """Measure on SQLite and on PostgreSQL."""
     for engine, where in (("SQLite", None), ("PostgreSQL", servers)):
         with site(where) as made:
             fill(made.app, CONNECTIONS)
@@ -43,10 +43,10 @@ def measure(servers: Servers) -> Iterator[Figure]:
                 )
                 few = [_seconds(some) for _ in range(ROUNDS)]
                 shares = [one / median(times) for one in few]
-                detail = f"{median(few) * 1000:.0f} ms for {CHANGED} accounts that brought news"
+                detail = f"{median(few) * 1000:.0f} ms for {CHANGED} accounts with changes"
                 yield Figure(
                     7,
-                    f"{engine}: what changed, beside all",
+                    f"{engine}: a change, compared with all",
                     median(shares),
                     most=0.05,
                     spread=middle(shares),

@@ -1,4 +1,4 @@
-"""Datasette over a SQLite table of the same rows, in a virtual environment of its own: no part of the console's."""
+"""Datasette over a SQLite table of the same rows, in a virtual environment of its own."""
 
 import json
 import sqlite3
@@ -17,7 +17,7 @@ VERSION = "0.65.5"
 
 
 def install(folder: Path) -> Path:
-    """Its program, installed into the folder from the package index."""
+    """Install Datasette into the folder from the package index; return its program."""
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
     pip = [
         str(folder / "bin" / "pip"),
@@ -31,7 +31,7 @@ def install(folder: Path) -> Path:
 
 
 def fill(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """A table "rows" of these; what has a shape is kept as JSON."""
+    """Create a table "rows" with these rows; lists and objects become JSON."""
     names = list(rows[0])
     quoted = ", ".join('"' + name.replace('"', '""') + '"' for name in names)
     with sqlite3.connect(file) as database:
@@ -43,13 +43,14 @@ def fill(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
             ]
             for row in rows
         ]
-        places = ", ".join("?" * len(names))
-        database.executemany(f"insert into rows values ({places})", values)  # noqa: S608  (question marks)
+        values_sql = ", ".join("?" * len(names))
+        insert = f"insert into rows values ({values_sql})"  # noqa: S608 - question marks only
+        database.executemany(insert, values)
 
 
 @contextmanager
 def served(program: Path, file: Path) -> Iterator[tuple[str, int]]:
-    """Its address, and its process."""
+    """Serve the file; yield the address and the process id."""
     port = free_port()
     words = [
         str(program),

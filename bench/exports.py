@@ -1,4 +1,4 @@
-"""Exports: how fast a million rows become a file beside the API's own pages, and what that takes of the worker's memory."""
+"""Exports of a million rows: speed compared with the API's own pages, and worker memory."""
 
 import threading
 import time
@@ -10,9 +10,9 @@ from typing import Final
 import requests
 from bs4 import BeautifulSoup
 
-from bench.fleet import add_person
-from bench.memory import watched
-from bench.passes import run_pass
+from bench.fleet import add_user
+from bench.memory import sampled
+from bench.passes import run_refresh
 from bench.report import Figure, middle
 from bench.served import sign_in, site
 from bench.stand_in import StandIn, stand_in
@@ -21,34 +21,34 @@ from tests.support.databases import Servers, wait_for
 
 ROWS: Final = 1_000_000
 ACCOUNT, SMALL, TABLE = 1001, 10011900, 10011902
-# So many pages tell how fast the API alone is.
+# This many pages measure the speed of the API alone.
 PAGES, ROUNDS, LIMIT = 2_000, 3, 180.0
 
 
 def measure(_servers: Servers) -> Iterator[Figure]:
-    """On SQLite: rows never pass through the store."""
+    """Measure on SQLite only: rows never pass through the store."""
     with stand_in(2) as api, site(None, api.url) as made:
         with made.app.app_context():
-            add_person()
-        run_pass(made.app)
+            add_user()
+        run_refresh(made.app)
         url = made.serve()
         session = sign_in(url)
         worker = made.start("worker")
         for suffix, title in (("csv", "CSV"), ("jsonl", "JSON Lines"), ("parquet", "Parquet")):
-            # What the first file takes is kept for the next, as in any worker that has made one.
+            # The first file warms up the worker, whose memory is then compared from there.
             _export(session, url, SMALL, suffix)
             alone, ours, grown = [], [], []
             for _ in range(ROUNDS):
                 alone.append(_pages(api))
-                with watched(worker.pid, 0.1) as seen:
+                with sampled(worker.pid, 0.1) as seen:
                     ours.append(ROWS / _export(session, url, TABLE, suffix))
                 grown.append(max(seen) - seen[0])
             rates = [mine / other for mine, other in zip(ours, alone, strict=True)]
-            detail = f"{median(ours):,.0f} rows a second beside {median(alone):,.0f}"
+            detail = f"{median(ours):,.0f} rows a second; the API {median(alone):,.0f}"
             what = f"{title} of {ROWS:,} rows"
             yield Figure(
                 5,
-                f"{what}, beside the API's pages alone",
+                f"{what}, compared with the API's pages alone",
                 median(rates),
                 0.9,
                 None,
@@ -61,13 +61,14 @@ def measure(_servers: Servers) -> Iterator[Figure]:
 
 
 def _pages(api: StandIn) -> float:
-    """Rows a second of the API alone, as many pages asked for at a time as an export does."""
+    """Return rows a second of the API alone, with as many calls at a time as an export."""
     theirs, local = api.header_of(ACCOUNT), threading.local()
 
     def fetch(page: int) -> int:
         if not hasattr(local, "session"):
             local.session = requests.Session()
-        at = f"{api.url}/api/database/rows/table/{TABLE}/?user_field_names=True&size={PAGE}&page={page}"
+        rows = f"{api.url}/api/database/rows/table/{TABLE}/"
+        at = f"{rows}?user_field_names=True&size={PAGE}&page={page}"
         return len(local.session.get(at, headers=theirs, timeout=30).content)
 
     began = time.perf_counter()
@@ -77,7 +78,7 @@ def _pages(api: StandIn) -> float:
 
 
 def _export(session: requests.Session, url: str, table: int, suffix: str) -> float:
-    """Seconds from the press to the whole file."""
+    """Return the seconds from the click to the finished file."""
     page = BeautifulSoup(
         session.get(f"{url}/accounts/{ACCOUNT}/tables/{table}?fill=1", timeout=30).text,
         "html.parser",
@@ -85,8 +86,8 @@ def _export(session: requests.Session, url: str, table: int, suffix: str) -> flo
     field = page.select_one("input[name=csrf_token]")
     assert field is not None
     began = time.perf_counter()
-    asked = {"csrf_token": field["value"], "format": suffix}
-    shown = session.post(f"{url}/accounts/{ACCOUNT}/tables/{table}/exports", data=asked, timeout=30)
+    form = {"csrf_token": field["value"], "format": suffix}
+    shown = session.post(f"{url}/accounts/{ACCOUNT}/tables/{table}/exports", data=form, timeout=30)
     assert shown.status_code == 200, shown.text[:500]
 
     def is_there() -> bool:

@@ -1,6 +1,7 @@
-"""Flask-Admin's list view over the console's own table of connections: what one gets in twenty lines, to measure beside ours.
+"""Flask-Admin's list view over the console's table of connections, to compare with ours.
 
-``python -m bench.flask_admin_app PORT`` serves it as the console is served: gunicorn, one process, 16 threads, no login.
+``python -m bench.flask_admin_app PORT`` serves it as the console is served: gunicorn, one process,
+16 threads, without login.
 """
 
 import sys
@@ -45,7 +46,7 @@ class ConnectionView(ModelView):
     column_default_sort = ("severity_rank", False)
 
     def get_query(self) -> Any:
-        """What ``/connections`` shows."""
+        """Return the rows of ``/connections``."""
         return (
             super()
             .get_query()
@@ -53,7 +54,7 @@ class ConnectionView(ModelView):
         )
 
     def get_count_query(self) -> Any:
-        """The same, counted."""
+        """Return the count of the rows of ``/connections``."""
         return (
             super()
             .get_count_query()
@@ -62,7 +63,7 @@ class ConnectionView(ModelView):
 
 
 def create_admin() -> Flask:
-    """The app over the store of the settings."""
+    """Return the app over the store of the settings."""
     app = Flask(__name__)
     app.config.update(SECRET_KEY="k" * 40, SQLALCHEMY_DATABASE_URI=read_settings().store_url)
     db.init_app(app)

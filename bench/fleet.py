@@ -1,4 +1,4 @@
-"""A store filled from the sandbox's fleet in bulk, as if passes had read it: 100,000 connections in some ten seconds."""
+"""Fills a store with the sandbox's fleet: 100,000 connections in about ten seconds."""
 
 import random
 from collections.abc import Iterator
@@ -21,6 +21,7 @@ from dashboard.fleet.models import (
 )
 from dashboard.peliqan.statuses import severity_of_health
 from dashboard.refresh.models import Refresh
+from dashboard.sandbox.seed import Connection as SeededConnection
 from dashboard.sandbox.seed import World
 from dashboard.users import service as users
 
@@ -35,7 +36,10 @@ BATCH = 2_000
 
 
 def fill(app: Flask, connections: int) -> None:
-    """Four connections an account; a run and two status changes each, some within the last day; one person."""
+    """Fill the store as after a refresh, and add one user. Commits.
+
+    Four connections an account; a run and one or two status changes each.
+    """
     world, now = World(connections // SOURCES_OF_FOUR, 1), datetime.now(UTC)
     with app.app_context():
         for start in range(0, world.size, BATCH):
@@ -56,7 +60,7 @@ def fill(app: Flask, connections: int) -> None:
         db.session.commit()
         counters.recount()
         gather_statistics()
-        add_person()
+        add_user()
         if db.engine.dialect.name == "postgresql":
             with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 connection.exec_driver_sql("VACUUM ANALYZE")
@@ -64,8 +68,8 @@ def fill(app: Flask, connections: int) -> None:
         db.engine.dispose()
 
 
-def judge(app: Flask) -> None:
-    """Findings and causes, as a pass leaves them."""
+def evaluate_findings(app: Flask) -> None:
+    """Evaluate all findings and causes, as a refresh does. Commits."""
     with app.app_context():
         evaluate.evaluate_all(datetime.now(UTC))
         gather_statistics()
@@ -73,8 +77,8 @@ def judge(app: Flask) -> None:
         db.engine.dispose()
 
 
-def add_person() -> None:
-    """Somebody who may sign in and start a sync."""
+def add_user() -> None:
+    """Add a user who may sign in and start a sync."""
     users.create_user(EMAIL, "operator", PASSWORD, datetime.now(UTC))
 
 
@@ -111,10 +115,7 @@ def _connection_rows(
     yield (
         Connection,
         {
-            "account_id": account_id,
-            "id": made.id,
-            "name": made.name,
-            "connector": made.connector.name,
+            **_seeded_fields(made, failed),
             "status": status,
             "severity": severity,
             "severity_rank": SEVERITIES.index(severity),
@@ -122,15 +123,8 @@ def _connection_rows(
             "first_seen_at": now - timedelta(days=90),
             "looked_at": now,
             "runs_read_at": now,
-            "run_interval": made.interval,
-            "last_run_status": "ERROR" if failed else "COMPLETED",
             "last_run_at": run_at,
             "last_success_at": since if failed else run_at,
-            "last_error": made.failure.text if made.failure and failed else None,
-            "last_records": 0 if failed else 1000,
-            "last_run_seconds": made.seconds,
-            "always_loaded": True,
-            "auth_type": made.connector.auth,
         },
     )
     yield (
@@ -144,21 +138,32 @@ def _connection_rows(
             "records": 1000,
         },
     )
-    first = {
-        **key,
-        "at": now - timedelta(days=90),
-        "was": None,
-        "was_severity": None,
-        "became": "OK",
-        "became_severity": "ok",
-    }
-    yield HealthChange, first
+    yield HealthChange, {**key, **_change(now - timedelta(days=90), None, "OK")}
     if status != "OK":
-        last = {
-            "at": since,
-            "was": "OK",
-            "was_severity": "ok",
-            "became": status,
-            "became_severity": severity,
-        }
-        yield HealthChange, {**key, **last}
+        yield HealthChange, {**key, **_change(since, "OK", status)}
+
+
+def _seeded_fields(made: SeededConnection, failed: bool) -> dict[str, Any]:
+    return {
+        "account_id": made.account_id,
+        "id": made.id,
+        "name": made.name,
+        "connector": made.connector.name,
+        "run_interval": made.interval,
+        "last_run_status": "ERROR" if failed else "COMPLETED",
+        "last_error": made.failure.text if made.failure and failed else None,
+        "last_records": 0 if failed else 1000,
+        "last_run_seconds": made.seconds,
+        "always_loaded": True,
+        "auth_type": made.connector.auth,
+    }
+
+
+def _change(at: datetime, was: str | None, became: str) -> dict[str, Any]:
+    return {
+        "at": at,
+        "was": was,
+        "was_severity": None if was is None else severity_of_health(was).value,
+        "became": became,
+        "became_severity": severity_of_health(became).value,
+    }

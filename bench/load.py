@@ -1,4 +1,4 @@
-"""Fifty agents who click, for five minutes, on a fleet of 100,000 connections: by Locust, and again while Peliqan is away."""
+"""Fifty users for five minutes on 100,000 connections, with and without Peliqan."""
 
 import csv
 import os
@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from bench.fleet import fill, judge
-from bench.memory import watched
+from bench.fleet import evaluate_findings, fill
+from bench.memory import sampled
 from bench.passes import LATENCY
 from bench.report import Figure
 from bench.served import sign_in, site
@@ -24,13 +24,17 @@ from tests.support.processes import answering
 VERSION: Final = "2.47.0"
 AGENTS, SECONDS, CONNECTIONS = 50, 300, 100_000
 ACCOUNTS: Final = CONNECTIONS // 4
-# Everything is loaded and every thread has worked by then.
+# From this share of the run on, everything is loaded and every thread has worked.
 SETTLED: Final = 0.2
 
 
 @dataclass(frozen=True)
 class Visit:
-    """What Locust saw, in milliseconds, and how much more memory was held at the end than once all was settled, in MB."""
+    """The figures of one Locust run.
+
+    Times in milliseconds; ``held`` is the memory at the end, ``grown`` its growth after the
+    warm-up, both in MB.
+    """
 
     p50: float
     p95: float
@@ -41,15 +45,15 @@ class Visit:
 
 
 def measure(servers: Servers) -> Iterator[Figure]:
-    """On PostgreSQL, with two web processes and a worker."""
+    """Measure on PostgreSQL, with two web processes and a worker."""
     with tempfile.TemporaryDirectory(prefix="locust-") as folder:
         locust = _install(Path(folder) / "venv")
         with stand_in(ACCOUNTS) as api, site(servers, api.url, dashboard_log_level="error") as made:
             fill(made.app, CONNECTIONS)
-            judge(made.app)
+            evaluate_findings(made.app)
             api.turn(latency_ms=LATENCY * 1000)
             with made.app.app_context():
-                # It takes longer than the visit: as in use, accounts are read all the while.
+                # This refresh outlasts the run: as in production, accounts are read all the time.
                 passes.start_or_join(datetime.now(UTC))
             port = free_port()
             process = made.start("serve", f"--port={port}", "--workers=2")
@@ -58,13 +62,13 @@ def measure(servers: Servers) -> Iterator[Figure]:
             usual = _visit(locust, url, cookie, process.pid)
             yield from _figures("", usual)
             api.fail_all()
-            away = _visit(locust, url, cookie, process.pid)
-            yield from _figures(", Peliqan away", away)
-            detail = f"{away.p95:.0f} ms beside {usual.p95:.0f} ms"
+            without = _visit(locust, url, cookie, process.pid)
+            yield from _figures(", without Peliqan", without)
+            detail = f"{without.p95:.0f} ms, normally {usual.p95:.0f} ms"
             yield Figure(
                 7,
-                "p95 while Peliqan is away, beside the usual",
-                away.p95 / usual.p95,
+                "p95 without Peliqan, compared with normal",
+                without.p95 / usual.p95,
                 most=1.5,
                 detail=detail,
             )
@@ -85,27 +89,27 @@ def _figures(when: str, seen: Visit) -> Iterator[Figure]:
 
 def _visit(locust: Path, url: str, cookie: str, pid: int) -> Visit:
     with tempfile.TemporaryDirectory(prefix="agents-") as folder:
-        told = Path(folder) / "seen"
+        prefix = Path(folder) / "seen"
         words = [
             "--headless",
             f"--users={AGENTS}",
             "--spawn-rate=10",
             f"--run-time={SECONDS}s",
             f"--host={url}",
-            f"--csv={told}",
+            f"--csv={prefix}",
         ]
         environ = {**os.environ, "COOKIE": cookie, "ACCOUNTS": str(ACCOUNTS)}
         environ.pop("PYTHONPATH", None)
         file = Path(__file__).with_name("agents.py")
-        with watched(pid, 1) as held:
-            # Locust's exit code tells of failures, which are counted below.
+        with sampled(pid, 1) as held:
+            # Locust exits with an error after failed requests; those are counted below.
             subprocess.run(
                 [locust, "-f", file, *words, "--only-summary"],
                 env=environ,
                 capture_output=True,
                 timeout=2 * SECONDS + 60,
             )
-        with told.with_name("seen_stats.csv").open() as lines:
+        with prefix.with_name("seen_stats.csv").open() as lines:
             total = next(line for line in csv.DictReader(lines) if line["Name"] == "Aggregated")
     settled = held[int(len(held) * SETTLED)]
     return Visit(
@@ -119,7 +123,7 @@ def _visit(locust: Path, url: str, cookie: str, pid: int) -> Visit:
 
 
 def _install(folder: Path) -> Path:
-    """Locust's program, in a virtual environment of its own: no part of the console's."""
+    """Install Locust into a virtual environment of its own; return its program."""
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
     pip = [
         str(folder / "bin" / "pip"),

@@ -1,4 +1,4 @@
-"""How much memory a process holds, with those that it began; once, or all the time."""
+"""The memory of a process and its children, once or sampled."""
 
 import os
 import threading
@@ -8,9 +8,9 @@ from pathlib import Path
 
 
 def family(pid: int) -> list[int]:
-    """The process and all that it began."""
+    """Return the ids of the process and all its descendants."""
     children: list[int] = []
-    # Whichever thread began it.
+    # Each thread lists the children that it started.
     for each in Path(f"/proc/{pid}/task").glob("*/children"):
         with suppress(FileNotFoundError, ProcessLookupError):
             children += map(int, each.read_text().split())
@@ -18,8 +18,10 @@ def family(pid: int) -> list[int]:
 
 
 def memory_of(pid: int) -> float:
-    """Megabytes that the process and those that it began hold for themselves: pages of programs' files are not counted, which the
-    system takes back as it likes."""
+    """Return the private memory of the process and its descendants, in MB.
+
+    Shared pages of program files are not counted: the system reclaims them when needed.
+    """
     pages = 0
     for each in family(pid):
         with suppress(FileNotFoundError, ProcessLookupError):
@@ -29,15 +31,15 @@ def memory_of(pid: int) -> float:
 
 
 @contextmanager
-def watched(pid: int, every: float) -> Iterator[list[float]]:
-    """What it holds, every so many seconds; the first before anything is asked."""
+def sampled(pid: int, every: float) -> Iterator[list[float]]:
+    """Sample the memory every ``every`` seconds; yield the growing list, in MB."""
     seen, ended = [memory_of(pid)], threading.Event()
 
-    def look() -> None:
+    def sample() -> None:
         while not ended.wait(every):
             seen.append(memory_of(pid))
 
-    thread = threading.Thread(target=look)
+    thread = threading.Thread(target=sample)
     thread.start()
     try:
         yield seen

@@ -1,4 +1,4 @@
-"""Pages at fleet size: beside the same page of a small fleet, and beside Flask-Admin's list view over the same table."""
+"""Pages at fleet size, compared with a small fleet and with Flask-Admin's list view."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -6,8 +6,8 @@ from statistics import median
 
 import requests
 
-from bench.fleet import fill, judge
-from bench.report import Figure
+from bench.fleet import evaluate_findings, fill
+from bench.report import Figure, Limits
 from bench.served import Site, seconds, sign_in, site
 from tests.support.databases import Servers, free_port
 from tests.support.processes import answering
@@ -28,7 +28,7 @@ PATHS = {
     "/accounts by connections": "/accounts?sort=-connections",
     "/": "/",
 }
-# The same of Flask-Admin, whose columns are counted from 0 and whose pages too.
+# The same pages of Flask-Admin, which counts columns and pages from 0.
 ADMIN = {
     "/connections": "/admin/connection/",
     "one severity": "/admin/connection/?flt0_0=error",
@@ -44,13 +44,13 @@ ADMIN = {
 
 
 def measure(servers: Servers) -> Iterator[Figure]:
-    """On SQLite and on PostgreSQL."""
+    """Measure on SQLite and on PostgreSQL."""
     for engine, where in (("SQLite", None), ("PostgreSQL", servers)):
         with ExitStack() as stack:
             sites = [stack.enter_context(site(where)) for _ in range(2)]
             for made, size in zip(sites, (SMALL, LARGE), strict=True):
                 fill(made.app, size)
-                judge(made.app)
+                evaluate_findings(made.app)
             yield from _measure(engine, *sites)
 
 
@@ -68,11 +68,11 @@ def _measure(engine: str, small: Site, large: Site) -> Iterator[Figure]:
         little, much, *admin = (list(each) for each in zip(*times, strict=True))
         what = f"{engine}: {name}"
         yield Figure.ratio(
-            3, f"{what}, beside {SMALL:,} connections", much, little, most=1.5, unit="ms"
+            3, f"{what}, compared with {SMALL:,} connections", much, little, Limits(most=1.5)
         )
         if admin:
             yield Figure.ratio(
-                3, f"{what}, beside Flask-Admin", much, admin[0], most=0.5, unit="ms"
+                3, f"{what}, compared with Flask-Admin", much, admin[0], Limits(most=0.5)
             )
     sizes = [
         _transferred(sessions[1], large_url + path) for path in ("/connections", "/accounts", "/")
@@ -97,7 +97,7 @@ def _last(path: str, size: int) -> str:
 
 
 def _transferred(session: requests.Session, url: str) -> int:
-    """Bytes of a page whose static files are known already."""
-    answer = session.get(url, timeout=60, stream=True)
-    head = sum(len(name) + len(value) + 4 for name, value in answer.headers.items())
-    return head + len(answer.raw.read(decode_content=False))
+    """Return the bytes of a page whose static files are cached."""
+    response = session.get(url, timeout=60, stream=True)
+    head = sum(len(name) + len(value) + 4 for name, value in response.headers.items())
+    return head + len(response.raw.read(decode_content=False))

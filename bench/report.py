@@ -1,4 +1,4 @@
-"""Figures, and the table of them."""
+"""Figures and their table."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,10 +10,20 @@ HEAD = """| Promise | What | Figure | Wanted | Kept | Middle half | For informat
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One row. ``section``: which promise it belongs to. ``value``: what is held to ``least`` or ``most``.
+class Limits:
+    """The promised limits of a figure; None: no limit."""
 
-    ``spread``: the middle half of the values, where there are several. ``detail``: absolute figures, for information.
+    least: float | None = None
+    most: float | None = None
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One row of the table.
+
+    ``section``: the promise that it belongs to. ``least``, ``most``: the promised limits of
+    ``value``. ``spread``: the middle half of the values if there are several. ``detail``: absolute
+    figures, for information.
     """
 
     section: int
@@ -31,20 +41,17 @@ class Figure:
         name: str,
         ours: Sequence[float],
         others: Sequence[float],
-        *,
-        least: float | None = None,
-        most: float | None = None,
-        unit: str = "s",
+        limits: Limits,
     ) -> Self:
-        """The median of ours over the median of the others', both in seconds and measured in turns."""
+        """Return the ratio of two medians, both in seconds and measured in turns."""
         each = sorted(mine / other for mine, other in zip(ours, others, strict=True))
-        factor = 1000 if unit == "ms" else 1
-        detail = f"{median(ours) * factor:.1f} {unit} beside {median(others) * factor:.1f} {unit}"
-        return cls(section, name, median(ours) / median(others), least, most, middle(each), detail)
+        detail = f"{_time(median(ours))}, compared with {_time(median(others))}"
+        value = median(ours) / median(others)
+        return cls(section, name, value, limits.least, limits.most, middle(each), detail)
 
     @property
     def kept(self) -> bool | None:
-        """Whether the promise is kept; None where nothing was promised."""
+        """Whether the promise is kept; None without limits."""
         if self.least is None and self.most is None:
             return None
         return (self.least is None or self.value >= self.least) and (
@@ -64,11 +71,16 @@ class Figure:
         spread = f"{self.spread[0]:.2f}–{self.spread[1]:.2f}" if self.spread else ""
         kept = {True: "yes", False: "no", None: ""}[self.kept]
         value = f"{self.value:.2f}" if self.value < 10 else f"{self.value:.0f}"
-        return f"| {self.section} | {self.name} | {value} | {wanted} | {kept} | {spread} | {self.detail} |"
+        cells = (self.section, self.name, value, wanted, kept, spread, self.detail)
+        return f"| {' | '.join(map(str, cells))} |"
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
 def middle(values: Sequence[float]) -> tuple[float, float] | None:
-    """The middle half of some values."""
+    """Return the middle half of some values; None for fewer than three."""
     if len(values) < 3:
         return None
     low, _, high = quantiles(values, n=4)

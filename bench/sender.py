@@ -1,8 +1,8 @@
-"""Peliqan in a storm: ``python -m bench.sender URL SECRET ACCOUNTS RATE SECONDS`` posts that many signed events a second.
+"""Sends signed events: ``python -m bench.sender URL SECRET ACCOUNTS RATE SECONDS``.
 
-Two a run, its beginning and its end, over all connections in turn; over keep-alive connections, each event when it is its time,
-whether or not those before were answered. Prints one line of JSON: how long each took from the time it was due, and what was
-answered.
+Sends ``RATE`` events a second over keep-alive connections: the start and the end of each run, over
+all connections in turn. Each event is sent at its time, even if earlier ones have no response yet.
+Prints one line of JSON: the seconds from each event's time to its response, and the statuses.
 """
 
 import asyncio
@@ -22,17 +22,17 @@ FIRST_RUN = 2**62
 
 
 def requests_of(url: str, secret: str, accounts: int, count: int) -> list[bytes]:
-    """The requests, head and body, made before the storm begins."""
+    """Return the requests, head and body, built in advance."""
     world, where, now = World(accounts, 1), urlsplit(url), datetime.now(UTC).isoformat()
     ids = [account.id for account in world.accounts(0, accounts)]
     sources = [world.source(id, place) for id in ids for place in range(1, world.count(id) + 1)]
     made = []
     for number in range(count):
-        # All begin, then all end, and so on: of one connection a run has ended before the next begins.
-        turn, place = divmod(number, len(sources))
+        # All runs start, then all end, and so on: a run has ended before the next one starts.
+        turn, index = divmod(number, len(sources))
         run, ends = divmod(turn, 2)
-        source = sources[place]
-        told = {
+        source = sources[index]
+        event = {
             "event": "pipeline_run_completed" if ends else "pipeline_run_started",
             "event_id": f"storm-{number}",
             "timestamp": now,
@@ -41,10 +41,11 @@ def requests_of(url: str, secret: str, accounts: int, count: int) -> list[bytes]
             "pipeline_run_id": FIRST_RUN + run,
             "status": "COMPLETED" if ends else "RUNNING",
         }
-        body = json.dumps(told).encode()
+        body = json.dumps(event).encode()
         signature = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
         head = (
-            f"POST {where.path} HTTP/1.1\r\nHost: {where.netloc}\r\nContent-Type: application/json\r\n"
+            f"POST {where.path} HTTP/1.1\r\nHost: {where.netloc}\r\n"
+            "Content-Type: application/json\r\n"
             f"X-Peliqan-Signature: {signature}\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         made.append(head.encode() + body)
@@ -52,7 +53,7 @@ def requests_of(url: str, secret: str, accounts: int, count: int) -> list[bytes]
 
 
 async def storm(url: str, made: list[bytes], rate: int) -> dict[str, object]:
-    """Send them; see above."""
+    """Send the requests at ``rate`` a second; return times, statuses and the duration."""
     where = urlsplit(url)
     free: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
     for _ in range(CONNECTIONS):
@@ -82,7 +83,7 @@ async def storm(url: str, made: list[bytes], rate: int) -> dict[str, object]:
 
 
 def main() -> None:
-    """Send what the command line says."""
+    """Send what the command line describes; start when a line arrives on standard input."""
     url, secret, accounts, rate, seconds = sys.argv[1:]
     made = requests_of(url, secret, int(accounts), int(rate) * int(seconds))
     print("ready", flush=True)  # noqa: T201

@@ -1,4 +1,4 @@
-"""A console over a store of one's own, and somebody who signs in to it."""
+"""A console over its own store, and a signed-in session."""
 
 import os
 import tempfile
@@ -18,11 +18,11 @@ from dashboard.settings import read_settings
 from tests.support.databases import Servers
 from tests.support.processes import Processes, make_environ
 
-NOBODY = "http://127.0.0.1:1"
+UNUSED_ADDRESS = "http://127.0.0.1:1"
 
 
 class Site(Processes):
-    """A new store with its settings: ``app`` to fill it, processes to serve it."""
+    """A new store with its settings: an ``app`` to fill it, processes to serve it."""
 
     def __init__(self, folder: Path, api_url: str, **settings: object) -> None:
         super().__init__(make_environ(api_url, folder, **settings))
@@ -30,16 +30,16 @@ class Site(Processes):
         upgrade_schema(self.app)
 
     def make_app(self, **settings: object) -> Flask:
-        """Another console over the same store, with other settings."""
+        """Return another console over the same store, with other settings."""
         other = {name.upper(): str(value) for name, value in settings.items()}
         return create_app(read_settings({**self.environ, **other}, Path(os.devnull)))
 
 
 @contextmanager
 def site(
-    servers: Servers | None = None, api_url: str = NOBODY, **settings: object
+    servers: Servers | None = None, api_url: str = UNUSED_ADDRESS, **settings: object
 ) -> Iterator[Site]:
-    """A new store: on SQLite, or on these servers. Gone afterwards."""
+    """Make a new store, on SQLite or on these servers; remove it at the end."""
     with tempfile.TemporaryDirectory(prefix="console-bench-") as folder:
         name = Path(folder).name
         urls = (
@@ -57,21 +57,21 @@ def site(
 
 
 def sign_in(url: str) -> requests.Session:
-    """A browser's session of the one person there is."""
+    """Return a session of the only user."""
     session = requests.Session()
     page = BeautifulSoup(session.get(f"{url}/login", timeout=30).text, "html.parser")
     field = page.select_one("input[name=csrf_token]")
     assert field is not None
     form = {"email": EMAIL, "password": PASSWORD, "csrf_token": field["value"]}
-    answer = session.post(f"{url}/login", data=form, timeout=30, allow_redirects=False)
-    assert answer.status_code == 302, answer.text[:500]
+    response = session.post(f"{url}/login", data=form, timeout=30, allow_redirects=False)
+    assert response.status_code == 302, response.text[:500]
     return session
 
 
 def seconds(session: requests.Session, url: str) -> float:
-    """How long a page takes, to its last byte."""
+    """Return the seconds of a page, to its last byte."""
     began = time.perf_counter()
-    answer = session.get(url, timeout=60)
+    response = session.get(url, timeout=60)
     took = time.perf_counter() - began
-    assert answer.status_code == 200, f"{url}: {answer.status_code}"
+    assert response.status_code == 200, f"{url}: {response.status_code}"
     return took

@@ -1,4 +1,4 @@
-"""Two hundred browsers that watch one sync, served by two web processes: how long they wait, and what the API sees of them."""
+"""200 browsers that poll one sync, served by two web processes: waiting times and API calls."""
 
 import http.client
 import re
@@ -8,11 +8,13 @@ from statistics import median, quantiles
 from time import perf_counter, sleep
 from urllib.parse import urlsplit
 
-from bench.fleet import add_person
-from bench.passes import run_pass
+import requests
+
+from bench.fleet import add_user
+from bench.passes import run_refresh
 from bench.report import Figure
-from bench.served import sign_in, site
-from bench.stand_in import stand_in
+from bench.served import Site, sign_in, site
+from bench.stand_in import StandIn, stand_in
 from tests.support.databases import Servers, free_port
 from tests.support.processes import answering
 
@@ -23,74 +25,77 @@ CONNECTION = "/accounts/1001/connections/100102"
 
 
 def measure(servers: Servers) -> Iterator[Figure]:
-    """On SQLite and on PostgreSQL."""
+    """Measure on SQLite and on PostgreSQL."""
     with stand_in(50) as api:
         for engine, where in (("SQLite", None), ("PostgreSQL", servers)):
             api.reset()
             api.turn(run_seconds=[RUN_SECONDS, RUN_SECONDS])
             with site(where, api.url, dashboard_watch_interval=INTERVAL) as made:
-                run_pass(made.app)
-                with made.app.app_context():
-                    add_person()
-                port = free_port()
-                made.start("serve", f"--port={port}", "--workers=2")
-                url = answering(f"http://127.0.0.1:{port}", "/healthz")
-                session = sign_in(url)
-                token = re.search(
-                    r'name="csrf_token" value="([^"]+)"',
-                    session.get(url + CONNECTION, timeout=30).text,
-                )
-                assert token is not None
-                session.post(
-                    f"{url}{CONNECTION}/sync", data={"csrf_token": token[1]}, timeout=30
-                ).raise_for_status()
-                cookie = "; ".join(f"{each.name}={each.value}" for each in session.cookies)
-                before, began = _looks(api.state()), perf_counter()
-                with ThreadPoolExecutor(WATCHERS) as pool:
-                    watched = list(
-                        pool.map(lambda place: _watch(url, cookie, place), range(WATCHERS))
-                    )
-                took = perf_counter() - began
-                looks = _looks(api.state()) - before
-            times = [seconds for each in watched for seconds, _ in each]
-            p95 = quantiles(times, n=20)[-1] * 1000
-            detail = f"median {median(times) * 1000:.1f} ms, {len(times)} polls of {WATCHERS} browsers, 2 web processes"
-            yield Figure(2, f"{engine}: p95 of the fragment (ms)", p95, most=25, detail=detail)
-            largest = max(size for each in watched for _, size in each)
-            yield Figure(2, f"{engine}: the fragment's body (bytes)", largest, most=1000)
-            most = took / INTERVAL + 1
-            detail = (
-                f"{looks} calls in {took:.0f} s, looked at every {INTERVAL} s and then more rarely"
-            )
-            yield Figure(
-                2,
-                f"{engine}: status calls, beside one an interval",
-                looks / most,
-                most=1,
-                detail=detail,
-            )
+                yield from _measure(engine, made, api)
 
 
-def _looks(state: dict[str, dict[str, int]]) -> int:
-    return state["calls"].get("syncdb_status", 0)
+def _measure(engine: str, made: Site, api: StandIn) -> Iterator[Figure]:
+    run_refresh(made.app)
+    with made.app.app_context():
+        add_user()
+    port = free_port()
+    made.start("serve", f"--port={port}", "--workers=2")
+    url = answering(f"http://127.0.0.1:{port}", "/healthz")
+    session = sign_in(url)
+    _start_sync(session, url)
+    cookie = "; ".join(f"{each.name}={each.value}" for each in session.cookies)
+    before, began = _status_calls(api), perf_counter()
+    with ThreadPoolExecutor(WATCHERS) as pool:
+        watched = list(pool.map(lambda number: _watch(url, cookie, number), range(WATCHERS)))
+    took = perf_counter() - began
+    calls = _status_calls(api) - before
+    times = [seconds for each in watched for seconds, _ in each]
+    p95 = quantiles(times, n=20)[-1] * 1000
+    detail = (
+        f"median {median(times) * 1000:.1f} ms, {len(times)} polls of {WATCHERS} browsers, "
+        "2 web processes"
+    )
+    yield Figure(2, f"{engine}: p95 of the fragment (ms)", p95, most=25, detail=detail)
+    largest = max(size for each in watched for _, size in each)
+    yield Figure(2, f"{engine}: the fragment's body (bytes)", largest, most=1000)
+    share = calls / (took / INTERVAL + 1)
+    detail = f"{calls} calls in {took:.0f} s, polled every {INTERVAL} s and then more rarely"
+    name = f"{engine}: status calls, compared with one an interval"
+    yield Figure(2, name, share, most=1, detail=detail)
 
 
-def _watch(url: str, cookie: str, place: int) -> list[tuple[float, int]]:
-    """One browser: seconds and bytes of each poll while the sync runs. Browsers begin one after another."""
+def _start_sync(session: requests.Session, url: str) -> None:
+    page = session.get(url + CONNECTION, timeout=30).text
+    token = re.search(r'name="csrf_token" value="([^"]+)"', page)
+    assert token is not None
+    form = {"csrf_token": token[1]}
+    session.post(f"{url}{CONNECTION}/sync", data=form, timeout=30).raise_for_status()
+
+
+def _status_calls(api: StandIn) -> int:
+    calls: int = api.state()["calls"].get("syncdb_status", 0)
+    return calls
+
+
+def _watch(url: str, cookie: str, number: int) -> list[tuple[float, int]]:
+    """Poll as one browser while the sync runs; return seconds and bytes of each poll.
+
+    Browsers start one after another.
+    """
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
-    began = perf_counter() + EVERY * place / WATCHERS
+    began = perf_counter() + EVERY * number / WATCHERS
     seen = []
     for poll in range(POLLS + 1):
         sleep(max(0.0, began + poll * EVERY - perf_counter()))
-        asked = perf_counter()
+        sent = perf_counter()
         connection.request(
             "GET", f"{CONNECTION}/run-status", headers={"Cookie": cookie, "HX-Request": "true"}
         )
-        answer = connection.getresponse()
-        body = answer.read()
-        seen.append((perf_counter() - asked, len(body)))
-        assert answer.status == 200
+        response = connection.getresponse()
+        body = response.read()
+        seen.append((perf_counter() - sent, len(body)))
+        assert response.status == 200
         assert b"every 2s" in body, body.decode()
     connection.close()
-    # Without the first, which connects.
+    # Without the first poll, which connects.
     return seen[1:]
