@@ -1,6 +1,6 @@
-"""What all tests share: a sandbox on a loopback port, a console over a fleet that was read from it, and people.
+"""Fixtures for all tests: a sandbox on a loopback port, a console over its fleet, and users.
 
-Olga is an operator, Viv a viewer, Adam an administrator; Mallory has not signed in.
+Olga is an operator, Viv a viewer, Adam an administrator; Mallory is not signed in.
 """
 
 import logging
@@ -28,15 +28,15 @@ from dashboard.sandbox.app import create_sandbox
 from dashboard.settings import Settings
 from dashboard.users import service as users
 from tests.support.clock import Clock
-from tests.support.databases import Servers, quick_place, run_servers
+from tests.support.databases import Servers, fast_folder, run_servers
 from tests.support.people import PASSWORD, PASSWORD_HASH, Person
 from tests.support.sandbox import ACCOUNTS, Sandbox
 from tests.support.settings import make_settings
 
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
-if place := quick_place():
-    # What ``tmp_path`` lies under, unless somebody chose.
-    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(place))
+if fast := fast_folder():
+    # The parent of ``tmp_path``, unless the environment sets one.
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(fast))
 # Fixtures behind which there is a browser, a database server, a proxy or another process of the console.
 STARTS_A_PROGRAM = frozenset(
     {
@@ -111,7 +111,7 @@ SLOW = (
 
 
 def _compile_once() -> None:
-    """What makes the addresses of routes is compiled once in a process: each app of a test's own has the same 200."""
+    """Compile the builders of routes' addresses once a process: all apps have the same 200."""
     known: dict[object, Any] = {}
     compile_builder = Rule._compile_builder
 
@@ -129,7 +129,7 @@ _compile_once()
 
 @pytest.fixture(scope="session")
 def sandbox_server() -> Iterator[Sandbox]:
-    """One stand-in for all tests of a process; ``sandbox`` gives it clean."""
+    """One sandbox for all tests of a process; ``sandbox`` resets it."""
     app = create_sandbox(ACCOUNTS, run_seconds=(0, 0))
     life = app.extensions["sandbox"].life
     life.rests_from = life.clock()
@@ -143,25 +143,25 @@ def sandbox_server() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def sandbox(sandbox_server: Sandbox) -> Iterator[Sandbox]:
-    """The stand-in, with nothing left over from another test."""
+    """The sandbox, reset to its start."""
     requests.post(f"{sandbox_server.url}/sandbox/control/reset", timeout=30)
     yield sandbox_server
     sandbox_server.life.run_seconds = (0, 0)
 
 
 def fill(settings: Settings) -> None:
-    """Everybody into a new store, and one pass over the fleet, as it is before any test changes it."""
+    """Fill a new store with the users and one refresh of the fleet."""
     requests.post(f"{settings.peliqan_api_url}/sandbox/control/reset", timeout=30)
     app = create_app(settings)
     upgrade_schema(app)
     with app.app_context():
-        parts: Services = app.extensions["services"]
+        services: Services = app.extensions["services"]
         for name, role in (("viv", "viewer"), ("olga", "operator"), ("adam", "admin")):
             users.create_user(
-                f"{name}@example.com", role, PASSWORD, parts.clock()
+                f"{name}@example.com", role, PASSWORD, services.clock()
             ).password_hash = PASSWORD_HASH
         db.session.commit()
-        assert refresh_fleet(parts).error is None
+        assert refresh_fleet(services).error is None
         if db.engine.dialect.name == "sqlite":
             db.session.execute(db.text("PRAGMA wal_checkpoint(TRUNCATE)"))
         db.session.remove()
@@ -170,7 +170,7 @@ def fill(settings: Settings) -> None:
 
 @pytest.fixture(scope="session")
 def filled(sandbox_server: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a store after one pass over the fleet; copied for each test."""
+    """A folder with a store after one refresh of the fleet; copied for each test."""
     folder = tmp_path_factory.mktemp("filled")
     fill(make_settings(sandbox_server.url, folder))
     return folder
@@ -178,7 +178,7 @@ def filled(sandbox_server: Sandbox, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
-    """PostgreSQL and Redis, one of each for all tests of a process."""
+    """PostgreSQL and Redis servers, one of each for all tests of a process."""
     with run_servers() as running:
         yield running
 
@@ -187,7 +187,7 @@ def servers() -> Iterator[Servers]:
 def filled_servers(
     servers: Servers, sandbox_server: Sandbox, tmp_path_factory: pytest.TempPathFactory
 ) -> Servers:
-    """The same with a database named "filled"; copied for each test."""
+    """The servers with a filled database named "filled"; copied for each test."""
     url = servers.postgresql.create("filled")
     fill(
         make_settings(
@@ -198,7 +198,7 @@ def filled_servers(
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run what is marked ``both_engines`` twice: on SQLite alone, and on PostgreSQL and Redis."""
+    """Run tests marked ``both_engines`` twice: on SQLite, and on PostgreSQL with Redis."""
     marks = metafunc.definition.iter_markers("parametrize")
     is_chosen = any(mark.args[0] == "engine" for mark in marks)
     if (
@@ -222,13 +222,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def engine(request: pytest.FixtureRequest) -> str:
-    """What the console stands on: "embedded" (SQLite alone) or "servers" (PostgreSQL and Redis)."""
+    """The engine of the console: "embedded" (SQLite alone) or "servers" (PostgreSQL, Redis)."""
     return str(getattr(request, "param", "embedded"))
 
 
 @pytest.fixture
 def store(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, str]]:
-    """A filled store of the test's own, as settings."""
+    """A filled store for one test, as settings."""
     if engine == "embedded":
         shutil.copy(request.getfixturevalue("filled") / "console.db", tmp_path / "console.db")
         yield {}
@@ -251,7 +251,7 @@ def clock() -> Clock:
 
 @pytest.fixture(scope="session")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> FileSystemBytecodeCache:
-    """Templates compiled once for all tests of a process, by their text."""
+    """Templates compiled once for all tests of a process, keyed by their text."""
     return FileSystemBytecodeCache(str(tmp_path_factory.mktemp("compiled")))
 
 
@@ -263,7 +263,7 @@ def app(
     clock: Clock,
     compiled: FileSystemBytecodeCache,
 ) -> Iterator[Flask]:
-    """A console of the test's own."""
+    """A console for one test."""
     made = create_app(make_settings(sandbox.url, tmp_path, **store), clock=clock)
     made.jinja_env.bytecode_cache = compiled
     made.config["RATELIMIT_ENABLED"] = False
@@ -278,7 +278,7 @@ def app(
 
 @pytest.fixture(autouse=True)
 def comparable_texts_are_those_of_their_rows(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Check after each test marked ``both_engines`` that what wrote rows has written their comparable texts."""
+    """Check after each test marked ``both_engines`` that written rows have comparable texts."""
     is_checked = request.node.get_closest_marker("both_engines") and "app" in request.fixturenames
     app: Flask | None = request.getfixturevalue("app") if is_checked else None
     yield
@@ -315,7 +315,7 @@ def mallory(app: Flask) -> Person:
 
 @pytest.fixture(autouse=True)
 def only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A forgotten address names itself: nothing but this machine is spoken to."""
+    """Refuse connections to other machines, and name the address in the error."""
     import socket
 
     real = socket.getaddrinfo

@@ -58,14 +58,14 @@ def test_two_workers_at_once_send_it_once(
                 send_alerts()
                 db.session.remove()
 
-    worker.place.may_answer.clear()
+    worker.receiver.may_answer.clear()
     with ThreadPoolExecutor(4) as pool:
         done = [pool.submit(work, other) for other in others]
-        wait_for(lambda: len(worker.place.paths) >= 1, "a message is being sent")
-        worker.place.may_answer.set()
+        wait_for(lambda: len(worker.receiver.paths) >= 1, "a message is being sent")
+        worker.receiver.may_answer.set()
         for each in done:
             each.result(30)
-    assert len(worker.place.titles) == len(set(worker.place.titles)) == 2
+    assert len(worker.receiver.titles) == len(set(worker.receiver.titles)) == 2
     assert [each.tries for each in messages()] == [1, 1]
     for other in others:
         with other.app_context():
@@ -77,7 +77,7 @@ def test_what_cannot_be_sent_is_tried_three_times_more_and_given_up(
 ) -> None:
     worker.rule()
     refused_fleet(clock, 3)
-    worker.place.status = 503
+    worker.receiver.status = 503
     worker.minute(minutes=6)
     waits = []
     for _ in range(3):
@@ -93,17 +93,17 @@ def test_what_cannot_be_sent_is_tried_three_times_more_and_given_up(
     assert waits == [1, 5, 30]
     [message] = messages()
     assert (message.state, message.tries, message.due_at) == ("failed", 4, None)
-    assert len(worker.place.paths) == 4
+    assert len(worker.receiver.paths) == 4
     worker.minute(hours=5)
-    assert len(worker.place.paths) == 4
+    assert len(worker.receiver.paths) == 4
     # A recovery is sent only where its cause was sent.
     refused_fleet(clock, 3, error="")
-    worker.place.status = 200
+    worker.receiver.status = 200
     assert worker.minute(minutes=6) == []
-    assert alert_delivery.send_again(worker.parts, message.id) is None
+    assert alert_delivery.send_again(worker.services, message.id) is None
     assert [each.state for each in messages(AlertMessage.id == message.id)] == ["sent"]
     with pytest.raises(LookupError):
-        alert_delivery.send_again(worker.parts, message.id)
+        alert_delivery.send_again(worker.services, message.id)
 
 
 def test_what_a_killed_worker_had_in_hand_is_not_sent_twice_but_shown_and_sent_again_by_hand(
@@ -121,8 +121,8 @@ def test_what_a_killed_worker_had_in_hand_is_not_sent_twice_but_shown_and_sent_a
     [message] = messages()
     assert (message.state, message.error, message.due_at) == ("failed", outbox.LOST, None)
     assert worker.minute(hours=5) == []
-    assert alert_delivery.send_again(worker.parts, message.id) is None
-    assert len(worker.place.titles) == 1
+    assert alert_delivery.send_again(worker.services, message.id) is None
+    assert len(worker.receiver.titles) == 1
 
 
 def test_a_place_that_is_away_is_tried_once_a_minute_and_keeps_nobody_else_waiting(
@@ -155,14 +155,14 @@ def test_no_secret_of_an_error_nor_of_the_address_reaches_a_message_the_store_or
         error=f"401 for https://u:{SECRET}@api.example.com/x?token={SECRET}, password: {SECRET}",
     )
     assert len(worker.minute(minutes=6)) == 1
-    assert SECRET in worker.place.paths[0]
-    assert SECRET not in str(worker.place.got)
-    assert "401 for https://api.example.com/…" in worker.place.got[0]["message"]
+    assert SECRET in worker.receiver.paths[0]
+    assert SECRET not in str(worker.receiver.got)
+    assert "401 for https://api.example.com/…" in worker.receiver.got[0]["message"]
     for status in (500, 404, 302):
-        worker.place.status = status
+        worker.receiver.status = status
         refused_fleet(clock, 3, connector=f"connector {status}", first=700_000 + 1000 * status)
         worker.minute(minutes=6)
-    alert_delivery.send_test(worker.parts, rule, "adam@example.com", None)
+    alert_delivery.send_test(worker.services, rule, "adam@example.com", None)
     with pytest.raises(alert_delivery.BadAddress) as caught:
         alert_delivery.check_address(f"slack://{SECRET}/{SECRET}")
     texts = [f"{each.subject} {each.body} {each.error}" for each in messages()]
@@ -171,7 +171,7 @@ def test_no_secret_of_an_error_nor_of_the_address_reaches_a_message_the_store_or
         assert SECRET not in text
     stored = db.session.execute(db.text("SELECT address FROM alert_rule")).scalar_one()
     assert SECRET.encode() not in bytes(stored)
-    assert worker.parts.vault.decrypt(bytes(stored)) == worker.place.address
+    assert worker.services.vault.decrypt(bytes(stored)) == worker.receiver.address
     assert logging.getLogger("apprise").propagate is False
 
 
@@ -181,7 +181,7 @@ def test_a_rule_that_is_deleted_while_its_message_is_on_its_way_is_gone(
     rule_id = worker.rule().id
     refused_fleet(clock, 3)
     clock.move(minutes=6)
-    worker.place.may_answer.clear()
+    worker.receiver.may_answer.clear()
 
     def work() -> None:
         with app.app_context():
@@ -189,12 +189,12 @@ def test_a_rule_that_is_deleted_while_its_message_is_on_its_way_is_gone(
 
     with ThreadPoolExecutor(1) as pool:
         done = pool.submit(work)
-        assert worker.place.arrived.wait(60)
+        assert worker.receiver.arrived.wait(60)
         db.session.rollback()
         rule = alert_rules.rule_or_none(rule_id)
         assert rule is not None
         alert_rules.remove(rule)
-        worker.place.may_answer.set()
+        worker.receiver.may_answer.set()
         done.result(10)
     assert messages() == []
 

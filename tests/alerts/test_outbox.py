@@ -38,7 +38,7 @@ def test_a_critical_cause_of_three_hundred_connections_is_one_message(
     assert worker.minute() == []
     assert worker.minute(minutes=4) == []
     assert worker.minute(minutes=2) == ["Critical: Access is refused: made_up (300 customers)"]
-    [got] = worker.place.got
+    [got] = worker.receiver.got
     assert "300 connections of 300 customers have it, since " in got["message"]
     assert got["message"].splitlines()[0].endswith(" UTC.")
     assert "For example: 401 invalid_grant" in got["message"]
@@ -67,7 +67,7 @@ def test_what_the_platform_did_is_said_so_with_a_link(
         assert len(worker.minute(minutes=6)) == 1
         db.session.remove()
         db.engine.dispose()
-    text = worker.place.got[0]["message"]
+    text = worker.receiver.got[0]["message"]
     assert "it lies on the platform's side" in text
     assert text.splitlines()[-1] == f"{url}causes/{the_cause().id}"
     with app.test_request_context():
@@ -85,11 +85,11 @@ def test_a_recovery_is_told_where_its_cause_was_and_a_return_is_another_episode(
     refused_fleet(clock, 3, error="")
     assert worker.minute() == []
     assert worker.minute(minutes=6) == ["Recovered: Access is refused: made_up"]
-    assert "At most 3 connections had it at once." in worker.place.got[-1]["message"]
+    assert "At most 3 connections had it at once." in worker.receiver.got[-1]["message"]
     assert worker.minute(minutes=60) == []
     refused_fleet(clock, 2)
     assert worker.minute(minutes=6) == ["Critical: Access is refused: made_up (2 customers)"]
-    assert "It is back: this is time number 2." in worker.place.got[-1]["message"]
+    assert "It is back: this is time number 2." in worker.receiver.got[-1]["message"]
     assert [each.key.split("/", 2)[2] for each in messages()] == ["1/new", "1/recovered", "2/new"]
 
 
@@ -189,9 +189,9 @@ class TestQuietHours:
     ) -> None:
         worker.at("21:50")
         refused_fleet(clock, 3)
-        worker.place.status = 500
+        worker.receiver.status = 500
         worker.minute(minutes=9)
-        worker.place.status = 200
+        worker.receiver.status = 200
         assert worker.minute(minutes=5) == []
         worker.at("07:00")
         assert len(worker.minute()) == 1
@@ -215,14 +215,14 @@ def test_a_digest_goes_out_once_a_day_with_counts_of_customers(
     assert worker.minute(minutes=1) == ["Digest: 1 new, 0 worse, 0 recovered, 0 still open"]
     assert (
         "New:\n- Critical: Access is refused: made_up, 3 customers"
-        in worker.place.got[-1]["message"]
+        in worker.receiver.got[-1]["message"]
     )
     assert worker.minute(minutes=1) == []
     worker.at("07:00")
     refused_fleet(clock, 5)
     worker.at("08:00")
     assert worker.minute() == ["Digest: 0 new, 1 worse, 0 recovered, 0 still open"]
-    assert "made_up, 5 customers, 2 more" in worker.place.got[-1]["message"]
+    assert "made_up, 5 customers, 2 more" in worker.receiver.got[-1]["message"]
     worker.at("08:00")
     assert worker.minute() == ["Digest: 0 new, 0 worse, 0 recovered, 1 still open"]
     worker.at("07:00")
@@ -231,11 +231,11 @@ def test_a_digest_goes_out_once_a_day_with_counts_of_customers(
     assert worker.minute() == ["Digest: 0 new, 0 worse, 1 recovered, 0 still open"]
     assert (
         "Recovered:\n- Critical: Access is refused: made_up, 5 customers"
-        in worker.place.got[-1]["message"]
+        in worker.receiver.got[-1]["message"]
     )
     worker.at("08:00")
     assert worker.minute() == ["Digest: 0 new, 0 worse, 0 recovered, 0 still open"]
-    assert "Nothing came, nothing is open." in worker.place.got[-1]["message"]
+    assert "Nothing came, nothing is open." in worker.receiver.got[-1]["message"]
 
 
 def test_a_rule_that_is_made_after_its_minute_sends_its_first_digest_tomorrow(
@@ -259,14 +259,14 @@ def test_a_rule_hears_of_its_connector_its_account_and_its_severity_alone(
     assert mine.account_id == ids[1]
     refused_fleet(clock, 3, connector="other", first=700_000)
     assert worker.minute(minutes=6) == [f"Critical: Access is refused: other at Customer {ids[1]}"]
-    assert f"1 connection of Customer {ids[1]} has it" in worker.place.got[-1]["message"]
-    assert "Others have it too: 3 customers in all." in worker.place.got[-1]["message"]
+    assert f"1 connection of Customer {ids[1]} has it" in worker.receiver.got[-1]["message"]
+    assert "Others have it too: 3 customers in all." in worker.receiver.got[-1]["message"]
     refused_fleet(clock, 3)
     assert worker.minute(minutes=6) == ["Critical: Access is refused: made_up (3 customers)"]
     # The account's own recovery, while others still have it.
     refused_fleet(clock, 1, error="", connector="other", first=ids[1])
     assert worker.minute(minutes=6) == [f"Recovered: Access is refused: other at Customer {ids[1]}"]
-    assert "Others still do: 2 customers." in worker.place.got[-1]["message"]
+    assert "Others still do: 2 customers." in worker.receiver.got[-1]["message"]
 
 
 def test_a_cause_of_peliqans_runner_is_told_to_the_rules_of_the_connectors_that_have_it(

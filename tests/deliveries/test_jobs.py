@@ -31,8 +31,8 @@ from tests.support.hook_receiver import (
     audited,
     connect,
     keys,
+    received_rows,
     tables_at_peliqan,
-    taken,
     the_delivery,
     work,
     work_after,
@@ -100,7 +100,7 @@ def test_a_new_connections_tables_are_handed_over_whole_in_parts(
     assert parts.queues["deliveries"].pending_count() == 1
     work(parts)
     there, messages = tables_at_peliqan(parts, connection), hook.told
-    assert taken(messages) == there
+    assert received_rows(messages) == there
     assert any(len(rows) > 200 for rows in there.values())
     assert len(set(keys(hook))) == len(messages)
     account = parts.api.account(sandbox.life.account(connection.account_id).external_id)
@@ -223,7 +223,7 @@ def test_peliqan_being_away_is_waited_out(
     assert (the_delivery().state, the_delivery().tries, hook.posts) == ("reading", 1, [])
     work_after(parts, clock, seconds=wait_of(0))
     assert (the_delivery().state, the_delivery().error) == ("delivered", "")
-    assert taken(hook.told) == tables_at_peliqan(parts, started)
+    assert received_rows(hook.told) == tables_at_peliqan(parts, started)
 
 
 def test_while_peliqan_answers_nobody_no_try_is_used_up(
@@ -276,7 +276,7 @@ def test_a_hook_that_answers_500_three_times_gets_the_same_part_again_and_then_t
         0,
         "",
     )
-    assert taken(hook.told) == tables_at_peliqan(parts, started)
+    assert received_rows(hook.told) == tables_at_peliqan(parts, started)
 
 
 def test_a_wait_that_the_hook_asks_for_is_kept(
@@ -335,7 +335,7 @@ class TestAHookThatIsAway:
             work(parts)
         assert the_delivery().state == "delivered"
         assert keys(second)[0] == keys(first)[1], "accepted parts are not sent again"
-        assert taken([first.told[0], *second.told]) == tables_at_peliqan(parts, started)
+        assert received_rows([first.told[0], *second.told]) == tables_at_peliqan(parts, started)
         assert audited() == [("deliver", WHO, "failed"), ("send_delivery", WHO, "done")]
 
 
@@ -345,8 +345,8 @@ def test_a_table_that_is_gone_is_left_out_and_said(
     sandbox.fault("fields", status=404, times=1)
     work(parts)
     there, last = tables_at_peliqan(parts, started), hook.told[-1]
-    assert len(taken(hook.told)) == len(there) - 1
-    (missing,) = set(there) - set(taken(hook.told))
+    assert len(received_rows(hook.told)) == len(there) - 1
+    (missing,) = set(there) - set(received_rows(hook.told))
     assert last["remarks"] == [f"“{missing}” was gone at Peliqan before it was read to its end."]
     assert (the_delivery().state, the_delivery().remarks) == ("delivered", last["remarks"])
 
@@ -361,7 +361,7 @@ def test_others_have_their_turn_and_it_goes_on_with_the_next_part(
             break
         work(parts)
     assert turns == len(hook.posts) == len(set(keys(hook))) > 3
-    assert taken(hook.told) == tables_at_peliqan(parts, started)
+    assert received_rows(hook.told) == tables_at_peliqan(parts, started)
 
 
 def test_a_part_that_a_cancelled_delivery_had_on_its_way_is_its_last(
@@ -400,7 +400,7 @@ def test_what_a_killed_worker_had_in_hand_is_taken_over_and_no_row_is_lost_or_th
     sent = keys(hook)
     assert sent[1] == sent[2], "its outcome is unknown, so it is sent again with its key"
     assert len(set(sent)) == len(sent) - 1
-    assert taken(hook.told) == tables_at_peliqan(parts, started)
+    assert received_rows(hook.told) == tables_at_peliqan(parts, started)
 
 
 @pytest.mark.parametrize("engine", ["embedded"], indirect=True)
@@ -427,7 +427,7 @@ class TestWhichTables:
         connection = connect(sandbox)
         deliver_new_connection(connection.account_id, connection.id, WHO)
         work(services)
-        assert set(taken(hook.told)) == {"shopify_orders"}
+        assert set(received_rows(hook.told)) == {"shopify_orders"}
 
     @pytest.mark.parametrize("names", ["nothing"])
     def test_where_it_has_none_of_them_that_is_said(

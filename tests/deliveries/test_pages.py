@@ -14,7 +14,7 @@ from tests.support.hook_receiver import (
     all_deliveries,
     audited,
     connect,
-    taken,
+    received_rows,
     work,
     work_after,
 )
@@ -100,7 +100,7 @@ def test_read_now_hands_over_and_a_second_press_shows_the_first(
     assert "1 to 1 of 1 deliveries" in shown
     run_workers(app, parts)
     assert states(app) == ["delivered"]
-    assert taken(hook.told)
+    assert received_rows(hook.told)
     assert "Delivered" in words(olga.get(path))
     assert "hush" not in str(olga.get("/deliveries")) + str(olga.get(path))
     olga.post(f"{path}/read", page=path)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.databases import Servers, quick_place
+from tests.support.databases import Servers, fast_folder
 from tests.support.pgbouncer import PgBouncer
 from tests.support.processes import Processes, make_environ
 from tests.support.sandbox import Sandbox
@@ -20,7 +20,7 @@ POOL_SIZE = 3
 @pytest.fixture(scope="module")
 def pooler(servers: Servers) -> Iterator[PgBouncer]:
     """A PgBouncer in transaction mode."""
-    folder = Path(tempfile.mkdtemp(prefix="console-pgbouncer-", dir=quick_place()))
+    folder = Path(tempfile.mkdtemp(prefix="console-pgbouncer-", dir=fast_folder()))
     if os.geteuid() == 0:
         shutil.chown(folder, "postgres")
     made = PgBouncer(folder, servers.postgresql, POOL_SIZE)

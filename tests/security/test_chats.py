@@ -166,7 +166,7 @@ def test_every_kind_of_message_from_the_worker_is_harmless(
                 **everything,
             )
             rules.append(rule.id)
-            assert alert_delivery.send_test(worker.parts, rule, "adam@example.com", None) is None
+            assert alert_delivery.send_test(worker.services, rule, "adam@example.com", None) is None
         for n, text in enumerate(SOME):
             refused_fleet(clock, 2, f"401 {text} {MARK}", f"{text}{n}", first=600_000 + 10 * n)
         named = zip((first for first, _ in ids), SOME, strict=True)

@@ -1,4 +1,4 @@
-"""What tests of alerts need: a place that keeps what is sent to it, on a free loopback port, and the worker's minute by hand."""
+"""A receiver of alerts on a free loopback port, and the worker's minute, run by hand."""
 
 import json
 import threading
@@ -20,21 +20,24 @@ from dashboard.findings.models import Cause
 from tests.support.clock import Clock
 
 SECRET = "hush-hush-4711"
-# What the operator of a test's console names: receivers on this machine, and whatever else its tests go to.
+# The destinations that tests allow: receivers on this machine, and those of single tests.
 RECEIVERS = {
-    "dashboard_places": "json://127.0.0.1, mmost://127.0.0.1, json://, jsons://, slack://, discord://, gchat://, postgresql://,"
-    " sqlite:////, parquet:///"
+    "dashboard_places": "json://127.0.0.1, mmost://127.0.0.1, json://, jsons://, slack://, "
+    "discord://, gchat://, postgresql://, sqlite:////, parquet:///"
 }
 
 
 class Receiver:
-    """``status``: what it answers. ``path``: a secret part of its address, as webhooks have them."""
+    """A receiver of alerts.
+
+    ``status``: the HTTP status of its responses. Its address has a secret, as webhooks have.
+    """
 
     def __init__(self) -> None:
         self.got: list[dict[str, Any]] = []
         self.paths: list[str] = []
         self.status = 200
-        # A message that is on its way waits for this, if it is set to wait.
+        # A request waits for this event before it gets its response.
         self.may_answer = threading.Event()
         self.may_answer.set()
         self.arrived = threading.Event()
@@ -81,34 +84,39 @@ def receive() -> Iterator[Receiver]:
 
 
 class Clockwork:
-    """The worker's minute, made by hand."""
+    """The worker's minute, run by hand."""
 
-    def __init__(self, parts: Services, clock: Clock, place: Receiver) -> None:
-        self.parts, self.clock, self.place = parts, clock, place
+    def __init__(self, services: Services, clock: Clock, receiver: Receiver) -> None:
+        self.services, self.clock, self.receiver = services, clock, receiver
 
     def rule(self, **wanted: Any) -> AlertRule:
         fields: dict[str, Any] = {
-            "name": "Support", "sends": (outbox.NEW, outbox.RECOVERED), "severity": "critical", "connector": None, "account": "",
-            "quiet_from": None, "quiet_to": None, "digest_at": None, "zone": "UTC",
-        }  # fmt: skip
+            "name": "Support",
+            "sends": (outbox.NEW, outbox.RECOVERED),
+            "severity": "critical",
+            "connector": None,
+            "account": "",
+            "quiet_from": None,
+            "quiet_to": None,
+            "digest_at": None,
+            "zone": "UTC",
+        }
         rule = AlertRule(on=True, created_at=self.clock(), created_by="adam@example.com")
-        rule.place, rule.address = (
-            "JSON",
-            self.parts.vault.encrypt(wanted.pop("address", self.place.address)),
-        )
+        address = wanted.pop("address", self.receiver.address)
+        rule.place, rule.address = "JSON", self.services.vault.encrypt(address)
         alert_rules.save(rule, alert_rules.AlertRuleInput(**{**fields, **wanted}), self.clock())
         return rule
 
     def minute(self, **later: float) -> list[str]:
-        """What arrives when the worker does its minute so much later."""
+        """Move the clock, run the worker's minute, and return the titles that arrive."""
         self.clock.move(**later)
-        before = len(self.place.got)
+        before = len(self.receiver.got)
         send_alerts()
         db.session.expire_all()
-        return self.place.titles[before:]
+        return self.receiver.titles[before:]
 
     def at(self, text: str) -> None:
-        """Go on to the next such moment in UTC."""
+        """Move the clock to the next such time of day in UTC."""
         wanted, now = datetime.strptime(text, "%H:%M").time(), self.clock()
         moment = datetime.combine(now.date(), wanted, UTC)
         self.clock.ahead += (moment if moment > now else moment + timedelta(days=1)) - now
@@ -122,6 +130,7 @@ def messages(*conditions: Any) -> list[AlertMessage]:
 
 def the_cause(connector: str = "made_up") -> Cause:
     db.session.expire_all()
-    return db.session.scalars(
-        select(Cause).where(Cause.connector == connector).order_by(Cause.id.desc())
-    ).first()  # type: ignore[return-value]
+    query = select(Cause).where(Cause.connector == connector).order_by(Cause.id.desc())
+    found = db.session.scalars(query).first()
+    assert found is not None
+    return found

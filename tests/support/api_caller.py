@@ -1,4 +1,4 @@
-"""Somebody who calls a stand-in with the right token, and moves its clock."""
+"""A client of the sandbox's API with the right token, which moves the sandbox's clock."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -14,7 +14,7 @@ NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
 class Caller:
-    """Calls one stand-in; an account's token is fetched once and sent along."""
+    """Calls one sandbox; gets an account's token once and reuses it."""
 
     def __init__(self, now: datetime = NOON, **options: Any) -> None:
         self.now = now
@@ -29,8 +29,9 @@ class Caller:
 
     def token(self, account_id: int) -> dict[str, str]:
         if account_id not in self._tokens:
-            asked = self.partner(f"sub-account/identity/?account_id={account_id}")
-            self._tokens[account_id] = {"Authorization": f"JWT {asked.json['token']}"}
+            response = self.partner(f"sub-account/identity/?account_id={account_id}")
+            assert response.json is not None
+            self._tokens[account_id] = {"Authorization": f"JWT {response.json['token']}"}
         return self._tokens[account_id]
 
     def partner(self, path: str) -> TestResponse:
@@ -40,24 +41,24 @@ class Caller:
         return self.client.get(f"/api/{path}", headers=self.token(account_id))
 
     def of(self, connection: Any, path: str = "") -> Any:
-        """What a connection's route answers."""
-        answer = self.get(f"servers/{connection.id}/{path}", connection.account_id)
-        return answer.json if answer.status_code == 200 else answer
+        """Return the response of a connection's route: its JSON, or the response if it failed."""
+        response = self.get(f"servers/{connection.id}/{path}", connection.account_id)
+        return response.json if response.status_code == 200 else response
 
     def status(self, connection: Any) -> str:
         return str(self.of(connection)["health_status"])
 
-    def control(self, path: str, **told: Any) -> Any:
-        answer = self.client.post(f"/sandbox/control/{path}", json=told)
-        assert answer.status_code == 200, answer.text
-        return answer.json
+    def control(self, path: str, **fields: Any) -> Any:
+        response = self.client.post(f"/sandbox/control/{path}", json=fields)
+        assert response.status_code == 200, response.text
+        return response.json
 
     def connections(self) -> Iterator[Any]:
         for account in self.life.accounts(0, 200):
             yield from self.life.connections(account.id)
 
     def find(self, auth: str | None = None, failure: str | None = None, **wanted: Any) -> Any:
-        """The first connection like that; without more said, a healthy one whose schedule rests now."""
+        """Return the first such connection; by default a healthy one without a current run."""
         like = {"placed": None, "flips": False, "stuck": False, "scheduler_off": False, **wanted}
         for each in self.connections():
             if (

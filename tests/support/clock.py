@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 
 class Clock:
-    """A clock that a test moves; it begins now, since the sandbox behind it lives in real time."""
+    """A clock that a test moves; it starts now, since the sandbox uses the real time."""
 
     def __init__(self) -> None:
         self.ahead = timedelta()

@@ -1,4 +1,4 @@
-"""Real PostgreSQL and Redis servers of one's own: on free loopback ports, in a temporary folder, ended by their own handle."""
+"""PostgreSQL and Redis servers for tests, on free loopback ports in a temporary folder."""
 
 import glob
 import os
@@ -19,17 +19,18 @@ import redis
 from dashboard.cli.serve import end
 
 START_WITHIN = 60.0
-# Memory that looks like a disk, where there is some: a database is copied for every test, which takes a disk ten times as long.
+# Memory instead of a disk where there is enough: each test copies a database, which takes a disk
+# ten times as long.
 MEMORY, ENOUGH = Path("/dev/shm"), 3 * 1024**3
 
 
-def quick_place() -> Path | None:
-    """Where files that outlive nothing are kept: memory, or None for wherever temporary files are."""
+def fast_folder() -> Path | None:
+    """Return a folder in memory for short-lived files; None: use the usual temporary folder."""
     return MEMORY if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ENOUGH else None
 
 
 def free_port() -> int:
-    """A port that nobody listens on: below those that go to outgoing connections, one of which might take it meanwhile."""
+    """Return a port without a listener, below the range of outgoing connections."""
     while True:
         port = random.randrange(10_000, 30_000)
         try:
@@ -40,7 +41,7 @@ def free_port() -> int:
 
 
 def wait_for(condition: Callable[[], object], what: str, within: float = START_WITHIN) -> None:
-    """Look again and again until it is so; AssertionError when it is not within so many seconds."""
+    """Poll until the condition holds. AssertionError after ``within`` seconds."""
     end = time.monotonic() + within
     while not condition():
         assert time.monotonic() < end, f"not within {within:g} s: {what}"
@@ -48,7 +49,7 @@ def wait_for(condition: Callable[[], object], what: str, within: float = START_W
 
 
 class Server:
-    """A server process that can be ended and started again on the same port, with what it kept."""
+    """A server process that can be stopped and started again with its port and data."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.port = folder, free_port()
@@ -74,7 +75,7 @@ class Server:
 
     def _is_up(self) -> bool:
         if self.process is None or self.process.poll() is not None:
-            # PostgreSQL gives up where what a killed one had begun is still ending.
+            # PostgreSQL exits while processes of a killed predecessor still run.
             self._begin()
         return self.answers()
 
@@ -85,7 +86,7 @@ class Server:
 
 
 def accepts_connections(url: str) -> bool:
-    """Whether one can connect to a database, through a pooler or not."""
+    """Return whether a connection to the database is possible, through a pooler or not."""
     try:
         psycopg.connect(url, connect_timeout=2).close()
     except psycopg.OperationalError:
@@ -94,7 +95,7 @@ def accepts_connections(url: str) -> bool:
 
 
 class PostgreSQL(Server):
-    """PostgreSQL without fsync: nothing here outlives the tests."""
+    """PostgreSQL without fsync: no data outlives the tests."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -141,7 +142,7 @@ class PostgreSQL(Server):
 
     def stop(self) -> None:
         if self.process is not None:
-            # Fast: those who are connected are sent away.
+            # SIGINT is PostgreSQL's fast shutdown: it disconnects all clients.
             self.process.send_signal(signal.SIGINT)
         super().stop()
 
@@ -152,7 +153,10 @@ class PostgreSQL(Server):
         return accepts_connections(self.url("postgres"))
 
     def create(self, name: str, like: str = "template1", locale: str = "") -> str:
-        """A new database, with what ``like`` has in it; its address. ``locale``: how it is to compare text, in SQL."""
+        """Create a database as a copy of ``like`` and return its address.
+
+        ``locale``: SQL that says how it compares text.
+        """
         template = "template0" if locale else like
         self._run(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy {locale}')
         return self.url(name)
@@ -197,13 +201,13 @@ class Redis(Server):
 
 
 class Servers:
-    """Both of them."""
+    """A PostgreSQL and a Redis server."""
 
     def __init__(self, postgresql: PostgreSQL, redis: Redis) -> None:
         self.postgresql, self.redis = postgresql, redis
 
     def revive(self) -> None:
-        """Start again what a test ended."""
+        """Start again a server that a test stopped."""
         for server in (self.postgresql, self.redis):
             if server.process is None:
                 server.start()
@@ -211,9 +215,9 @@ class Servers:
 
 @contextmanager
 def run_servers() -> Iterator[Servers]:
-    """Both, started; ended and forgotten afterwards."""
+    """Start both servers; stop them and delete their files at the end."""
     folders = [
-        Path(tempfile.mkdtemp(prefix=f"console-{name}-", dir=quick_place()))
+        Path(tempfile.mkdtemp(prefix=f"console-{name}-", dir=fast_folder()))
         for name in ("postgresql", "redis")
     ]
     if os.geteuid() == 0:
@@ -234,12 +238,16 @@ def run_servers() -> Iterator[Servers]:
 
 
 def find_program(name: str) -> str:
-    """Return a program's path; Debian keeps PostgreSQL's programs, and PgBouncer for everybody but root, out of the PATH."""
-    places = sorted(
+    """Return a program's path.
+
+    Debian keeps PostgreSQL's programs out of the PATH, and PgBouncer out of that of users other
+    than root.
+    """
+    folders = sorted(
         glob.glob("/usr/lib/postgresql/*/bin"), key=lambda path: int(path.split("/")[4])
     )
     found = shutil.which(
-        name, path=os.pathsep.join([os.environ["PATH"], *reversed(places), "/usr/sbin"])
+        name, path=os.pathsep.join([os.environ["PATH"], *reversed(folders), "/usr/sbin"])
     )
     assert found, f"{name} is missing: scripts/need-programs says what to install"
     return found

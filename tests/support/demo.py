@@ -12,7 +12,7 @@ from typing import Any
 
 from playwright.sync_api import Page
 
-from dashboard.sandbox.simulation import EPOCH
+from dashboard.sandbox.runs import EPOCH
 
 START_WITHIN = 120.0
 Enter = Callable[[Page, str], None]
@@ -20,7 +20,7 @@ Enter = Callable[[Page, str], None]
 
 @dataclass(frozen=True)
 class Demo:
-    """A running demo: addresses, passwords by role, its process."""
+    """A running demo: its addresses, its passwords by role, its process."""
 
     url: str
     sandbox: str
@@ -30,13 +30,16 @@ class Demo:
 
 
 def is_quiet(life: Any, connection: Any) -> bool:
-    """Whether no scheduled run is under way, nor begins within five minutes: the stand-in's schedules fire in real time."""
+    """Return whether no scheduled run runs or starts within five minutes.
+
+    The sandbox's schedules use the real time.
+    """
     into = ((life.clock() - EPOCH).total_seconds() - connection.phase) % connection.interval
-    return connection.seconds < into < connection.interval - 300
+    return bool(connection.seconds < into < connection.interval - 300)
 
 
 def start_demo(folder: Path, port: int) -> Demo:
-    """Start ``dashboard demo`` and read what it prints."""
+    """Start ``dashboard demo`` and read its output."""
     began = time.monotonic()
     command = [
         sys.executable,
@@ -69,7 +72,7 @@ def start_demo(folder: Path, port: int) -> Demo:
 
 
 def end_demo(demo: Demo) -> None:
-    """Ctrl-C, by its own handle."""
+    """Stop the demo as Ctrl-C does."""
     if demo.process.poll() is None:
         demo.process.send_signal(signal.SIGINT)
     demo.process.wait(60)

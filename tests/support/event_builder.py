@@ -1,4 +1,4 @@
-"""Telling of events, having them taken, and what is known afterwards."""
+"""Functions that send webhook events, process them, and read the result."""
 
 from itertools import count
 from typing import Any
@@ -25,14 +25,14 @@ def known(connection: Any) -> Connection:
     return row
 
 
-def tell(app: Flask, *told: dict[str, Any]) -> None:
+def tell(app: Flask, *events: dict[str, Any]) -> None:
     client = app.test_client()
-    for each in told:
+    for each in events:
         assert post(client, each).status_code == 204
 
 
-def take(parts: Services) -> webhook_jobs.ProcessedEvents:
-    found = webhook_jobs.process_all(parts.clock, parts.settings.dashboard_refresh_interval)
+def take(services: Services) -> webhook_jobs.ProcessedEvents:
+    found = webhook_jobs.process_all(services.clock, services.settings.dashboard_refresh_interval)
     db.session.expire_all()
     return found
 

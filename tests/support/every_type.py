@@ -1,11 +1,12 @@
-"""A table with a column of every type, recorded from Baserow 1.35.3, and what that server answered to filters and sorts of it.
+"""A table with a column of every type, recorded from Baserow 1.35.3, with filters and sorts.
 
-``baserow-every-type/fields.json`` is its list of fields, ``rows.json`` 36 of its 4,998 rows. ``filters-and-sorts-live.txt`` has the
-filters and sorts that it refused, or answered otherwise than the rows say; every other one of ``ASKED`` was answered as they say.
+``baserow-every-type/fields.json`` is its list of fields; ``rows.json`` has 36 of its 4,998 rows.
+``filters-and-sorts-live.txt`` has the filters and sorts that the server refused or answered
+otherwise than the rows suggest. Every other filter of ``ASKED`` was answered as expected.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -57,12 +58,12 @@ def _read_answers() -> tuple[dict[tuple[str, str], tuple[str, str]], dict[str, s
     return filters, sorts
 
 
-# By column and filter: the value that was sent, and the error's code; empty where the answer was wrong and no error.
+# By column and filter: the sent value, and the error's code (empty: a wrong answer, no error).
 WRONG_FILTERS, REFUSED_SORTS = _read_answers()
 
 
 def sandbox_fields() -> list[Field]:
-    """The recorded fields as the sandbox describes fields."""
+    """Return the recorded fields in the sandbox's form."""
     own = {"id", "table_id", "name", "order", "type", "primary", "read_only", "description"}
     return [
         Field(
@@ -91,7 +92,7 @@ def install(
 def install_in(
     tables: Any, patch: pytest.MonkeyPatch, fields: Sequence[Field], rows: Sequence[dict[str, Any]]
 ) -> None:
-    """The same for the tables of any sandbox."""
+    """Give the first account of any sandbox a table with these fields and rows."""
     real = {name: getattr(tables, name) for name in ("of_account", "fields", "row", "ranked")}
     table = Table(TABLE, 10011, "Every type", "every type", len(rows))
 
@@ -99,20 +100,20 @@ def install_in(
         found: list[Table] = real["of_account"](account_id, *more)
         return [*found, table] if account_id == ACCOUNT else found
 
-    def is_ours(asked: Table) -> bool:
-        return asked.kind == table.kind
+    def is_ours(other: Table) -> bool:
+        return other.kind == table.kind
 
     patch.setattr(tables, "of_account", of_account)
     patch.setattr(
-        tables, "fields", lambda asked: list(fields) if is_ours(asked) else real["fields"](asked)
+        tables, "fields", lambda other: list(fields) if is_ours(other) else real["fields"](other)
     )
     patch.setattr(
-        tables, "row", lambda asked, n: rows[n - 1] if is_ours(asked) else real["row"](asked, n)
+        tables, "row", lambda other, n: rows[n - 1] if is_ours(other) else real["row"](other, n)
     )
     patch.setattr(
         tables,
         "ranked",
-        lambda asked, *more: None if is_ours(asked) else real["ranked"](asked, *more),
+        lambda other, *more: None if is_ours(other) else real["ranked"](other, *more),
     )
 
 
@@ -131,38 +132,34 @@ OPPOSITES = {
 
 
 def fits(cell: Any, kind: str, wanted: str, *, is_number: bool) -> bool:
-    """Whether a cell fits a filter as the page words it, worked out from the cell's value alone."""
+    """Return whether a cell matches a filter, computed from the cell's value alone."""
     if kind in OPPOSITES:
         return not fits(cell, OPPOSITES[kind], wanted, is_number=is_number)
-    match kind:
-        case "empty":
-            return cell in (None, "", [])
-        case "boolean":
-            return cell is (wanted == "true")
-        case "contains":
-            return wanted.casefold() in _shown(cell).casefold()
-        case "equal":
-            return _same(cell, wanted, is_number)
-        case "higher_than":
-            return _is_finite(cell) and Decimal(str(cell)) > Decimal(wanted)
-        case "lower_than":
-            return _is_finite(cell) and Decimal(str(cell)) < Decimal(wanted)
-        case "date_is" | "date_is_after" | "date_is_before":
-            return cell is not None and _on_day(cell, kind, wanted)
-        case "single_select_equal" | "multiple_select_has":
-            return wanted in [each["value"] for each in _listed(cell)]
-        case "link_row_has" | "user_is" | "multiple_collaborators_has":
-            return int(wanted) in [each["id"] for each in _listed(cell)]
-        case "link_row_contains" | "has_value_contains":
-            return any(wanted.casefold() in _shown(each).casefold() for each in cell)
-        case "has_value_equal":
-            return any(_same(each["value"], wanted, is_number) for each in cell)
-        case "has_date_equal" | "has_date_after" | "has_date_before":
-            ours = kind.replace("has_date", "date_is").removesuffix("_equal")
-            return any(
-                each["value"] is not None and _on_day(each["value"], ours, wanted) for each in cell
-            )
-    raise AssertionError(f"a filter whose meaning no test knows: {kind}")
+    test = _TESTS.get(kind)
+    assert test is not None, f"no test knows the meaning of the filter {kind}"
+    return bool(test(cell, wanted, is_number))
+
+
+def _fits_date(kind: str) -> Callable[[Any, str, bool], bool]:
+    return lambda cell, wanted, _: cell is not None and _on_day(cell, kind, wanted)
+
+
+def _fits_any_date(kind: str) -> Callable[[Any, str, bool], bool]:
+    return lambda cell, wanted, _: any(
+        each["value"] is not None and _on_day(each["value"], kind, wanted) for each in cell
+    )
+
+
+def _has_value(cell: Any, wanted: str, _: bool) -> bool:
+    return wanted in [each["value"] for each in _listed(cell)]
+
+
+def _has_id(cell: Any, wanted: str, _: bool) -> bool:
+    return int(wanted) in [each["id"] for each in _listed(cell)]
+
+
+def _any_contains(cell: Any, wanted: str, _: bool) -> bool:
+    return any(wanted.casefold() in _shown(each).casefold() for each in cell)
 
 
 def _listed(cell: Any) -> list[Any]:
@@ -196,11 +193,33 @@ def _shown(cell: Any) -> str:
     return "" if cell is None else str(cell)
 
 
+_TESTS: dict[str, Callable[[Any, str, bool], bool]] = {
+    "empty": lambda cell, wanted, _: cell in (None, "", []),
+    "boolean": lambda cell, wanted, _: cell is (wanted == "true"),
+    "contains": lambda cell, wanted, _: wanted.casefold() in _shown(cell).casefold(),
+    "equal": lambda cell, wanted, numeric: _same(cell, wanted, numeric),
+    "higher_than": lambda cell, wanted, _: (
+        _is_finite(cell) and Decimal(str(cell)) > Decimal(wanted)
+    ),
+    "lower_than": lambda cell, wanted, _: _is_finite(cell) and Decimal(str(cell)) < Decimal(wanted),
+    **{kind: _fits_date(kind) for kind in ("date_is", "date_is_after", "date_is_before")},
+    **dict.fromkeys(("single_select_equal", "multiple_select_has"), _has_value),
+    **dict.fromkeys(("link_row_has", "user_is", "multiple_collaborators_has"), _has_id),
+    **dict.fromkeys(("link_row_contains", "has_value_contains"), _any_contains),
+    "has_value_equal": lambda cell, wanted, numeric: any(
+        _same(each["value"], wanted, numeric) for each in cell
+    ),
+    "has_date_equal": _fits_any_date("date_is"),
+    "has_date_after": _fits_any_date("date_is_after"),
+    "has_date_before": _fits_any_date("date_is_before"),
+}
+
+
 NUMBERS = {"number", "rating", "autonumber", "duration"}
 
 
 def is_number(column: dict[str, Any]) -> bool:
-    """Whether a column's values, or the items in its lists, are numbers."""
+    """Return whether a column's values, or the items of its lists, are numbers."""
     result = column.get("formula_type")
     return (
         column.get("array_formula_type") if result == "array" else result or column["type"]
@@ -208,37 +227,31 @@ def is_number(column: dict[str, Any]) -> bool:
 
 
 def values_for(name: str, kind: str) -> list[str]:
-    """Values to filter a column by, taken from its cells: the first, the last and one between that are not empty."""
-    cells: list[Any] = []
-    for row in ROWS:
-        found = row[name]
-        items = found if isinstance(found, list) else [found]
-        cells += [each for each in items if each is not None]
+    """Return up to three values to filter a column by: the first, a middle and the last."""
     if kind == "boolean":
         return ["true", "false"]
     if kind in ("empty", "not_empty"):
         return ["1"]
-    if kind in {"link_row_has"} or "user_is" in kind or "collaborators" in kind:
-        texts = [str(each["id"]) for each in cells]
-    else:
-        texts = [_shown(each) for each in cells]
+    texts = sorted({each for each in _filter_texts(name, kind) if _is_usable(each)})
+    return list(dict.fromkeys(texts[:: max(1, len(texts) // 2)]))[:3]
+
+
+def _filter_texts(name: str, kind: str) -> list[str]:
+    found = [row[name] for row in ROWS]
+    cells = [each for cell in found for each in (cell if isinstance(cell, list) else [cell])]
+    cells = [each for each in cells if each is not None]
+    by_id = kind == "link_row_has" or "user_is" in kind or "collaborators" in kind
+    texts = [str(each["id"]) if by_id else _shown(each) for each in cells]
     if "date" in kind:
         texts = [each[:10] for each in texts]
     if BY_NAME[name].get("formula_type") == "duration":
-        # As fine as the column's format, of whole seconds; the values themselves are finer.
+        # Whole seconds, as in the column's format; the values themselves are finer.
         texts = [str(int(float(each))) for each in texts]
     if "contains" in kind:
         texts = [each[: len(each) // 2 + 1].strip() for each in texts]
         texts = [each for each in texts if not ("has_" in kind and set(each) & set("%_\\"))]
-    texts = sorted(
-        {
-            each
-            for each in texts
-            if each
-            and each == each.strip()
-            and len(each) <= 300
-            and each != "NaN"
-            and "\0" not in each
-        }
-    )
-    return list(dict.fromkeys(texts[:: max(1, len(texts) // 2)]))[:3]
+    return texts
+
+
+def _is_usable(text: str) -> bool:
+    return 0 < len(text) <= 300 and text == text.strip() and text != "NaN" and "\0" not in text

@@ -1,6 +1,7 @@
-"""Fleets that a test makes up, written as if a pass had read them."""
+"""Fleets that a test makes up, stored as a refresh stores them."""
 
 from datetime import timedelta
+from typing import Any
 
 from dashboard.peliqan import models
 from dashboard.refresh import writer
@@ -15,7 +16,7 @@ def dark_fleet(
     connector: str = "made_up",
     first: int = 900_000,
 ) -> list[int]:
-    """Accounts with one connection each that has been dark since the same hour."""
+    """Store accounts with one connection each, without a run since the same hour."""
     at = clock()
     ids = list(range(first, first + connections))
     writer.save_accounts([models.Account(id=id, name=f"Dark {id}") for id in ids], at)
@@ -40,13 +41,19 @@ def refused_fleet(
     first: int = 800_000,
     status: str = "ERROR",
 ) -> list[int]:
-    """Accounts with one connection each whose latest run ended with this status and error; or well, without an error."""
+    """Store accounts with one connection each, whose latest run has this status and error.
+
+    Without an error the run is COMPLETED.
+    """
     at = clock()
     ids = list(range(first, first + connections))
     writer.save_accounts(
         [models.Account(id=id, name=f"Customer {id}", external_id=f"made-{id}") for id in ids], at
     )
-    run = {"started_at": at - timedelta(minutes=10), "ended_at": at - timedelta(minutes=9)}
+    run: dict[str, Any] = {
+        "started_at": at - timedelta(minutes=10),
+        "ended_at": at - timedelta(minutes=9),
+    }
     run |= {"status": status, "error": error} if error else {"status": "COMPLETED"}
     readings = []
     for id in ids:

@@ -1,4 +1,4 @@
-"""A server on a loopback port that answers as a test scripts it, and records its requests."""
+"""A server on a loopback port with scripted responses, which records its requests."""
 
 import json
 import threading
@@ -19,7 +19,7 @@ CUSTOMER = "customer-secret-9876543210"
 
 @dataclass(frozen=True)
 class Asked:
-    """One request, and the connection (by its port) that it came over."""
+    """A request, with the client's port, which identifies the connection."""
 
     path: str
     query: dict[str, list[str]]
@@ -29,7 +29,7 @@ class Asked:
 
 @dataclass
 class Answer:
-    """``body`` is sent as JSON unless it is bytes; ``raw`` instead gets the socket's file and does as it likes."""
+    """A response. ``body`` is sent as JSON unless it is bytes; ``raw`` writes to the socket."""
 
     body: Any = None
     status: int = 200
@@ -38,7 +38,10 @@ class Answer:
 
 
 class FaultServer(ThreadingHTTPServer):
-    """``say(path, first, second, ...)``: the answers in turn; the last one stays."""
+    """A server of scripted responses.
+
+    ``say(path, first, second, ...)`` sets the responses in turn; the last one repeats.
+    """
 
     daemon_threads = True
 
@@ -63,12 +66,12 @@ class FaultServer(ThreadingHTTPServer):
         return sum(each.path == path for each in self.asked)
 
     def client(self, token: str = PARTNER, **more: Any) -> peliqan.Peliqan:
-        """A client that loses no time."""
+        """Return a client with short timeouts and no waits."""
         more = {"read_timeout": 0.3, "backoff": 0.0, "tokens": peliqan.MemoryTokens(), **more}
         return peliqan.Peliqan(self.url, token, **more)
 
     def handle_error(self, *_: Any) -> None:
-        """A client that hangs up is what these tests are about."""
+        """Ignore clients that close the connection: the tests provoke that."""
 
 
 class Handler(BaseHTTPRequestHandler):

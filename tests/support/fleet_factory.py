@@ -1,4 +1,4 @@
-"""A made-up fleet for reports and timelines: findings with a past, at times that a test chooses."""
+"""A made-up fleet for reports and timelines: findings with a history, at chosen times."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,12 +15,15 @@ AT = datetime(2026, 3, 31, 7, 12, tzinfo=UTC)
 
 
 def ago(**span: float) -> datetime:
-    """So long before ``AT``."""
+    """Return a time before ``AT``."""
     return AT - timedelta(**span)
 
 
 def begin_anew(counts: dict[str, int] = {}) -> None:
-    """No finding, no cause; one pass that ended two minutes before ``AT``; so many connections of each severity."""
+    """Delete findings and causes; store one refresh and these numbers of connections.
+
+    The refresh ended two minutes before ``AT``; ``counts`` is by severity.
+    """
     for table in (Finding, Cause, Refresh, ConnectionCount):
         db.session.execute(delete(table))
     db.session.execute(update(Account).values(unreadable_reason=None))
@@ -43,7 +46,7 @@ def add_cause(
     example: str = "No reason given.",
     **more: Any,
 ) -> Cause:
-    """A cause without findings yet; ``settle`` counts it."""
+    """Add a cause without findings; ``add_finding`` updates its counters."""
     values = {"state": "open", "since": AT, "text": example, **more}
     key = causes.Key(rule, connector, example).hashed
     made = Cause(
@@ -61,12 +64,20 @@ def add_finding(
     seen: datetime,
     recovered: datetime | None = None,
 ) -> Finding:
-    """One finding, from seen to recovered."""
+    """Add a finding to a cause and update the cause's counters. Commits."""
     made = Finding(
-        account_id=account_id, connection_id=connection_id, rule=cause.rule, connector=cause.connector, cause_id=cause.id,
-        severity=cause.severity, state="recovered" if recovered else "open", evidence=cause.example, first_seen_at=seen,
-        confirmed_at=seen, recovered_at=recovered,
-    )  # fmt: skip
+        account_id=account_id,
+        connection_id=connection_id,
+        rule=cause.rule,
+        connector=cause.connector,
+        cause_id=cause.id,
+        severity=cause.severity,
+        state="recovered" if recovered else "open",
+        evidence=cause.example,
+        first_seen_at=seen,
+        confirmed_at=seen,
+        recovered_at=recovered,
+    )
     db.session.add(made)
     db.session.flush()
     cause.since = min(cause.since, seen)

@@ -1,7 +1,7 @@
-"""A second opinion on a fleet: the checks of the health application that Peliqan published, in words of our own.
+"""A second opinion on a fleet: the checks of Peliqan's published health application.
 
-Written from what that application checks (connections, their five newest runs, their tables), sharing no code with it, with the
-console or with the sandbox. It asks over HTTP and with Peliqan's SDK, and knows nothing else.
+Written from what that application checks (connections, their five newest runs, their tables). It
+shares no code with it, the console or the sandbox; it uses HTTP and Peliqan's SDK only.
 """
 
 from collections import defaultdict
@@ -32,7 +32,7 @@ DAY = 86400
 
 
 class Opinion(NamedTuple):
-    """One check that spoke: of a connection, or of an account as a whole (``connection_id`` 0); of a table where it names one."""
+    """A failed check of a connection, an account (``connection_id`` 0) or a table."""
 
     check: str
     account_id: int
@@ -42,6 +42,8 @@ class Opinion(NamedTuple):
 
 @dataclass(frozen=True)
 class Source:
+    """A connection as the API lists it. ``interval`` in seconds."""
+
     """A connection as the list of connections gives it. ``interval`` in seconds."""
 
     account_id: int
@@ -58,29 +60,29 @@ class Source:
 
     @property
     def is_active(self) -> bool:
-        """Whether its runs are looked at."""
+        """Whether its runs are checked."""
         return not self.is_target and not self.unscheduled and self.health != "DISABLED"
 
 
-def source_of(account_id: int, told: Mapping[str, Any]) -> Source:
-    is_warehouse = bool(told.get("is_datawarehouse"))
+def source_of(account_id: int, fields: Mapping[str, Any]) -> Source:
+    is_warehouse = bool(fields.get("is_datawarehouse"))
     return Source(
         account_id,
-        told.get("id") or told["connection_id"],
-        told.get("name") or "",
-        told.get("server_type") or "",
-        (told.get("health_status") or "").upper(),
+        fields.get("id") or fields["connection_id"],
+        fields.get("name") or "",
+        fields.get("server_type") or "",
+        (fields.get("health_status") or "").upper(),
         is_warehouse,
-        bool(told.get("is_target")) or is_warehouse,
-        told.get("target"),
-        (told.get("target_schema") or {}).get("schema_name") or "",
-        told.get("run_interval") or DAY,
-        bool(told.get("disable_scheduler")),
+        bool(fields.get("is_target")) or is_warehouse,
+        fields.get("target"),
+        (fields.get("target_schema") or {}).get("schema_name") or "",
+        fields.get("run_interval") or DAY,
+        bool(fields.get("disable_scheduler")),
     )
 
 
 class Fleet:
-    """What was read: sources by account, the newest runs by connection, and the accounts that could not be read."""
+    """The sources, the newest runs by connection, and the unreadable accounts."""
 
     def __init__(self, url: str, partner_token: str) -> None:
         self._url, self._partner = url, {"Authorization": f"JWT {partner_token}"}
@@ -89,16 +91,16 @@ class Fleet:
         self.unreadable: list[int] = []
 
     def read(self) -> None:
-        """Read all of it, eight accounts at a time."""
+        """Read the fleet, eight accounts at a time."""
         accounts, page, more = [], 1, True
         while more:
-            answer = requests.get(
+            response = requests.get(
                 f"{self._url}/api/partner/sub-accounts/?page={page}&per_page=100",
                 headers=self._partner,
                 timeout=30,
             )
-            accounts += [each["id"] for each in answer.json()["data"]]
-            page, more = page + 1, bool(answer.json()["next"])
+            accounts += [each["id"] for each in response.json()["data"]]
+            page, more = page + 1, bool(response.json()["next"])
         with ThreadPoolExecutor(8) as pool:
             for account_id, sources, runs in pool.map(self._read_account, accounts):
                 if sources is None:
@@ -111,21 +113,21 @@ class Fleet:
         self, account_id: int
     ) -> tuple[int, list[Source] | None, dict[int, list[dict[str, Any]]]]:
         with requests.Session() as session:
-            place = f"{self._url}/api/partner/sub-account/identity/?account_id={account_id}"
-            token = session.get(place, headers=self._partner, timeout=30).json()["token"]
+            identity = f"{self._url}/api/partner/sub-account/identity/?account_id={account_id}"
+            token = session.get(identity, headers=self._partner, timeout=30).json()["token"]
             session.headers["Authorization"] = f"JWT {token}"
-            answer = session.get(f"{self._url}/api/servers/", timeout=30)
-            if answer.status_code != 200:
+            response = session.get(f"{self._url}/api/servers/", timeout=30)
+            if response.status_code != 200:
                 return account_id, None, {}
-            sources = [source_of(account_id, each) for each in answer.json()]
+            sources = [source_of(account_id, each) for each in response.json()]
             runs = {}
             for each in sources:
                 if each.is_active:
-                    answer = session.get(
+                    response = session.get(
                         f"{self._url}/api/servers/{each.id}/runs/?page_size={NEWEST_RUNS}",
                         timeout=30,
                     )
-                    runs[each.id] = answer.json()["data"][:NEWEST_RUNS]
+                    runs[each.id] = response.json()["data"][:NEWEST_RUNS]
             return account_id, sources, runs
 
 
@@ -153,7 +155,7 @@ def error_of(run: Mapping[str, Any]) -> str:
 
 
 def usual_seconds(fleet: Fleet) -> dict[str, float]:
-    """How long a run of each connector takes that ended well: the upper one of the two in the middle."""
+    """Return the seconds of a successful run by connector: the median, the upper of two."""
     took: dict[str, list[float]] = defaultdict(list)
     for source in fleet.sources:
         for run in fleet.runs.get(source.id, ()):
@@ -164,7 +166,7 @@ def usual_seconds(fleet: Fleet) -> dict[str, float]:
 
 
 def of_runs(fleet: Fleet, now: datetime) -> Iterable[Opinion]:
-    """What the runs of active sources say."""
+    """Yield the failed checks of active sources' runs."""
     usual = usual_seconds(fleet)
     for source in fleet.sources:
         if source.is_active:
@@ -188,6 +190,19 @@ def _of_source(
         return
     if str(latest.get("status_code_from_source")) == "2":
         yield "self_disabled"
+    yield from _of_outcome(source, runs, now)
+    if latest["status"] == "COMPLETED" and records_of(latest) == 0:
+        before = [
+            count
+            for run in runs[1:]
+            if run["status"] in GOOD and (count := records_of(run)) is not None
+        ]
+        if len(before) >= 2 and min(before) > 0:
+            yield "loaded_nothing"
+
+
+def _of_outcome(source: Source, runs: Sequence[Mapping[str, Any]], now: datetime) -> Iterable[str]:
+    latest = runs[0]
     success = next((at(run["timestamp_start"]) for run in runs if run["status"] in GOOD), None)
     intervals = (now - success).total_seconds() / source.interval if success else None
     is_clean, text = latest["status"] == "COMPLETED", error_of(latest)
@@ -203,18 +218,10 @@ def _of_source(
         yield "noisy"
     elif intervals > 2:
         yield "late"
-    if is_clean and records_of(latest) == 0:
-        before = [
-            count
-            for run in runs[1:]
-            if run["status"] in GOOD and (count := records_of(run)) is not None
-        ]
-        if len(before) >= 2 and min(before) > 0:
-            yield "loaded_nothing"
 
 
 def of_structure(fleet: Fleet) -> Iterable[Opinion]:
-    """What the list of an account's connections says, with whether any of the runs that were read succeeded."""
+    """Yield the failed checks of accounts and their lists of connections."""
     for account_id in fleet.unreadable:
         yield Opinion("account_unreadable", account_id)
     groups: dict[tuple[int, str], list[Source]] = defaultdict(list)
@@ -228,20 +235,21 @@ def of_structure(fleet: Fleet) -> Iterable[Opinion]:
             yield Opinion("disabled", source.account_id, source.id)
         elif source.unscheduled:
             yield Opinion("scheduler_off", source.account_id, source.id)
-    for group in groups.values():
+    yield from _duplicates(fleet, groups.values())
+    for source in fleet.sources:
+        is_extra_target = source.is_target and not source.is_warehouse
+        if is_extra_target and source.id not in targets[source.account_id]:
+            yield Opinion("orphan_target", source.account_id, source.id)
+
+
+def _duplicates(fleet: Fleet, groups: Iterable[list[Source]]) -> Iterable[Opinion]:
+    """Yield one opinion for each group with connections that never succeeded: of the first."""
+    for group in groups:
         barren = [
             each for each in group if each.id in fleet.runs and not _succeeded(fleet.runs[each.id])
         ]
         if len(group) > 1 and barren:
-            # One for all of them: the first.
             yield Opinion("duplicate_connection", barren[0].account_id, barren[0].id)
-    for source in fleet.sources:
-        if (
-            source.is_target
-            and not source.is_warehouse
-            and source.id not in targets[source.account_id]
-        ):
-            yield Opinion("orphan_target", source.account_id, source.id)
 
 
 def _succeeded(runs: Sequence[Mapping[str, Any]]) -> bool:
@@ -249,7 +257,7 @@ def _succeeded(runs: Sequence[Mapping[str, Any]]) -> bool:
 
 
 class Warehouse:
-    """The tables of one account, by the SDK: what its ``dbconnect`` and ``fetch`` give."""
+    """The tables of one account, through the SDK's ``dbconnect`` and ``fetch``."""
 
     def __init__(self, partner: Peliqan, account_id: int) -> None:
         self._account = partner.get_subaccount_instance(account_id=account_id)
@@ -264,35 +272,30 @@ class Warehouse:
     def opinions(
         self, source: Source, now: datetime, before: Mapping[str, int] = {}
     ) -> Iterable[Opinion]:
-        """What the tables of a source say. ``before``: how many rows each had at the check before, by name."""
+        """Yield the failed checks of a source's tables.
+
+        ``before``: the number of rows at the previous check, by table name.
+        """
         try:
             counts = self._tables(source)
         except PeliqanClientException:
             yield Opinion("check_failed", source.account_id, source.id)
             return
-        for table, (rows, keys, versions, received) in counts.items():
-            names = []
-            if keys and rows / keys > 1.01:
-                names.append("duplicate_keys")
-            if versions > 1:
-                names.append("mixed_versions")
-            if received is not None and (now - received).days > 7:
-                names.append("table_stale")
-            if rows < 0.7 * before.get(table, 0):
-                names.append("row_count_drop")
-            if not rows and any(
-                other.startswith(f"{table}_") and figures[0] for other, figures in counts.items()
+        for table, figures in counts.items():
+            names = list(_of_table(figures, now, before.get(table, 0)))
+            if not figures[0] and any(
+                other.startswith(f"{table}_") and found[0] for other, found in counts.items()
             ):
                 names.append("parent_table_empty")
             for name in names:
                 yield Opinion(name, source.account_id, source.id, table)
 
     def rows_of(self, source: Source) -> dict[str, int]:
-        """How many rows each of its tables has."""
+        """Return the number of rows of each of its tables."""
         return {table: figures[0] for table, figures in self._tables(source).items()}
 
     def _tables(self, source: Source) -> dict[str, tuple[int, int, int, datetime | None]]:
-        """Rows, different keys, live versions and the newest receipt of each table."""
+        """Return rows, distinct keys, live versions and the newest receipt of each table."""
         columns: dict[str, set[str]] = defaultdict(set)
         listed = "SELECT table_schema, table_name, column_name FROM information_schema.columns"
         for row in self.ask(f"{listed} WHERE table_schema = '{source.schema}'"):
@@ -321,6 +324,23 @@ class Warehouse:
             else version
         )
         received = 'MAX("_sdc_received_at")' if "_sdc_received_at" in columns else "NULL"
-        figures = f"COUNT(*) AS n, {key} AS ids, COUNT(DISTINCT {live}) AS versions, {received} AS last_received"
+        figures = (
+            f"COUNT(*) AS n, {key} AS ids, COUNT(DISTINCT {live}) AS versions, "
+            f"{received} AS last_received"
+        )
         [row] = self.ask(f'SELECT {figures} FROM "{schema}"."{table}"')
         return int(row["n"]), int(row["ids"]), int(row["versions"]), at(row["last_received"])
+
+
+def _of_table(
+    figures: tuple[int, int, int, datetime | None], now: datetime, before: int
+) -> Iterable[str]:
+    rows, keys, versions, received = figures
+    if keys and rows / keys > 1.01:
+        yield "duplicate_keys"
+    if versions > 1:
+        yield "mixed_versions"
+    if received is not None and (now - received).days > 7:
+        yield "table_stale"
+    if rows < 0.7 * before:
+        yield "row_count_drop"

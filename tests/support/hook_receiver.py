@@ -1,4 +1,4 @@
-"""What tests of deliveries need: a connection that was just made, what its tables hold, and a worker's turns by hand."""
+"""Helpers for tests of deliveries: a new connection, its rows, and a worker's turns by hand."""
 
 import json
 from typing import Any
@@ -15,7 +15,7 @@ from tests.support.clock import Clock
 from tests.support.sandbox import Sandbox
 from tests.support.webhook_target import Receiver
 
-# Where tables of new connections are handed to: nobody listens.
+# The address for tables of new connections; nothing listens there.
 HOOK = {
     "dashboard_hook": "http://127.0.0.1:9/hook",
     "dashboard_hook_secret": "what a hook's posts are signed with",
@@ -27,7 +27,7 @@ AUDITED = ("deliver", "send_delivery", "cancel_delivery")
 
 
 def account_without(sandbox: Sandbox, connector: str = CONNECTOR) -> int:
-    """An account that has no connection of the connector, so that its tables are of one connection alone."""
+    """Return an account without a connection of the connector, whose tables are then unique."""
     for account in sandbox.life.accounts(1, 50):
         if sandbox.life.world.is_readable(account.id) and all(
             each.connector.name != connector for each in sandbox.life.connections(account.id)
@@ -37,17 +37,18 @@ def account_without(sandbox: Sandbox, connector: str = CONNECTOR) -> int:
 
 
 def connect(sandbox: Sandbox, first_run: str | None = None) -> Any:
-    """A customer makes a connection in the widget; its first run ends at once, as ``first_run`` says or well."""
+    """Add a connection as the widget does; its first run ends at once, by default successfully."""
     account_id = account_without(sandbox)
     if first_run is not None:
-        place = 1 + max((each.id % 100 for each in sandbox.life.connections(account_id)), default=0)
-        sandbox.life.touch(account_id * 100 + place).next_run = first_run
+        connections = sandbox.life.connections(account_id)
+        number = 1 + max((each.id % 100 for each in connections), default=0)
+        sandbox.life.touch(account_id * 100 + number).next_run = first_run
     return sandbox.life.add_connection(account_id, CONNECTOR, "New shop")
 
 
-def tables_at_peliqan(parts: Services, connection: Any) -> dict[str, list[Any]]:
-    """The ids of all rows of the connection's tables, in their order."""
-    api, found = parts.api.for_account(connection.account_id), {}
+def tables_at_peliqan(services: Services, connection: Any) -> dict[str, list[Any]]:
+    """Return the ids of all rows of the connection's tables, in order."""
+    api, found = services.api.for_account(connection.account_id), {}
     for database in api.databases():
         for table in api.tables(database.id):
             if table.name.startswith(f"{connection.connector.name}_"):
@@ -60,8 +61,8 @@ def tables_at_peliqan(parts: Services, connection: Any) -> dict[str, list[Any]]:
     return found
 
 
-def taken(messages: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    """What a hook has of each table that keeps the keys."""
+def received_rows(messages: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    """Return the row ids that a receiver has of each table if it deduplicates by key."""
     by_key = {message["key"]: message for message in messages}
     found: dict[str, list[Any]] = {}
     for message in by_key.values():
@@ -73,21 +74,21 @@ def taken(messages: list[dict[str, Any]]) -> dict[str, list[Any]]:
 
 
 def keys(receiver: Receiver) -> list[str]:
-    """In the order in which they came."""
+    """Return the keys of the posts, in the order of arrival."""
     return [json.loads(body)["key"] for _, body in receiver.posts]
 
 
-def work(parts: Services) -> None:
-    """What workers do with the deliveries that are due."""
-    for delivery_id in deliveries.due(parts.clock()):
+def work(services: Services) -> None:
+    """Process the due deliveries as workers do."""
+    for delivery_id in deliveries.due(services.clock()):
         deliver(delivery_id)
     db.session.expire_all()
 
 
-def work_after(parts: Services, clock: Clock, **later: float) -> None:
-    """The same so much later."""
+def work_after(services: Services, clock: Clock, **later: float) -> None:
+    """Move the clock, then process the due deliveries."""
     clock.move(**later)
-    work(parts)
+    work(services)
 
 
 def all_deliveries() -> list[Delivery]:
@@ -101,7 +102,7 @@ def the_delivery() -> Delivery:
 
 
 def audited() -> list[tuple[str, str, str]]:
-    """What, who and the result of each entry."""
+    """Return action, user and result of each audit entry of deliveries."""
     db.session.expire_all()
     found = db.session.scalars(
         select(AuditEntry).where(AuditEntry.what.in_(AUDITED)).order_by(AuditEntry.id)

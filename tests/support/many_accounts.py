@@ -1,4 +1,4 @@
-"""A small API of many accounts, any of which can be broken in any way, and which can be slow as a whole."""
+"""A small API of many accounts that can each fail in several ways, and be slow as a whole."""
 
 import json
 import socket
@@ -18,11 +18,12 @@ PAGE = 200
 
 
 class ManyAccounts(ThreadingHTTPServer):
-    """``broken`` maps accounts to how they fail (one of ``WAYS``), on the routes in ``on``; ``down``: how everything fails, once
-    connections were asked for ``down_from`` times.
+    """An API of many accounts.
 
-    ``workers``: how many requests are worked on at a time, each for ``seconds``; the others wait their turn, as behind gunicorn,
-    also when the client that sent them has left.
+    ``broken``: how accounts fail (one of ``WAYS``), on the routes in ``on``. ``down``: how
+    everything fails from request number ``down_from`` for connections on. ``workers``: how many
+    requests are processed at once, each for ``seconds``; the others wait, as behind gunicorn, even
+    if their client has left.
     """
 
     daemon_threads = True
@@ -44,10 +45,10 @@ class ManyAccounts(ThreadingHTTPServer):
         self.working: Any = threading.Semaphore(workers) if workers else nullcontext()
 
     def handle_error(self, *_: Any) -> None:
-        """A client that hangs up is what these tests are about."""
+        """Ignore clients that close the connection: the tests provoke that."""
 
     def answer(self, path: str, query: dict[str, list[str]], account: int) -> tuple[str, Any]:
-        """The route's name and its good answer."""
+        """Return the route's name and the content of its successful response."""
         if path == "/api/partner/sub-accounts/":
             size, page = int(query["per_page"][0]), int(query["page"][0])
             some = self.ids[(page - 1) * size : page * size]
@@ -124,12 +125,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, *_: Any) -> None:
-        """Nothing."""
+        """Suppress the log."""
 
 
 @contextmanager
 def many_accounts(accounts: int, **more: Any) -> Iterator[ManyAccounts]:
-    """A running one."""
+    """Run such an API."""
     made = ManyAccounts(accounts, **more)
     thread = threading.Thread(
         target=made.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
@@ -145,5 +146,5 @@ def many_accounts(accounts: int, **more: Any) -> Iterator[ManyAccounts]:
 
 
 def elapsed(since: float) -> float:
-    """Seconds since a time by ``time.monotonic``."""
+    """Return the seconds since a time of ``time.monotonic``."""
     return time.monotonic() - since

@@ -1,4 +1,4 @@
-"""A real nginx in front of the console: its defaults, HTTP/1.1 to the console, and as ``deploy/nginx.conf`` has it."""
+"""nginx in front of the console: its defaults, HTTP/1.1, and the files of ``deploy/``."""
 
 import os
 import re
@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 from dashboard.cli.serve import end
 from tests.support.databases import free_port, wait_for
 
-# ``user`` only counts where the test runs as root, whose folders no other account may enter.
+# ``user`` only matters where the test runs as root, whose folders other users may not enter.
 CONFIG = """
 daemon off;
 pid {folder}/nginx.pid;
@@ -68,10 +68,10 @@ UPSTREAM = "http://127.0.0.1:8900"
 
 
 class Nginx:
-    """nginx on free ports: with its defaults, with HTTP/1.1 to the console, with a short read timeout, and as it is deployed."""
+    """nginx on free ports: defaults, HTTP/1.1, a short read timeout, and ``deploy/nginx.conf``."""
 
-    def __init__(self, folder: Path, services: str) -> None:
-        """Start it; ``folder`` is empty and takes its configuration, logs and temporary files."""
+    def __init__(self, folder: Path, console: str) -> None:
+        """Start it; ``folder`` is empty and takes its files."""
         ports = {name: free_port() for name in ("default_port", "http11_port", "impatient_port")}
         self.default, self.http11, self.impatient = (
             f"http://127.0.0.1:{port}" for port in ports.values()
@@ -79,31 +79,27 @@ class Nginx:
         deployed_port = free_port()
         self.deployed = f"http://127.0.0.1:{deployed_port}"
         self.folder = folder
-        self._process = _start(
-            folder,
-            PLAIN.format(
-                services=services, deployed=_without_tls(services, deployed_port), **ports
-            ),
-        )
+        deployed = _without_tls(console, deployed_port)
+        self._process = _start(folder, PLAIN.format(console=console, deployed=deployed, **ports))
 
     def stop(self) -> None:
-        """End it at once, with what it has under way."""
+        """Stop it at once, with its current requests."""
         end(self._process)
 
 
 class TlsNginx:
-    """nginx as it is deployed, with TLS on a port: by ``deploy/nginx.conf``, or below /console by ``deploy/nginx-path.conf``."""
+    """nginx with TLS: by ``deploy/nginx.conf``, or below /console by ``nginx-path.conf``."""
 
-    def __init__(self, folder: Path, services: str, port: int, *, below_path: bool) -> None:
-        """Start it; ``folder`` is empty. ``certificate``: a file with the one that clients have to trust."""
+    def __init__(self, folder: Path, console: str, port: int, *, below_path: bool) -> None:
+        """Start it; ``folder`` is empty. Clients have to trust the file ``certificate``."""
         self.certificate, key = make_certificate(folder)
-        # And the location for long downloads, where docs/operations.md says that it goes.
+        # The location for long downloads, where docs/operations.md puts it.
         [downloads] = re.findall(r"```\n(location .*?)```", OPERATIONS.read_text(), re.DOTALL)
         if below_path:
             inside = downloads.replace("^/accounts", "^/console/accounts")
             end_of_it = "    client_max_body_size 1m;\n"
             locations = _deployed(
-                "nginx-path.conf", **{end_of_it: end_of_it + inside, UPSTREAM: services}
+                "nginx-path.conf", **{end_of_it: end_of_it + inside, UPSTREAM: console}
             )
             servers = SHARED.format(
                 port=port, certificate=self.certificate, key=key, locations=locations
@@ -113,7 +109,7 @@ class TlsNginx:
                 "nginx.conf",
                 **{
                     "location / {": f"{downloads}location / {{",
-                    UPSTREAM: services,
+                    UPSTREAM: console,
                     "listen 443 ssl;": f"listen 127.0.0.1:{port} ssl;",
                     "/etc/ssl/console.example.com.pem": str(self.certificate),
                     "/etc/ssl/console.example.com.key": str(key),
@@ -122,12 +118,12 @@ class TlsNginx:
         self._process = _start(folder, servers)
 
     def stop(self) -> None:
-        """End it at once, with what it has under way."""
+        """Stop it at once, with its current requests."""
         end(self._process)
 
 
 def make_certificate(folder: Path) -> tuple[Path, Path]:
-    """Write a self-signed certificate for 127.0.0.1 that is good for a day, and its key."""
+    """Write a self-signed certificate for 127.0.0.1, valid for a day, and its key."""
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     made = (
@@ -165,7 +161,7 @@ def _start(folder: Path, servers: str) -> "subprocess.Popen[bytes]":
 
 
 def _deployed(name: str, **changed: str) -> str:
-    """A file of ``deploy/`` with other words in the place of some, each of which is in it."""
+    """Return a file of ``deploy/`` with some words replaced, each of which it must contain."""
     text = (DEPLOY / name).read_text()
     for word, other in changed.items():
         assert word in text, f"deploy/{name} has no {word}"
@@ -173,7 +169,7 @@ def _deployed(name: str, **changed: str) -> str:
     return text
 
 
-def _without_tls(services: str, port: int) -> str:
-    """The server block of the deployment on a plain port, for tests that write to its socket."""
-    changed = {UPSTREAM: services, "listen 443 ssl;": f"listen 127.0.0.1:{port};"}
+def _without_tls(console: str, port: int) -> str:
+    """Return the deployed server block on a plain port, for tests that use its socket."""
+    changed = {UPSTREAM: console, "listen 443 ssl;": f"listen 127.0.0.1:{port};"}
     return re.sub(r"ssl_certificate.*", "", _deployed("nginx.conf", **changed))

@@ -1,4 +1,4 @@
-"""What the API shows of a fleet: connections with their latest runs, and which of them are well."""
+"""A fleet as the API shows it: connections with their latest runs, and which are well."""
 
 import re
 from collections import Counter
@@ -38,11 +38,11 @@ class Seen:
         return [run for run in self.runs if run["timestamp_end"]]
 
     def ago(self, place: int = 0) -> timedelta:
-        """How long ago one of its runs began."""
+        """Return how long ago one of its runs started."""
         return self.at - datetime.fromisoformat(self.runs[place]["timestamp_start"])
 
     def split(self, since: timedelta) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """Its ended runs that began since then, and those before."""
+        """Return its ended runs that started since then, and those before."""
         after = [
             run
             for run in self.ended
@@ -51,11 +51,11 @@ class Seen:
         return after, self.ended[len(after) :]
 
     def is_calm(self) -> bool:
-        """Whether its status says that it is well."""
+        """Return whether its status is that of a healthy connection."""
         return self.status == CALM.get(self.told["server_type"], "OK")
 
     def is_well(self) -> bool:
-        """Whether nothing at all is wrong with it."""
+        """Return whether nothing is wrong with it."""
         consent = self.told.get("consent_expires_at")
         return (
             self.is_calm()
@@ -88,14 +88,15 @@ def error_of(run: dict[str, Any]) -> str | None:
 
 
 def look(api: Caller, accounts: int = 200) -> list[Seen]:
-    """Every source of every account that can be read."""
+    """Return every source of every readable account."""
     seen = []
     for account in api.life.accounts(0, accounts):
-        answer = api.get("servers/", account.id)
-        for told in answer.json if answer.status_code == 200 else []:
+        response = api.get("servers/", account.id)
+        for told in (response.json or []) if response.status_code == 200 else []:
             if not told["is_datawarehouse"]:
-                runs = api.get(f"servers/{told['id']}/runs/?per_page=30", account.id).json["data"]
-                seen.append(Seen(api.now, told, runs))
+                runs = api.get(f"servers/{told['id']}/runs/?per_page=30", account.id).json
+                assert runs is not None
+                seen.append(Seen(api.now, told, runs["data"]))
     return seen
 
 
@@ -107,14 +108,14 @@ def staged(
     accounts: int = 200,
     seed: int = 1,
 ) -> list[Seen]:
-    """What is seen of a scenario so long after it began."""
+    """Return the sources of a scenario, ``later`` after its start."""
     api = Caller(now, scenario=scenario, accounts=accounts, seed=seed)
     api.now += later
     return look(api, accounts)
 
 
 def odd(seen: list[Seen], *connectors: str) -> list[Seen]:
-    """Those with which something is wrong; all of them are of these connectors."""
+    """Return the sources with a problem; check that they are of these connectors."""
     found = [each for each in seen if not each.is_well()]
     assert {each.told["server_type"] for each in found} == set(connectors)
     return found
@@ -129,14 +130,14 @@ def statuses(seen: list[Seen]) -> Counter[str]:
 
 
 def outcomes(seen: list[Seen]) -> Counter[str]:
-    """Of their latest runs that ended."""
+    """Count the outcomes of the latest ended runs."""
     return Counter(each.ended[0]["status"] for each in seen)
 
 
 def check_failing(
     seen: list[Seen], since: timedelta, status: str, outcome: str, error: str
 ) -> None:
-    """Each run since then failed so, and each before went well."""
+    """Check that each run since then failed in this way, and each run before succeeded."""
     for each in seen:
         after, before = each.split(since)
         assert (each.status, bool(after)) == (status, True)

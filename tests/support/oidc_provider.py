@@ -1,6 +1,7 @@
-"""An OpenID Connect provider on a loopback port, made of Authlib's server side: real HTTP, discovery, PKCE, codes, signed tokens.
+"""An OpenID Connect provider on a loopback port, made of Authlib's server side.
 
-A test says who is at it (``person``), has its keys changed (``rotate``), and what it should say that is wrong (``wrong``).
+Real HTTP, discovery, PKCE, codes and signed tokens. A test sets its user (``person``), changes its
+keys (``rotate``), and sets wrong claims (``wrong``).
 """
 
 import base64
@@ -20,6 +21,7 @@ from authlib.oauth2.rfc6750 import BearerTokenValidator
 from authlib.oauth2.rfc7636 import CodeChallenge
 from authlib.oidc.core import AuthorizationCodeMixin
 from authlib.oidc.core.grants import OpenIDCode
+from bs4 import BeautifulSoup
 from flask import Flask, jsonify, redirect, request
 from joserfc import jwt
 from joserfc.jwk import RSAKey
@@ -32,7 +34,7 @@ CLIENT_ID, CLIENT_SECRET = "console", "a secret of the console's own"
 
 
 class Client(ClientMixin):
-    """The console, as it is registered at the provider."""
+    """The console as a client of the provider."""
 
     def get_client_id(self) -> str:
         return CLIENT_ID
@@ -105,7 +107,11 @@ class Token:
 
 @dataclass
 class Provider:
-    """``wrong``: claims to put into id_tokens in place of the right ones, None to leave one out. ``quiet``: claims told by userinfo alone."""
+    """The state of the provider.
+
+    ``wrong``: claims that replace those of id_tokens; None removes one. ``quiet``: claims that
+    only userinfo returns.
+    """
 
     url: str = ""
     person: dict[str, Any] = field(default_factory=dict)
@@ -121,22 +127,15 @@ class Provider:
     seen: list[dict[str, str]] = field(default_factory=list)
 
     def rotate(self) -> None:
-        """Sign with another key from now on; the old one is gone."""
-        self.keys = [
-            RSAKey.generate_key(
-                2048, {"kid": f"key-{time.monotonic_ns()}", "use": "sig"}, auto_kid=False
-            )
-        ]
+        """Sign with a new key from now on and drop the old one."""
+        self.keys = [_key(f"key-{time.monotonic_ns()}")]
 
     def forged(self) -> None:
-        """Sign with a key that it does not publish, under the name of one that it does."""
-        true = self.keys[0]
-        self.keys.insert(
-            0, RSAKey.generate_key(2048, {"kid": true.kid, "use": "sig"}, auto_kid=False)
-        )
+        """Sign with an unpublished key under the name of a published one."""
+        self.keys.insert(0, _key(str(self.keys[0].kid)))
 
     def comes(self, name: str, **claims: Any) -> None:
-        """Who is signed in there."""
+        """Set the signed-in user."""
         person = {
             "sub": f"sub-{name}",
             "email": f"{name}@example.com",
@@ -148,22 +147,38 @@ class Provider:
         }
 
 
+def _key(kid: str) -> RSAKey:
+    return RSAKey.generate_key(2048, {"kid": kid, "use": "sig"}, auto_kid=False)
+
+
 def create(state: Provider) -> Flask:
     app = Flask("provider")
     server = AuthorizationServer(app, lambda _id: Client() if _id == CLIENT_ID else None, None)
 
-    def save_token(token: dict[str, Any], asked: Any) -> None:
-        state.tokens[token["access_token"]] = Token(asked.user)
+    def save_token(token: dict[str, Any], request: Any) -> None:
+        state.tokens[token["access_token"]] = Token(request.user)
 
     server._save_token = save_token
+    tokens = _id_tokens(state)(require_nonce=True)
+    server.register_grant(_code_grant(state), [tokens, CodeChallenge(required=True)])
+    _add_metadata_routes(app, state)
+    _add_routes(app, server, state)
+    return app
 
+
+def _code_grant(state: Provider) -> type[AuthorizationCodeGrant]:
     class Codes(AuthorizationCodeGrant):
-        def save_authorization_code(self, code: str, asked: Any) -> None:
-            data = asked.payload.data
+        def save_authorization_code(self, code: str, request: Any) -> None:
+            payload = request.payload
             state.codes[code] = Code(
-                code, asked.payload.redirect_uri, asked.payload.scope, data.get("nonce", ""), data["code_challenge"],
-                data["code_challenge_method"], asked.user,
-            )  # fmt: skip
+                code,
+                payload.redirect_uri,
+                payload.scope,
+                payload.data.get("nonce", ""),
+                payload.data["code_challenge"],
+                payload.data["code_challenge_method"],
+                request.user,
+            )
 
         def query_authorization_code(self, code: str, client: Client) -> Code | None:
             return state.codes.get(code)
@@ -174,8 +189,12 @@ def create(state: Provider) -> Flask:
         def authenticate_user(self, authorization_code: Code) -> dict[str, Any]:
             return authorization_code.person
 
+    return Codes
+
+
+def _id_tokens(state: Provider) -> type[OpenIDCode]:
     class Tokens(OpenIDCode):
-        def exists_nonce(self, nonce: str, asked: Any) -> bool:
+        def exists_nonce(self, nonce: str, request: Any) -> bool:
             return any(code.nonce == nonce for code in state.codes.values())
 
         def get_client_claims(self, client: Client) -> dict[str, Any]:
@@ -184,42 +203,36 @@ def create(state: Provider) -> Flask:
         def generate_user_info(self, user: dict[str, Any], scope: str) -> dict[str, Any]:
             return {key: value for key, value in user.items() if key not in state.quiet}
 
-        def encode_id_token(self, token: dict[str, Any], asked: Any) -> str:
+        def encode_id_token(self, token: dict[str, Any], request: Any) -> str:
             claims = {
-                **self.get_compatible_claims(asked),
-                **self.get_authorization_code_claims(asked.authorization_code),
-                **self.generate_user_info(asked.user, token["scope"]),
+                **self.get_compatible_claims(request),
+                **self.get_authorization_code_claims(request.authorization_code),
+                **self.generate_user_info(request.user, token["scope"]),
                 **state.wrong,
             }
             claims = {name: value for name, value in claims.items() if value is not None}
-            if state.unsigned:
-                parts = (json.dumps(part).encode() for part in ({"alg": "none"}, claims))
-                return (
-                    ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts)
-                    + "."
-                )
-            return str(
-                jwt.encode(
-                    {"alg": "RS256", "kid": state.keys[0].kid}, claims, state.keys[0], ["RS256"]
-                )
-            )
+            return _unsigned(claims) if state.unsigned else _signed(claims, state.keys[0])
 
-    server.register_grant(Codes, [Tokens(require_nonce=True), CodeChallenge(required=True)])
-    protect = ResourceProtector()
+    return Tokens
 
-    class Bearer(BearerTokenValidator):
-        def authenticate_token(self, token_string: str) -> Token | None:
-            return state.tokens.get(token_string)
 
-    protect.register_token_validator(Bearer())
+def _unsigned(claims: dict[str, Any]) -> str:
+    parts = (json.dumps(part).encode() for part in ({"alg": "none"}, claims))
+    return ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts) + "."
 
+
+def _signed(claims: dict[str, Any], key: RSAKey) -> str:
+    return str(jwt.encode({"alg": "RS256", "kid": key.kid}, claims, key, ["RS256"]))
+
+
+def _add_metadata_routes(app: Flask, state: Provider) -> None:
     @app.before_request
     def away() -> Any:
         return ("Down for maintenance", 503) if state.away else None
 
     @app.get("/.well-known/openid-configuration")
     def describe() -> Any:
-        said = {
+        document = {
             "issuer": state.url,
             "authorization_endpoint": f"{state.url}/authorize",
             "token_endpoint": f"{state.url}/token",
@@ -229,11 +242,21 @@ def create(state: Provider) -> Flask:
             "token_endpoint_auth_methods_supported": ["client_secret_basic"],
             **({"end_session_endpoint": f"{state.url}/end"} if state.has_end else {}),
         }
-        return jsonify({**said, **state.described})
+        return jsonify({**document, **state.described})
 
     @app.get("/keys")
     def keys() -> Any:
         return jsonify(keys=[state.keys[-1].as_dict(private=False)])
+
+
+def _add_routes(app: Flask, server: AuthorizationServer, state: Provider) -> None:
+    protect = ResourceProtector()
+
+    class Bearer(BearerTokenValidator):
+        def authenticate_token(self, token_string: str) -> Token | None:
+            return state.tokens.get(token_string)
+
+    protect.register_token_validator(Bearer())
 
     @app.get("/authorize")
     def authorize() -> Any:
@@ -255,12 +278,10 @@ def create(state: Provider) -> Flask:
 
         return jsonify(current_token.person)
 
-    return app
-
 
 @contextmanager
 def run_provider(state: Provider) -> Iterator[Provider]:
-    """The provider, serving until the end of the block."""
+    """Serve the provider until the end of the block."""
     server = make_server("127.0.0.1", 0, create(state), threaded=True)
     state.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -274,7 +295,7 @@ def run_provider(state: Provider) -> Iterator[Provider]:
 
 
 def way_back(person: Person, page: str = "/login/provider") -> str:
-    """To the provider and back: the console's address with the code."""
+    """Visit the provider; return the console's address with the code."""
     there = person.client.get(page)
     assert there.status_code == 302, there.text
     answer = requests.get(there.location, allow_redirects=False, timeout=30)
@@ -287,9 +308,7 @@ def sign_in(person: Person) -> TestResponse:
 
 
 def told(answer: TestResponse, status: int = 403) -> str:
-    """The sentence for whoever was not let in."""
-    from bs4 import BeautifulSoup
-
+    """Return the message for a user who was not admitted."""
     assert answer.status_code == status, answer.text
     soup = BeautifulSoup(answer.text, "html.parser")
     check_page(soup, "the way back")

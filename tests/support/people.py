@@ -1,20 +1,20 @@
-"""People who use the console over HTTP, and what all pages promise."""
+"""Users of the console over HTTP, and the checks that hold for every page."""
 
 import re
 from typing import Any
 
 from argon2 import PasswordHasher
-from bs4 import BeautifulSoup
+from bs4 import BeautifulSoup, Tag
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 PASSWORD = "correct horse battery"
-# A hash that is checked in no time: most tests sign somebody in, and are not about guessing passwords.
+# A hash that is checked quickly: most tests sign in, and few are about guessing passwords.
 PASSWORD_HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
 
 
 class Person:
-    """Somebody at a browser: pages come back as soup, and every page is held to what all pages promise."""
+    """A user at a browser: pages are returned as soup and pass the checks for every page."""
 
     def __init__(self, client: FlaskClient, email: str | None = None) -> None:
         self.client = client
@@ -39,7 +39,7 @@ class Person:
         return answer.json
 
     def token(self, page: str = "/me") -> str:
-        # Not as soup, which takes as long as the page itself: there is one before every press.
+        # Not as soup, which takes as long as the page: each POST needs a token.
         found = re.search('name="csrf_token" value="([^"]+)"', self.client.get(page).text)
         assert found is not None
         return found[1]
@@ -52,7 +52,7 @@ class Person:
 
 
 def check_page(soup: BeautifulSoup, path: str) -> None:
-    """One heading, no id twice, every form with an action, every POST with its token."""
+    """Check: one heading, unique ids, every form with an action, every POST with a token."""
     assert len(soup.find_all("h1")) == 1, f"{path} has not exactly one h1"
     ids = [element["id"] for element in soup.find_all(id=True)]
     assert len(ids) == len(set(ids)), (
@@ -60,19 +60,19 @@ def check_page(soup: BeautifulSoup, path: str) -> None:
     )
     for form in soup.find_all("form"):
         assert form.get("action"), f"{path} has a form without action"
-        if form.get("method", "").lower() == "post":
+        if str(form.get("method", "")).lower() == "post":
             assert form.find("input", {"name": "csrf_token"}), (
                 f"{path} has a form without its token"
             )
 
 
 def path_of(connection: Any, below: str = "") -> str:
-    """A connection's page, or something below it."""
+    """Return the address of a connection's page, or of a page below it."""
     return f"/accounts/{connection.account_id}/connections/{connection.id}{below}"
 
 
-def words(soup: BeautifulSoup) -> str:
-    """What a person reads."""
+def words(soup: Tag) -> str:
+    """Return the text that a person reads."""
     return re.sub(r"\s+", " ", soup.get_text(" ")).strip()
 
 

@@ -1,4 +1,4 @@
-"""A real PgBouncer in transaction mode before a PostgreSQL server: each transaction may run on another server connection."""
+"""PgBouncer before PostgreSQL in transaction mode: transactions change server connections."""
 
 from pathlib import Path
 
@@ -21,7 +21,10 @@ server_round_robin = 1
 
 
 class PgBouncer(Server):
-    """PgBouncer with its defaults, but for the pool: ``size`` server connections for each database, used in turn."""
+    """PgBouncer with its defaults except the pool.
+
+    ``size``: server connections for each database, used in turn.
+    """
 
     def __init__(self, folder: Path, postgresql: PostgreSQL, size: int) -> None:
         super().__init__(folder)
@@ -29,13 +32,13 @@ class PgBouncer(Server):
         self._config.write_text(CONFIG.format(server=postgresql.port, port=self.port, size=size))
 
     def command(self) -> list[str]:
-        """PgBouncer's command line."""
+        """Return PgBouncer's command line."""
         return [find_program("pgbouncer"), str(self._config)]
 
     def url(self, name: str) -> str:
-        """The address of a database through the pooler."""
+        """Return the address of a database through the pooler."""
         return f"postgresql://console@127.0.0.1:{self.port}/{name}"
 
     def answers(self) -> bool:
-        """Whether it leads to the server."""
+        """Return whether it leads to the server."""
         return accepts_connections(self.url("postgres"))

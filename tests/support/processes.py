@@ -1,4 +1,4 @@
-"""The console's own processes, started as an operator starts them: for tests and benchmarks alike."""
+"""The console's own processes, started as an operator starts them, for tests and benchmarks."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ TOKEN = "sandbox-partner-token"
 
 
 def make_environ(api_url: str, folder: Path, **settings: object) -> dict[str, str]:
-    """The environment of a console over the stand-in; more settings by their names in lower case."""
+    """Return the environment of a console over the sandbox, with more settings in lower case."""
     return {
         "PATH": os.environ["PATH"],
         "SECRET_KEY": "k" * 40,
@@ -34,13 +34,13 @@ def make_environ(api_url: str, folder: Path, **settings: object) -> dict[str, st
 def run_here(
     words: Sequence[str], environ: Mapping[str, str], given: str = ""
 ) -> subprocess.CompletedProcess[str]:
-    """A command in this process, which has everything loaded: one of its own is only where one is killed or held to a limit."""
+    """Run a command in this process, where everything is loaded already."""
     ended = CliRunner().invoke(main, words, input=given, env=environ, catch_exceptions=False)
     return subprocess.CompletedProcess(list(words), ended.exit_code, ended.stdout, ended.stderr)
 
 
 class Processes:
-    """Processes with one environment, ended together."""
+    """Processes with one environment, stopped together."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.environ = environ
@@ -49,7 +49,7 @@ class Processes:
     def start(
         self, *command: str, module: str = "dashboard", stderr: int | IO[bytes] | None = None
     ) -> subprocess.Popen[bytes]:
-        """A command of the console's, or a module with its arguments."""
+        """Start a command of the console, or a module with its arguments."""
         words = [sys.executable, "-m", module, *command]
         process = subprocess.Popen(
             words, env=self.environ, stdout=subprocess.DEVNULL, stderr=stderr
@@ -59,23 +59,23 @@ class Processes:
 
     @property
     def newest(self) -> subprocess.Popen[bytes]:
-        """What was started last."""
+        """The process that was started last."""
         return self._running[-1]
 
     def serve(self, stderr: IO[bytes] | None = None) -> str:
-        """The console without a worker; its address, once it answers."""
+        """Start the console without a worker; return its address once it responds."""
         port = free_port()
         self.start("serve", "--no-worker", f"--port={port}", stderr=stderr)
         return answering(f"http://127.0.0.1:{port}", "/healthz")
 
     def end_all(self) -> None:
-        """Everything that was started here, the newest first."""
+        """Stop all started processes, the newest first."""
         for process in reversed(self._running):
             end(process)
 
 
 def answering(url: str, path: str) -> str:
-    """The address, once it answers at this path."""
+    """Return the address once it responds at this path."""
 
     def answers() -> bool:
         try:

@@ -1,4 +1,4 @@
-"""A destination of a pull, read as somebody else would."""
+"""A destination of a pull, read as another program reads it."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ from sqlalchemy.engine import make_url
 
 
 class Copies:
-    """A destination as somebody else reads it."""
+    """A destination as another program reads it."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -20,7 +20,7 @@ class Copies:
         self.is_files = address.startswith("parquet://")
 
     def tables(self) -> dict[int, dict[str, Any]]:
-        """What the manifest says of each table."""
+        """Return the manifest's entry of each table."""
         if self.is_files:
             listed = json.loads((self.folder / "manifest.json").read_text())["tables"]
         else:
@@ -37,7 +37,7 @@ class Copies:
         return self.query(f"SELECT * FROM {name}")
 
     def query(self, statement: str) -> list[dict[str, Any]]:
-        """``statement`` has no parameters: a percent sign in it is one."""
+        """Run SQL without parameters: a percent sign in it is literal."""
         url = make_url(self.address)
         statement = statement.replace("%", "%%") if url.drivername == "postgresql" else statement
         engine = sa.create_engine(

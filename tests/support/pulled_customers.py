@@ -1,4 +1,4 @@
-"""Three customers with small tables, the first of which a test fills and has refused; and one pull of all of them."""
+"""Three customers with small tables, one of which a test controls; and a pull of all."""
 
 import re
 import sqlite3
@@ -19,17 +19,18 @@ if TYPE_CHECKING:
 CUSTOMERS = (ACCOUNT, 1002, 1003)
 SECRET = "secret-cell-value"
 RAISES = """CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
-    BEGIN RAISE EXCEPTION 'no: %', NEW."Name" USING ERRCODE = '{code}', DETAIL = NEW."Name"; END $$"""
+    BEGIN RAISE EXCEPTION 'no: %', NEW."Name"
+        USING ERRCODE = '{code}', DETAIL = NEW."Name"; END $$"""
 TRIGGER = "CREATE TRIGGER refuse BEFORE INSERT ON {t} FOR EACH ROW EXECUTE FUNCTION refuse()"
 
 
 def others() -> set[int]:
-    """Ids of all tables but the refused one."""
+    """Return the ids of all tables but the refused one."""
     return {(each * 10 + 1) * 1000 + 900 + number for each in CUSTOMERS for number in range(2)}
 
 
 class Step(NamedTuple):
-    """What one pull of all customers came to."""
+    """The result of one pull of all customers."""
 
     code: int
     failures: list[tuple[int, str, str]]
@@ -40,12 +41,12 @@ class Step(NamedTuple):
 Pulls = Callable[..., Step]
 
 
-def check_refused_alone(found: Step, said: str) -> None:
-    """The own table failed for this reason, and every other table of every customer was copied."""
+def check_refused_alone(found: Step, expected: str) -> None:
+    """Check that only the test's own table failed, for this reason."""
     assert found.stopped is None
     ((account_id, table, reason),) = found.failures
     assert (account_id, table) == (ACCOUNT, "Own table")
-    assert re.search(said, reason), reason
+    assert re.search(expected, reason), reason
     assert set(found.copied) == others()
     assert {each.rows for each in found.copied.values()} == {3}
     assert found.code == 1
@@ -57,7 +58,7 @@ def check_all_copied(found: Step) -> None:
 
 
 def run(*statements: str) -> "Callable[[Copies, str], None]":
-    """SQL as somebody else; ``{t}`` is the own table's copy."""
+    """Return a function that runs SQL on the copies; ``{t}`` is the copy of the own table."""
 
     def spoil(copies: "Copies", target: str) -> None:
         for statement in statements:
@@ -78,7 +79,7 @@ def execute(address: str, statement: str) -> None:
 
 @contextmanager
 def limited(limit: Callable[[sqlite3.Connection], object]) -> Iterator[None]:
-    """Each connection to a copies.db made smaller than it is."""
+    """Limit each connection to a copies.db."""
 
     def connect(connection: Any, _: object) -> None:
         if isinstance(connection, sqlite3.Connection):

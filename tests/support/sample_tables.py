@@ -1,4 +1,7 @@
-"""A table of the sandbox that a test fills and changes, and ``python -m tests.tables.own N …``: a command that kills itself."""
+"""A table of the sandbox that a test fills, and a console command that kills itself.
+
+``python -m tests.support.sample_tables N …`` runs the command and kills it at step N.
+"""
 
 import os
 import signal
@@ -19,8 +22,10 @@ COLUMNS = {"Name": "text", "Amount": "number", "Updated": "last_modified"}
 
 @dataclass
 class OwnTable:
-    """The rows as Peliqan has them. ``before_row`` is called with each row's place that is read; ``settings``: what the list of
-    fields says of a column beside its type.
+    """A table of the sandbox as the API returns it.
+
+    ``before_row`` is called with the number of each row that is read. ``settings``: settings of
+    fields besides their type.
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -30,7 +35,7 @@ class OwnTable:
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def put(self, row_id: int, updated: str, **values: Any) -> None:
-        """A row that is new, or another one's successor."""
+        """Add a row, or replace the row with this id."""
         row = {
             "id": row_id,
             "order": f"{row_id}.0",
@@ -49,7 +54,7 @@ class OwnTable:
         self.rows = [each for each in self.rows if each["id"] != row_id]
 
     def install(self, sandbox: Sandbox, patch: pytest.MonkeyPatch) -> None:
-        """Among the tables of the first account."""
+        """Add the table to those of the first account."""
         tables = sandbox.app.extensions["sandbox"].tables
         real = {name: getattr(tables, name) for name in ("of_account", "fields", "row", "ranked")}
 
@@ -89,12 +94,12 @@ class OwnTable:
         patch.setattr(
             tables,
             "ranked",
-            lambda table, *asked: None if table.kind == "own" else real["ranked"](table, *asked),
+            lambda table, *more: None if table.kind == "own" else real["ranked"](table, *more),
         )
 
 
 def _killed_at(left: int) -> None:
-    """Run the console's command, and end it as SIGKILL does at the so manieth step of writing to the destination."""
+    """Kill this process with SIGKILL at the ``left``-th write to the destination."""
     import pyarrow.parquet as pq
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
@@ -105,9 +110,9 @@ def _killed_at(left: int) -> None:
         if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def of_files(name: str, told: tuple[Any, ...]) -> None:
+    def of_files(name: str, arguments: tuple[Any, ...]) -> None:
         if name in {"os.rename", "os.remove"} or (
-            name == "open" and str(told[0]).endswith(".under-way")
+            name == "open" and str(arguments[0]).endswith(".under-way")
         ):
             step()
 
@@ -117,8 +122,8 @@ def _killed_at(left: int) -> None:
 
     write_batch = pq.ParquetWriter.write_batch
 
-    def of_batches(writer: Any, *told: Any) -> None:
-        write_batch(writer, *told)
+    def of_batches(writer: Any, *arguments: Any) -> None:
+        write_batch(writer, *arguments)
         step()
 
     pq.ParquetWriter.write_batch = of_batches

@@ -1,4 +1,4 @@
-"""The sandbox of a test process: its address and its controls."""
+"""The sandbox of a test process: its address and its switches."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,14 +7,14 @@ from typing import Any
 import requests
 from flask import Flask
 
-from dashboard.sandbox.simulation import EPOCH
+from dashboard.sandbox.runs import EPOCH
 
 ACCOUNTS = 60
 
 
 @dataclass
 class Sandbox:
-    """A running stand-in: its address, the app itself and its knobs."""
+    """A running sandbox: its address, its app and its switches."""
 
     url: str
     app: Flask
@@ -41,11 +41,11 @@ class Sandbox:
         return found
 
     def find(self, **wanted: Any) -> Any:
-        """The first connection whose connector, failure or place is as wanted."""
+        """Return the first connection with these properties."""
         return next(self.find_all(**wanted))
 
     def find_all(self, **wanted: Any) -> Iterator[Any]:
-        """Every such connection. LookupError at the end."""
+        """Yield every such connection. LookupError at the end."""
         for account in self.life.accounts(0, ACCOUNTS):
             for each in self.life.connections(account.id):
                 have = {
@@ -60,7 +60,7 @@ class Sandbox:
 
     @property
     def healthy(self) -> Any:
-        """A connection that is well, and stays so for an hour in which it does not run: longer than all tests take."""
+        """A connection that stays well, without a run in the next hour: longer than all tests."""
         return next(
             each
             for each in self.find_all(auth="oauth2", failure=None, placed=None, flips=False)
@@ -68,7 +68,7 @@ class Sandbox:
         )
 
     def _stays_current(self, connection: Any) -> bool:
-        # Only a run that is over by then counts.
+        # A run only counts if it is over by then.
         rests_from = self.life.rests_from or self.life.clock()
         since = (rests_from - EPOCH).total_seconds() - connection.phase - connection.seconds
         return bool(since % connection.interval + connection.seconds < connection.interval - 3600)

@@ -1,4 +1,4 @@
-"""Settings of a console over the sandbox, and the fewest that one starts with."""
+"""Settings of a console over the sandbox, and the minimum that one starts with."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ GOOD = {"SECRET_KEY": "s" * 40, "PELIQAN_PARTNER_TOKEN": "t"}
 
 
 def make_settings(sandbox_url: str, folder: Path, **changes: Any) -> Settings:
-    """Settings for a console over the stand-in."""
+    """Return settings for a console over the sandbox."""
     return Settings(
         **{
             "secret_key": "k" * 40,

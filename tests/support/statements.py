@@ -1,4 +1,4 @@
-"""The statements that reach the database."""
+"""Recording of the statements that reach the database."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from dashboard.core.database import db
 
 @contextmanager
 def counted(app: Flask) -> Iterator[list[str]]:
-    """Every statement that reaches the database meanwhile."""
+    """Record every statement that reaches the database inside the block."""
     seen: list[str] = []
     with app.app_context():
         engine = db.engine

@@ -1,4 +1,4 @@
-"""Somebody at a browser, over a socket."""
+"""A signed-in browser session over a socket."""
 
 import re
 
@@ -8,7 +8,7 @@ from tests.support.people import PASSWORD
 
 
 def sign_in(url: str, email: str = "adam@example.com") -> requests.Session:
-    """A session that is signed in at a served console."""
+    """Return a session that is signed in at a served console."""
     session = requests.Session()
     found = re.search(
         'name="csrf_token" value="([^"]+)"', session.get(f"{url}/login", timeout=60).text

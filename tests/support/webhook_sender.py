@@ -17,7 +17,7 @@ ADDRESS = "/webhooks/peliqan"
 def made(
     connection: Any, event: str, run_id: int | None = None, status: str = "", **other: Any
 ) -> dict[str, Any]:
-    """A body as Peliqan's; ``other`` replaces or adds."""
+    """Return a body as Peliqan sends it; ``other`` replaces or adds fields."""
     return {
         "event": event,
         "event_id": str(uuid4()),
@@ -34,7 +34,7 @@ def sign(body: bytes, secret: str = SECRET) -> str:
     return hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
 
 
-def post(client: FlaskClient, told: Any, **headers: str) -> TestResponse:
-    """Posted as it is where it is bytes, and signed unless ``headers`` say how."""
-    body = told if isinstance(told, bytes) else json.dumps(told).encode()
+def post(client: FlaskClient, event: Any, **headers: str) -> TestResponse:
+    """Send an event (bytes as they are), signed unless ``headers`` are given."""
+    body = event if isinstance(event, bytes) else json.dumps(event).encode()
     return client.post(ADDRESS, data=body, headers=headers or {"X-Peliqan-Signature": sign(body)})

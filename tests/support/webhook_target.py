@@ -1,4 +1,4 @@
-"""Somebody who takes what a stand-in posts, and a stand-in that posts."""
+"""A receiver of webhooks, and a sandbox that sends them."""
 
 import json
 import threading
@@ -16,9 +16,10 @@ WITHIN = 10.0
 
 
 class Receiver:
-    """Takes posts on a free loopback port, and answers each with the next of ``answers``; 200 when there are no more.
+    """A receiver on a free loopback port.
 
-    From its post number ``holds_from`` on it answers only when it ``may_go_on``.
+    Each request gets the next status of ``answers``; 200 when there are no more. From request
+    number ``holds_from`` on, responses wait for ``may_go_on``.
     """
 
     def __init__(self, port: int = 0) -> None:
@@ -42,7 +43,7 @@ class Receiver:
                     self.send_header("Retry-After", receiver.retry_after)
                 self.end_headers()
 
-            # Nobody should follow that.
+            # A client that follows the redirect shows up as another post.
             do_GET = do_POST
 
             def log_message(self, *_words: Any) -> None:
@@ -77,7 +78,7 @@ def receiving(port: int = 0) -> Iterator[Receiver]:
 
 @contextmanager
 def posting(**options: Any) -> Iterator[Caller]:
-    """A stand-in that posts, whose clock the test moves."""
+    """Run a sandbox that sends webhooks, whose clock the test moves."""
     made = Caller(**options)
     made.hooks.waits = (0.01, 0.01, 0.01)
     with mock.patch("dashboard.sandbox.webhooks.POLL_SECONDS", 0.02):
@@ -86,7 +87,9 @@ def posting(**options: Any) -> Iterator[Caller]:
 
 
 def counts(api: Caller) -> dict[str, int]:
-    found: dict[str, int] = api.client.get("/sandbox/control/state").json["webhooks"]
+    state = api.client.get("/sandbox/control/state").json
+    assert state is not None
+    found: dict[str, int] = state["webhooks"]
     return found
 
 

@@ -168,7 +168,7 @@ def test_a_filter_takes_its_values_in_any_spelling(adam: Person, path: str) -> N
                 "in small letters",
                 "in NFD",
                 "in full width",
-                "with characters that nobody sees",
+                "with invisible characters",
             ):
                 spell = SPELLINGS[spelling]
                 asked = {str(choice["name"]): spell(str(option["value"]))}
