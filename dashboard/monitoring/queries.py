@@ -1,4 +1,4 @@
-"""The status of the console, read from the database: worker, API, age of the snapshot, backup."""
+"""The service status, read from the database: worker, API, snapshot, backup."""
 
 from collections import Counter
 from dataclasses import dataclass

@@ -1,4 +1,6 @@
-"""Observability: log, metrics, traces and error reports. Imports neither Flask nor the database.
+"""Observability: log, metrics, traces and error reports.
+
+The package imports neither Flask nor the database.
 
 ``request_id``    the id of a request, in its log lines and its calls to Peliqan
 ``logs``          the log: JSON lines on standard error, without secrets

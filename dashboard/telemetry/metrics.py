@@ -36,14 +36,14 @@ log = logging.getLogger(__name__)
 REGISTRY = CollectorRegistry()
 REQUESTS = Histogram(
     "console_request_seconds",
-    "Requests to the console, by endpoint and status; seconds until the last byte was handed on.",
+    "Requests to the console, by endpoint and status; seconds until the last byte was passed on.",
     ["endpoint", "status"],
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
     registry=REGISTRY,
 )
 CALLS = Histogram(
     "console_api_call_seconds",
-    "Calls to Peliqan's API, by route; seconds with waiting for a turn and with tries again.",
+    "Calls to Peliqan's API, by route; seconds with rate-limit waits and retries.",
     ["route"],
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
     registry=REGISTRY,
@@ -56,7 +56,7 @@ CALL_RESULTS = Counter(
 )
 TASKS = Counter(
     "console_tasks",
-    "Tasks that a worker carried out, by name and result.",
+    "Tasks that a worker ran, by name and result.",
     ["task", "result"],
     registry=REGISTRY,
 )
@@ -135,7 +135,7 @@ class Disk(Collector):
             log.warning("The disk of DASHBOARD_DATA cannot be measured: %s", error.strerror)
             return
         yield GaugeMetricFamily(
-            "console_disk_free_bytes", "Room on the disk of DASHBOARD_DATA.", disk.free
+            "console_disk_free_bytes", "Free space on the disk of DASHBOARD_DATA.", disk.free
         )
         yield GaugeMetricFamily(
             "console_disk_size_bytes", "Size of the disk of DASHBOARD_DATA.", disk.total

@@ -43,7 +43,7 @@ def outage_of_record(record: logging.LogRecord) -> tuple[str, BaseException] | N
 
 
 def outage_of_error(error: BaseException | None) -> tuple[str, BaseException] | None:
-    """Return the service whose outage caused an exception, and the one of its chain that shows it.
+    """Return the service whose outage caused an error, and the error of its chain that shows it.
 
     None if the exception has another cause.
     """

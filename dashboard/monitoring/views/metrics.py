@@ -1,4 +1,4 @@
-"""The endpoint `/metrics` for Prometheus: counters of the processes, and gauges of the fleet.
+"""The endpoint `/metrics` for Prometheus: counters of processes, gauges of the fleet.
 
 It contains no customer's name and no secret, but is for the operator's machines only: see
 ``telemetry.metrics.may_read``.
@@ -6,6 +6,8 @@ It contains no customer's name and no secret, but is for the operator's machines
 
 import sqlite3
 from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Final
 
 from flask import Blueprint, abort, current_app, request
 from flask.typing import ResponseReturnValue
@@ -21,6 +23,34 @@ from dashboard.telemetry import metrics
 from dashboard.web.access import PUBLIC, requires
 
 bp = Blueprint("measured", __name__)
+# Gauges of the age of an event: name, help text, and the field of ``ServiceStatus`` with its time.
+AGES: Final = (
+    (
+        "console_snapshot_age_seconds",
+        "Seconds since the last complete refresh of the fleet ended.",
+        "snapshot_at",
+    ),
+    (
+        "console_pass_idle_seconds",
+        "Seconds since the last sign of life of the latest refresh.",
+        "pass_alive_at",
+    ),
+    (
+        "console_api_answered_seconds",
+        "Seconds since an account was last read successfully.",
+        "answered_at",
+    ),
+    (
+        "console_worker_due_seconds",
+        "Seconds since the minute task became due; negative until it is.",
+        "ticked_at",
+    ),
+    (
+        "console_backup_age_seconds",
+        "Seconds since dashboard backup last wrote a file.",
+        "backup_at",
+    ),
+)
 
 
 @bp.get("/metrics")
@@ -40,7 +70,7 @@ def show() -> ResponseReturnValue:
 
 
 class FleetCollector(Collector):
-    """Gauges of the database and the queue, read at each scrape; those not available are left out.
+    """Gauges of database and queue, read at each scrape; unavailable ones are left out.
 
     All machines share both, so each reports the same values.
     """
@@ -54,68 +84,42 @@ class FleetCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield the gauges."""
+        yield from self._queue_gauges()
         try:
-            waiting = self._services.queues.waiting()
-        except (RedisError, sqlite3.Error):
-            waiting = None
-        yield _one(
-            "console_queue_up", "1 where the work queue answers.", float(waiting is not None)
-        )
-        if waiting is not None:
-            yield _by(
-                "console_queue_waiting",
-                "Messages that wait in the work queue, by queue.",
-                "queue",
-                waiting,
-            )
-        try:
-            found, counts = service_status.read(), service_status.count()
+            status, counts = service_status.read(), service_status.count()
         except SQLAlchemyError as error:
             current_app.logger.warning(
                 "Metrics without those of the database: %s", type(error).__name__
             )
-            yield _one("console_store_up", "1 where the store answers.", 0)
+            yield _one("console_store_up", "1 if the database answers.", 0)
             return
-        yield _one("console_store_up", "1 where the store answers.", 1)
+        yield _one("console_store_up", "1 if the database answers.", 1)
         now = self._services.clock()
-        for name, text, last in (
-            (
-                "console_snapshot_age_seconds",
-                "Seconds since a pass over the fleet last ended well.",
-                found.snapshot_at,
-            ),
-            (
-                "console_pass_idle_seconds",
-                "Seconds since a pass over the fleet was last written to.",
-                found.pass_alive_at,
-            ),
-            (
-                "console_api_answered_seconds",
-                "Seconds since an account was last read well.",
-                found.answered_at,
-            ),
-            (
-                "console_worker_due_seconds",
-                "Seconds since the job of every minute became due; below 0: until.",
-                found.ticked_at,
-            ),
-            (
-                "console_backup_age_seconds",
-                "Seconds since dashboard backup last wrote a file.",
-                found.backup_at,
-            ),
-        ):
+        for name, text, field in AGES:
+            last: datetime | None = getattr(status, field)
             if last is not None:
                 yield _one(name, text, (now - last).total_seconds())
-        yield _by(
-            "console_findings", "Findings that hold, by severity.", "severity", counts.findings
-        )
+        yield _by("console_findings", "Active findings, by severity.", "severity", counts.findings)
         yield _by(
             "console_connections", "Connections, by severity.", "severity", counts.connections
         )
         yield _one("console_accounts", "Accounts that are listed.", counts.accounts)
         yield _one(
-            "console_accounts_unreadable", "Accounts whose last reading failed.", counts.unreadable
+            "console_accounts_unreadable", "Accounts whose last read failed.", counts.unreadable
+        )
+
+    def _queue_gauges(self) -> Iterator[Metric]:
+        try:
+            waiting = self._services.queues.waiting()
+        except (RedisError, sqlite3.Error):
+            yield _one("console_queue_up", "1 if the work queue answers.", 0)
+            return
+        yield _one("console_queue_up", "1 if the work queue answers.", 1)
+        yield _by(
+            "console_queue_waiting",
+            "Messages that wait in the work queue, by queue.",
+            "queue",
+            waiting,
         )
 
 

@@ -1,4 +1,4 @@
-"""Hand-over of users to the provider: nobody is locked out, and the first sign-in binds them."""
+"""Hand-over of users to the provider: the first sign-in binds them, nobody is locked out."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
