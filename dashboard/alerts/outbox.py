@@ -381,4 +381,4 @@ def _write(
                 "due_at": due_at,
             }
         )
-    upsert(AlertMessage, rows, keep=True)
+    upsert(AlertMessage, rows, keep_existing=True)

@@ -1,1 +1,1 @@
-"""What everything else stands on: the store, times, texts, encryption, addresses, row-level access. Knows no feature."""
+"""Foundations of all features: database, times, texts, encryption, row-level access."""

@@ -1,7 +1,8 @@
-"""Addresses of copies and of warehouses, read once into parts.
+"""Addresses of pull destinations and warehouses, parsed once.
 
-``DASHBOARD_PLACES`` checks these parts and connections are made from them alone. No other reader of addresses (libpq,
-SQLAlchemy) sees the text: two readers may find two hosts in it, and then another host is checked than the one that is dialled.
+``DASHBOARD_PLACES`` checks the parsed parts, and connections are made from these parts alone.
+No other parser (libpq, SQLAlchemy) reads the text. Two parsers may find two different hosts in
+one text; then the host that is checked is not the host that is connected to.
 """
 
 import re
@@ -36,18 +37,22 @@ _HOST: Final = re.compile(
 _PORT: Final = re.compile(r"[0-9]{1,5}")
 _BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _NOT_READ: Final = (
-    "That is no address of PostgreSQL's: write postgresql://user:password@host:5432/database, and a special character of the"
-    " user, the password or the database as its code: %40 for @, %2F for /, %25 for %."
+    "That is no address of PostgreSQL's: write postgresql://user:password@host:5432/database, and a"
+    " special character of the user, the password or the database as its code: %40 for @, %2F for"
+    " /, %25 for %."
 )
 
 
 class BadAddress(ValueError):
-    """A sentence, with nothing of the address in it that is secret."""
+    """An invalid address. The message is one sentence and contains no secret of the address."""
 
 
 @dataclass(frozen=True)
 class FileAddress:
-    """A folder of Parquet files or a file of SQLite. ``path``: absolute, links resolved; ``shown``: as it was typed."""
+    """A folder of Parquet files or a SQLite file.
+
+    ``path`` is absolute with links resolved; ``shown`` is the address as the user typed it.
+    """
 
     scheme: str
     path: Path
@@ -56,7 +61,7 @@ class FileAddress:
 
 @dataclass(frozen=True)
 class PostgresAddress:
-    """One database of one server. ``host``: a name, or an IP address without brackets."""
+    """One database of one server. ``host`` is a name, or an IP address without brackets."""
 
     host: str
     port: int
@@ -67,14 +72,15 @@ class PostgresAddress:
 
     @property
     def shown(self) -> str:
-        """Host, port and database, which are no secrets."""
+        """Return ``host:port/database``, which contains no secret."""
         return f"{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}/{self.database}"
 
     def keywords(self) -> dict[str, Any]:
-        """Arguments of ``psycopg.connect`` that lead to this host and port.
+        """Return the arguments of ``psycopg.connect`` that lead to this host and port.
 
-        What is empty counts as given: libpq does not replace it by what the environment says (PGHOSTADDR, PGSERVICE). How TLS
-        verifies (PGSSLROOTCERT, and PGSSLMODE where the address has no sslmode) stays the operator's.
+        Empty values count as given, so libpq does not replace them with environment variables
+        (PGHOSTADDR, PGSERVICE). TLS verification stays with the operator: PGSSLROOTCERT, and
+        PGSSLMODE when the address has no sslmode.
         """
         found = {
             "host": self.host,
@@ -93,10 +99,10 @@ Address = FileAddress | PostgresAddress
 
 
 def read(text: str) -> Address:
-    """Read an address of copies.
+    """Parse the address of a destination.
 
     Raises:
-        BadAddress: it is none of ``FORMS``, or says more than they do.
+        BadAddress: the address has none of ``FORMS``, or contains more than that form allows.
     """
     _ensure_characters(text)
     if text.startswith("parquet://"):
@@ -112,10 +118,11 @@ def read(text: str) -> Address:
 
 
 def read_postgresql(text: str) -> PostgresAddress:
-    """Read an address of PostgreSQL's, as a URL or as ``host=… dbname=… user=…``.
+    """Parse an address of PostgreSQL: a URL or ``host=… dbname=… user=…``.
 
     Raises:
-        BadAddress: it is none, lacks a part, or says more than host, port, database, user, password and sslmode.
+        BadAddress: the address is malformed, lacks a part, or contains more than host, port,
+            database, user, password and sslmode.
     """
     _ensure_characters(text)
     if "://" in text.partition("=")[0]:
@@ -130,7 +137,7 @@ def read_postgresql(text: str) -> PostgresAddress:
 def _sqlite(text: str) -> FileAddress:
     path, question_mark, _ = text.removeprefix("sqlite://").partition("?")
     if question_mark:
-        # With ?uri=true it would be another file than the one that was checked.
+        # ?uri=true would make it another file than the one that was checked.
         raise BadAddress(
             "An address of a file says where it is, and no more: write sqlite:///file."
         )
@@ -141,7 +148,11 @@ def _sqlite(text: str) -> FileAddress:
 
 
 def _path(text: str) -> Path:
-    """Return an absolute path with links resolved. Where one cannot be (a loop, a name too long, no right), it is no address."""
+    """Return the absolute path with links resolved.
+
+    Raises:
+        BadAddress: the path cannot be resolved: a loop, a name too long, or no permission.
+    """
     try:
         return Path(text).resolve()
     except (OSError, RuntimeError, ValueError):
@@ -184,10 +195,11 @@ def _from_parts(parts: Mapping[str, str]) -> PostgresAddress:
 
 def _host(host: str, port: str) -> str:
     if "," in host + port:
-        raise BadAddress("An address is one host's.")
+        raise BadAddress("The address names more than one host. Enter one host.")
     if host.startswith(("/", "@")):
         raise BadAddress(
-            "A socket of this machine is no customer's warehouse and no destination: enter the host's name."
+            "A socket of this machine is no customer's warehouse and no destination: enter the"
+            " host's name."
         )
     try:
         return (
@@ -208,7 +220,7 @@ def _name(host: str) -> str:
 
 
 def _decoded(text: str) -> str:
-    """Percent-encoding resolved, once."""
+    """Return the text with percent-encoding resolved once."""
     if _BAD_ESCAPE.search(text):
         raise BadAddress(_NOT_READ)
     try:
@@ -218,12 +230,16 @@ def _decoded(text: str) -> str:
 
 
 def _unknown(name: str, *, twice: bool = False) -> str:
-    """``name`` is repeated only where it is an option of libpq's: else it may be a part of a password."""
+    """Return the error text for an unknown or repeated part.
+
+    The text quotes ``name`` only when it is an option of libpq: any other name may be a part of
+    a password.
+    """
     if twice:
-        return f"An address says {name} once."
+        return f"The address has {name} more than once. Write it once."
     options = {each.keyword.decode() for each in pq.Conninfo.get_defaults()}
-    said = name if name in options else "anything else"
-    return f"An address may say where and who, not {said}: behind the ? stands sslmode alone."
+    shown = name if name in options else "anything else"
+    return f"An address has host, database and user, not {shown}: only sslmode may follow the ?."
 
 
 def _ensure_characters(text: str) -> None:

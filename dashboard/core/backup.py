@@ -1,9 +1,11 @@
-"""The store as one file, and back.
+"""Write the whole database to one file, and restore it.
 
-The file is a zip archive: ``manifest.json`` (engine, schema, time, version) and the data, ``store.db`` (a SQLite database, made
-with its online backup, so while everything runs) or ``store.dump`` (pg_dump's custom format). Whoever has it has what the store
-has: people's addresses, customers' names, encrypted tokens. It does not have SECRET_KEY, without which tokens and addresses
-in it cannot be read. It appears under its name when it is whole, and can be read by its owner alone.
+The file is a zip archive of ``manifest.json`` (engine, schema, time, version) and the data:
+``store.db`` (made with SQLite's online backup, so the console can keep running) or
+``store.dump`` (pg_dump's custom format). The file contains what the database contains:
+people's addresses, customers' names, encrypted tokens. It does not contain SECRET_KEY, without
+which its tokens and addresses cannot be decrypted. The file gets its name only when it is
+complete, and only its owner can read it.
 """
 
 import json
@@ -32,9 +34,9 @@ from dashboard.version import VERSION
 MANIFEST = "manifest.json"
 DATA = {"sqlite": "store.db", "postgresql": "store.dump"}
 PROGRAMS = ("pg_dump", "pg_restore", "psql")
-# Whoever uses the store while it is to be replaced is not waited for longer than this.
+# How many seconds a restore waits for other users of the database.
 PATIENCE = 10
-# Everything of ours, also of a version that is not this one. Extensions, and what belongs to them, stay.
+# Drops all tables of the console, of any version. Extensions and their objects stay.
 _CLEAR = """
 SET lock_timeout = '10s';
 SET client_min_messages = 'error';
@@ -47,24 +49,27 @@ END $$;
 
 
 class BackupError(Exception):
-    """One sentence: what is wrong, and what to do."""
+    """A failed backup or restore. The message says what is wrong and what to do."""
 
 
-class Where(Protocol):
-    """What is needed of the settings."""
+class StoreSettings(Protocol):
+    """The settings that a backup reads."""
 
     @property
     def store_url(self) -> str:
-        """SQLAlchemy's address."""
+        """Return SQLAlchemy's address of the database."""
 
     @property
     def store_address(self) -> str:
-        """PostgreSQL's own; empty where the store is SQLite."""
+        """Return libpq's address of the database; empty for SQLite."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a file says of itself. ``schema``: the number of the last migration; ``at``: ISO, UTC."""
+    """The description inside a backup file.
+
+    ``schema`` is the number of the last migration; ``at`` is an ISO time in UTC.
+    """
 
     engine: str
     schema: str
@@ -72,15 +77,16 @@ class Manifest:
     version: str
 
 
-def missing_programs(where: Where) -> list[str]:
-    """PostgreSQL's programs that are needed and cannot be found."""
-    return [name for name in PROGRAMS if where.store_address and shutil.which(name) is None]
+def missing_programs(settings: StoreSettings) -> list[str]:
+    """Return the PostgreSQL programs that are needed but not installed."""
+    return [name for name in PROGRAMS if settings.store_address and shutil.which(name) is None]
 
 
 def is_pooled() -> bool:
-    """Tell whether a pooler such as PgBouncer stands before the store. In an app context.
+    """Return whether a pooler such as PgBouncer stands between the console and the database.
 
-    It is known by the connection's process id: a pooler tells one of its own, and not that of the server's process.
+    Needs an app context. A pooler reports a process id of its own, which differs from the process
+    id of the server.
 
     Raises:
         SQLAlchemyError: the database does not answer.
@@ -88,29 +94,30 @@ def is_pooled() -> bool:
     if db.engine.dialect.name != "postgresql":
         return False
     with db.engine.connect() as connection:
-        told = cast(
-            "psycopg.Connection[Any]", connection.connection.dbapi_connection
-        ).info.backend_pid
-        return connection.scalar(select(func.pg_backend_pid())) != told
+        driver = cast("psycopg.Connection[Any]", connection.connection.dbapi_connection)
+        return connection.scalar(select(func.pg_backend_pid())) != driver.info.backend_pid
 
 
 def _ensure_direct() -> None:
-    """Refuse a pooler. PostgreSQL's programs set what they need for their session (an empty search_path, for one), and that would
-    stay on a server connection of the pooler, for the console's next transaction.
+    """Refuse to run behind a connection pooler.
+
+    PostgreSQL's programs change settings of their session, such as an empty search_path. A pooler
+    would keep these on a server connection that the console uses next.
     """
     if is_pooled():
         raise BackupError(
-            "DATABASE_URL leads through a connection pooler, such as PgBouncer, and PostgreSQL's own programs would change"
-            " settings of connections that the console shares. Nothing was done. For this command alone, set DATABASE_URL to the"
-            " address of the database server itself."
+            "DATABASE_URL leads through a connection pooler, such as PgBouncer, and PostgreSQL's"
+            " own programs would change settings of connections that the console shares. Nothing"
+            " was done. For this command alone, set DATABASE_URL to the address of the database"
+            " server itself."
         )
 
 
-def write(where: Where, target: Path, at: datetime) -> Manifest:
-    """Make the file. In an app context; does not write to the store.
+def write(settings: StoreSettings, target: Path, at: datetime) -> Manifest:
+    """Write a backup file. Needs an app context; does not write to the database.
 
     Raises:
-        BackupError: it was not made, and nothing is left of it.
+        BackupError: the backup failed; no partial file is left.
     """
     if target.exists():
         raise BackupError(f"{target} is there already. Choose another name.")
@@ -119,38 +126,32 @@ def write(where: Where, target: Path, at: datetime) -> Manifest:
     made = Manifest(engine, schema.current_version(), at.isoformat(), VERSION)
     if not made.schema:
         raise BackupError("The store is empty. There is nothing to keep.")
-    with _no_room(f"{target} could not be written"), _workshop(target.parent) as folder:
+    with _disk_errors(f"{target} could not be written"), _temporary(target.parent) as folder:
         data = folder / DATA[engine]
         if engine == "sqlite":
-            _copy_sqlite(_file(where), data)
+            _copy_sqlite(_sqlite_file(settings), data)
         else:
-            _run(
-                where,
-                "pg_dump",
-                "--format=custom",
-                "--no-owner",
-                "--no-privileges",
-                f"--file={data}",
-            )
-        whole = folder / "whole"
-        whole.touch(0o600)
+            options = ("--format=custom", "--no-owner", "--no-privileges", f"--file={data}")
+            _run(settings, "pg_dump", *options)
+        complete = folder / "complete"
+        complete.touch(0o600)
         with (
-            whole.open("wb") as file,
+            complete.open("wb") as file,
             zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
         ):
             archive.writestr(MANIFEST, json.dumps(asdict(made), indent=2))
             archive.write(data, data.name)
-        with whole.open("rb") as written:
+        with complete.open("rb") as written:
             os.fsync(written.fileno())
-        whole.rename(target)
+        complete.rename(target)
     return made
 
 
 def read_manifest(source: Path) -> Manifest:
-    """What the file says of itself.
+    """Return the manifest of a backup file.
 
     Raises:
-        BackupError: it is no backup, or damaged.
+        BackupError: the file is missing, unreadable, damaged, or not a backup.
     """
     try:
         with zipfile.ZipFile(source) as archive:
@@ -171,78 +172,77 @@ def read_manifest(source: Path) -> Manifest:
     return made
 
 
-def restore(where: Where, source: Path, *, replace: bool = False) -> Manifest:
-    """Put what the file has in the store's place. All of it or nothing: what fails leaves the store as it was.
+def restore(settings: StoreSettings, source: Path, *, replace: bool = False) -> Manifest:
+    """Replace the contents of the database with a backup file, all or nothing.
+
+    A failure leaves the database unchanged. ``replace`` allows a database that has rows.
 
     Raises:
-        BackupError: it was refused, or failed.
+        BackupError: the restore was refused, or failed.
     """
     made = read_manifest(source)
     _ensure_direct()
     engine = db.engine.dialect.name
     if made.engine != engine:
         raise BackupError(
-            f"{source} is of {made.engine}, and this store is {engine}. Set DATABASE_URL accordingly."
+            f"{source} is of {made.engine}, and this store is {engine}. Set DATABASE_URL"
+            " accordingly."
         )
     if made.schema > schema.newest_version():
         raise BackupError(
-            f"{source} has the schema {made.schema}, and this version of the console knows {schema.newest_version()} at most."
-            " Install the version that made it, or a newer one."
+            f"{source} has the schema {made.schema}, and this version of the console knows"
+            f" {schema.newest_version()} at most. Install the version that made it, or a newer one."
         )
     if not replace and _has_rows():
         raise BackupError(
-            "The store is not empty. Make a backup of it, then say --replace to put this one in its place."
+            "The store is not empty. Make a backup of it, then say --replace to put this one in its"
+            " place."
         )
     db.session.remove()
     db.engine.dispose()
-    room = Path(_file(where)).parent if engine == "sqlite" else Path(tempfile.gettempdir())
-    with _no_room("The store could not be written, and is as it was"), _workshop(room) as folder:
+    is_sqlite = engine == "sqlite"
+    parent = Path(_sqlite_file(settings)).parent if is_sqlite else Path(tempfile.gettempdir())
+    failed = "The store could not be written, and is as it was"
+    with _disk_errors(failed), _temporary(parent) as folder:
         data = _extract(source, DATA[engine], folder)
-        if engine == "sqlite":
+        if is_sqlite:
             _check_sqlite(data)
-            _copy_sqlite(data, Path(_file(where)), check=False)
+            _copy_sqlite(data, Path(_sqlite_file(settings)), check=False)
         else:
-            clear, statements = folder / "clear.sql", folder / "restore.sql"
-            clear.write_text(_CLEAR)
-            _run(
-                where,
-                "pg_restore",
-                "--no-owner",
-                "--no-privileges",
-                f"--file={statements}",
-                str(data),
-                connect=False,
-            )
-            words = ("--quiet", "--no-psqlrc", "--single-transaction", "--set=ON_ERROR_STOP=1")
-            _run(
-                where,
-                "psql",
-                *words,
-                f"--file={clear}",
-                f"--file={statements}",
-                "--output=/dev/null",
-            )
+            _restore_postgresql(settings, data, folder)
     return made
 
 
-def _file(where: Where) -> Path:
-    return Path(where.store_url.removeprefix("sqlite:///"))
+def _restore_postgresql(settings: StoreSettings, data: Path, folder: Path) -> None:
+    """Drop all tables and load the dump, in one transaction."""
+    clear, statements = folder / "clear.sql", folder / "restore.sql"
+    clear.write_text(_CLEAR)
+    options = ("--no-owner", "--no-privileges", f"--file={statements}", str(data))
+    _run(settings, "pg_restore", *options, connect=False)
+    quiet = ("--quiet", "--no-psqlrc", "--output=/dev/null")
+    atomic = ("--single-transaction", "--set=ON_ERROR_STOP=1")
+    _run(settings, "psql", *quiet, *atomic, f"--file={clear}", f"--file={statements}")
+
+
+def _sqlite_file(settings: StoreSettings) -> Path:
+    return Path(settings.store_url.removeprefix("sqlite:///"))
 
 
 def _has_rows() -> bool:
-    """Whether any table has a row, but for the schema's number and what the console itself puts down in passing."""
+    """Return whether any table has a row, except those that the console fills on its own."""
     names = set(inspect(db.engine).get_table_names()) - {"alembic_version", "job"}
-    # SQLite's tables of the full-text index are the index's own.
-    kept = sorted(name for name in names if not name.startswith("account_search"))
+    # SQLite manages the tables of its full-text index.
+    checked = sorted(name for name in names if not name.startswith("account_search"))
     with db.engine.connect() as connection:
         return any(
-            connection.scalar(select(literal(1)).select_from(table(name)).limit(1)) for name in kept
+            connection.scalar(select(literal(1)).select_from(table(name)).limit(1))
+            for name in checked
         )
 
 
 @contextmanager
-def _workshop(folder: Path) -> Iterator[Path]:
-    """A folder beside the result, for its owner alone, gone afterwards with whatever half a file is in it."""
+def _temporary(folder: Path) -> Iterator[Path]:
+    """Give a private temporary folder inside ``folder``; delete it with all it contains."""
     made = Path(tempfile.mkdtemp(prefix=".console-", dir=folder))
     try:
         yield made
@@ -251,20 +251,20 @@ def _workshop(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _no_room(said: str) -> Iterator[None]:
-    """A disk that is full or cannot be written to, as one sentence."""
+def _disk_errors(failed: str) -> Iterator[None]:
+    """Turn errors of a full or read-only disk into a BackupError that begins with ``failed``."""
     try:
         yield
     except OSError as error:
         raise BackupError(
-            f"{said}: {error.strerror or error}. Make room, or choose another place."
+            f"{failed}: {error.strerror or error}. Make room, or choose another place."
         ) from None
     except sqlite3.Error as error:
-        raise BackupError(f"{said}: {error}. Make room, or choose another place.") from None
+        raise BackupError(f"{failed}: {error}. Make room, or choose another place.") from None
 
 
 def _copy_sqlite(source: Path, target: Path, *, check: bool = True) -> None:
-    """With SQLite's online backup: one transaction of the target's, whoever reads or writes meanwhile."""
+    """Copy with SQLite's online backup: one transaction of the target, safe while others write."""
     address = f"{source.resolve().as_uri()}?mode=ro"
     with (
         closing(sqlite3.connect(address, uri=True)) as reading,
@@ -272,7 +272,7 @@ def _copy_sqlite(source: Path, target: Path, *, check: bool = True) -> None:
     ):
         reading.backup(writing)
         if check:
-            # One file, whatever becomes of it; a store that is opened again sets its own.
+            # Makes the copy a single file; the console sets WAL again when it opens it.
             writing.execute("PRAGMA journal_mode=DELETE")
     if check:
         _check_sqlite(target)
@@ -281,11 +281,11 @@ def _copy_sqlite(source: Path, target: Path, *, check: bool = True) -> None:
 def _check_sqlite(file: Path) -> None:
     try:
         with closing(sqlite3.connect(file)) as found:
-            (said,) = found.execute("PRAGMA integrity_check(1)").fetchone()
+            (result,) = found.execute("PRAGMA integrity_check(1)").fetchone()
     except sqlite3.DatabaseError as error:
-        said = str(error)
-    if said != "ok":
-        raise BackupError(f"The SQLite database is damaged ({said}). Take an older backup.")
+        result = str(error)
+    if result != "ok":
+        raise BackupError(f"The SQLite database is damaged ({result}). Take an older backup.")
 
 
 def _extract(source: Path, name: str, folder: Path) -> Path:
@@ -296,26 +296,31 @@ def _extract(source: Path, name: str, folder: Path) -> Path:
         raise BackupError(f"{source} is damaged ({error}). Take an older backup.") from None
 
 
-def _run(where: Where, program: str, *words: str, connect: bool = True) -> None:
-    """One of PostgreSQL's programs. The password goes by its environment: a command line is seen by everybody on the machine."""
+def _run(settings: StoreSettings, program: str, *options: str, connect: bool = True) -> None:
+    """Run a PostgreSQL program; ``connect`` adds the address of the database.
+
+    The password goes into the environment: every user of the machine can read a command line.
+
+    Raises:
+        BackupError: the program is not installed, or failed.
+    """
     found = shutil.which(program)
     if found is None:
         raise BackupError(
-            f"{program} cannot be found. Install PostgreSQL's client, of the server's version or a newer one."
+            f"{program} cannot be found. Install PostgreSQL's client, of the server's version or a"
+            " newer one."
         )
     environ: Mapping[str, str] = os.environ
     if connect:
-        parts = conninfo.conninfo_to_dict(where.store_address)
+        parts = conninfo.conninfo_to_dict(settings.store_address)
         password = parts.pop("password", None)
         environ = {**os.environ, **({"PGPASSWORD": str(password)} if password is not None else {})}
-        words = (
-            *words,
-            f"--dbname={conninfo.make_conninfo(**{name: str(value) for name, value in parts.items()})}",
-        )
+        address = conninfo.make_conninfo(**{name: str(value) for name, value in parts.items()})
+        options = (*options, f"--dbname={address}")
     done = subprocess.run(
-        [found, *words], env=dict(environ), capture_output=True, text=True, check=False
+        [found, *options], env=dict(environ), capture_output=True, text=True, check=False
     )
     if done.returncode:
-        said = scrubbed(done.stderr or f"ended by signal {-done.returncode}")
+        message = scrubbed(done.stderr or f"ended by signal {-done.returncode}")
         hint = " Stop the console and its workers first." if "lock timeout" in done.stderr else ""
-        raise BackupError(f"{program} failed: {said}{hint}")
+        raise BackupError(f"{program} failed: {message}{hint}")

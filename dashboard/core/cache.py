@@ -1,4 +1,4 @@
-"""Answers kept as long as the snapshot stays the same."""
+"""A cache of values that are computed from the snapshot."""
 
 import time
 from collections import OrderedDict
@@ -13,79 +13,84 @@ from dashboard.core import row_access
 from dashboard.core.snapshot_version import version
 
 V = TypeVar("V")
-
-
-REMEMBERED = 500
-
-
-# In seconds: what takes long, and how many times as long, at most how long, it may be shown after the snapshot moved on.
-LONG, LASTS, LONGEST = 0.05, 20, 10.0
+MAX_ENTRIES = 500
+# A value counts as slow when computing it takes this many seconds.
+SLOW = 0.05
+# An outdated slow value is served for this many times its computing time …
+STALE_FACTOR = 20
+# … but for at most this many seconds.
+MAX_STALE = 10.0
 
 
 class SnapshotCache:
-    """What was worked out from the snapshot, for as long as the snapshot stays the same. Shared by a process's threads.
+    """Values by key and snapshot version. Shared by the threads of a process.
 
-    A pass over a large fleet changes the snapshot every second. What takes long to work out (50 ms) is then shown for twenty
-    times as long, ten seconds at most, and one thread at a time works it out: else the processor would do little but count.
+    A refresh of a large fleet changes the snapshot every second. So an outdated value that takes
+    50 ms or more to compute is served for 20 times its computing time, at most 10 seconds, and
+    one thread at a time computes it again. Otherwise the processor would do little but count.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """``clock``: in seconds, from wherever."""
+        """Take a clock that returns seconds from any fixed point."""
         self._clock = clock
-        self._kept: OrderedDict[Hashable, CacheEntry] = OrderedDict()
+        self._entries: OrderedDict[Hashable, CacheEntry] = OrderedDict()
         self._lock = Lock()
 
-    def get(self, key: Hashable, at: int, work_out: Callable[[], V]) -> V:
-        """The value for ``key`` in the snapshot's version ``at``."""
-        began = self._clock()
+    def get(self, key: Hashable, at: int, compute: Callable[[], V]) -> V:
+        """Return the value for ``key`` in snapshot version ``at``, computing it if necessary."""
+        started = self._clock()
         with self._lock:
-            kept = self._kept.get(key)
-            if kept is not None:
-                if kept.version == at or kept.lasts(began):
-                    found: V = kept.value
+            entry = self._entries.get(key)
+            if entry is not None:
+                if entry.version == at or entry.may_be_served(started):
+                    found: V = entry.value
                     return found
-                kept.under_way = True
+                entry.is_computing = True
         try:
-            value = work_out()
+            value = compute()
         finally:
-            if kept is not None:
-                kept.under_way = False
+            if entry is not None:
+                entry.is_computing = False
         now = self._clock()
-        took = now - began
+        took = now - started
         with self._lock:
-            self._kept[key] = CacheEntry(
-                value, at, now, took, min(took, kept.took if kept is not None else 0)
-            )
-            self._kept.move_to_end(key)
-            if len(self._kept) > REMEMBERED:
-                self._kept.popitem(last=False)
+            usual = min(took, entry.took if entry is not None else 0)
+            self._entries[key] = CacheEntry(value, at, now, took, usual)
+            self._entries.move_to_end(key)
+            if len(self._entries) > MAX_ENTRIES:
+                self._entries.popitem(last=False)
         return value
 
 
-def cached(key: Hashable, work_out: Callable[[], V]) -> V:
-    """Return ``work_out()``, or its last value while the snapshot has not changed (``SnapshotCache`` has the exceptions).
+def cached(key: Hashable, compute: Callable[[], V]) -> V:
+    """Return ``compute()``, or its last value while the snapshot has not changed.
 
-    Each restricted user has values of their own.
+    ``SnapshotCache`` describes when an outdated value is served. Each restricted user has values
+    of their own.
     """
-    kept: SnapshotCache = current_app.extensions.setdefault("remembered", SnapshotCache())
-    # The version is read first: a change that comes between makes the next reader work it out anew.
-    return kept.get((row_access.restricted_user_id(), key), version(), work_out)
+    cache: SnapshotCache = current_app.extensions.setdefault("snapshot cache", SnapshotCache())
+    # The version is read first: if the snapshot changes meanwhile, the next reader computes again.
+    return cache.get((row_access.restricted_user_id(), key), version(), compute)
 
 
 @dataclass
 class CacheEntry:
-    """A value of one version, and when it was there. ``took``: in seconds, the last time; ``usual``: the quicker of the last two,
-    or one that had to wait for something would be taken for one that takes long. ``under_way``: it is worked out anew."""
+    """A value of one snapshot version.
+
+    ``at``: clock seconds when it was computed. ``took``: seconds that computing it took.
+    ``usual``: the shorter of the last two times, so that one slow lock does not make it slow.
+    ``is_computing``: a thread computes it again.
+    """
 
     value: Any
     version: int
     at: float
     took: float
     usual: float
-    under_way: bool = False
+    is_computing: bool = False
 
-    def lasts(self, now: float) -> bool:
-        """Whether it is shown though the snapshot moved on."""
-        return self.usual >= LONG and (
-            self.under_way or now - self.at < min(LONGEST, LASTS * self.usual)
+    def may_be_served(self, now: float) -> bool:
+        """Return whether the value is served although the snapshot has changed since."""
+        return self.usual >= SLOW and (
+            self.is_computing or now - self.at < min(MAX_STALE, STALE_FACTOR * self.usual)
         )

@@ -1,4 +1,4 @@
-"""Encryption of what is kept, with a key derived from SECRET_KEY."""
+"""Encryption of stored secrets, with a key derived from SECRET_KEY."""
 
 import base64
 
@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 
 def fernet(secret_keys: list[str]) -> MultiFernet:
-    """Encrypts with the first key, decrypts with any."""
+    """Return a cipher that encrypts with the first key and decrypts with any."""
     keys = [
         HKDF(SHA256(), 32, salt=None, info=b"partner console: tokens").derive(key.encode())
         for key in secret_keys

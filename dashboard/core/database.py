@@ -1,4 +1,4 @@
-"""The database handle and what SQLite needs to be shared by threads and processes."""
+"""The database handle, and what SQLite needs so that threads and processes can share it."""
 
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +30,7 @@ MOST_AT_ONCE = 5_000
 
 
 class Base(DeclarativeBase):
-    """Names for constraints, so that migrations can name them on both databases."""
+    """The base of all models. Constraints have names, so migrations can refer to them."""
 
     metadata = MetaData(
         naming_convention={
@@ -55,24 +55,24 @@ else:
     Model = db.Model
 
 
-# SQLite counts up whole numbers by itself only where they are called INTEGER.
+# SQLite assigns ids automatically only in columns of the type INTEGER.
 BigId = BigInteger().with_variant(Integer, "sqlite")
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """An aware time in UTC on both databases (SQLite keeps no zone)."""
+    """An aware time in UTC on both databases (SQLite stores no zone)."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuse naive times: a guess about the zone here would be wrong twice a year."""
+        """Convert to UTC. Raises ValueError for a naive time, whose zone would be a guess."""
         if value is not None and value.tzinfo is None:
             raise ValueError("times are stored with their zone")
         return value.astimezone(UTC) if value is not None else None
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Times come back aware, in UTC."""
+        """Return the time as aware, in UTC."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
@@ -91,43 +91,45 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 
 
 def engine_options(url: str) -> dict[str, Any]:
-    """Return the options of the store's engine for an address.
+    """Return SQLAlchemy's engine options for a database URL.
 
-    A pooler such as PgBouncer may give each transaction another server connection. A prepared statement belongs to one of them,
-    so the driver makes none.
+    Prepared statements are off: each belongs to one server connection, and a pooler such as
+    PgBouncer may give every transaction another one.
     """
     return {
-        # As many connections as a process has threads by default: what is more would be closed after each request.
+        # The default number of threads of a process: overflow connections close after each use.
         "pool_size": 16,
         "pool_pre_ping": True,
         "pool_use_lifo": True,
-        # What a statement was about is nothing for a log: hashes of passwords, people's words, customers' names.
+        # Parameters do not belong into logs: password hashes, people's texts, customers' names.
         "hide_parameters": True,
         **({"connect_args": {"prepare_threshold": None}} if url.startswith("postgresql") else {}),
     }
 
 
 def prefer_indexes(engine: Engine) -> None:
-    """Tell PostgreSQL that its tables lie in memory or on a disk that does not seek; its own guess is the other kind.
+    """Set PostgreSQL's ``random_page_cost`` to that of memory or an SSD.
 
-    Without it a search by a word reads all connections from the first to the last: five times as long. It is set for each
-    transaction: a setting of the session would stay on a pooler's server connection, for whoever gets that next.
+    With the default, which assumes a disk that seeks, a search by a word scans all connections
+    and takes five times as long. It is set in each transaction: a setting of the session would
+    stay on a pooler's server connection, for other clients.
     """
     if engine.dialect.name != "postgresql":
         return
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        # Below SQLAlchemy's events: it is no statement of a page's.
+        # Uses the driver, so that events which count a page's statements do not see it.
         cast("psycopg.Connection[Any]", connection.connection.dbapi_connection).execute(
             "SET LOCAL random_page_cost = 1.1"
         )
 
 
 def gather_statistics() -> None:
-    """Have SQLite look how large its tables have become, as PostgreSQL does by itself: which index serves best hangs on it.
+    """Update the statistics by which SQLite chooses indexes. Commits.
 
-    It looks at few rows of each index, so this takes milliseconds. Commits.
+    PostgreSQL does this automatically. SQLite samples few rows of each index, so it takes
+    milliseconds.
     """
     if db.engine.dialect.name == "sqlite":
         connection = db.session.connection()
@@ -137,12 +139,15 @@ def gather_statistics() -> None:
 
 
 def leave_transaction() -> None:
-    """Roll the session back, also where that fails since its connection is broken: the next statement has another one."""
+    """Roll the session back; discard its connection if that fails because it is broken."""
     _or_invalidate(db.session.rollback)
 
 
 def end_session() -> None:
-    """Close the session, also where its connection is broken. What was read keeps its values, unlike after a rollback."""
+    """Close the session, also if its connection is broken.
+
+    Loaded objects keep their values, unlike after a rollback.
+    """
     _or_invalidate(db.session.close)
 
 
@@ -154,7 +159,7 @@ def _or_invalidate(end: Callable[[], None]) -> None:
 
 
 def takes_no_rows(error: BaseException | None) -> bool:
-    """Tell whether the database answers, but cannot write: its disk is full, or it is read-only, as a replica is."""
+    """Return whether the database answers but cannot write: disk full, or read-only replica."""
     found = error.orig if isinstance(error, DBAPIError) else None
     if isinstance(found, sqlite3.Error):
         # The first byte of an extended code is the code itself: https://www.sqlite.org/rescode.html
@@ -164,7 +169,10 @@ def takes_no_rows(error: BaseException | None) -> bool:
 
 
 def change(statement: UpdateBase, session: Session | None = None) -> int:
-    """Run an UPDATE, INSERT or DELETE that leaves loaded objects as they are; how many rows it changed."""
+    """Run an UPDATE, INSERT or DELETE and return the number of changed rows. Does not commit.
+
+    Loaded objects keep their values.
+    """
     found = (session or db.session()).execute(
         statement.execution_options(synchronize_session=False)
     )
@@ -172,7 +180,7 @@ def change(statement: UpdateBase, session: Session | None = None) -> int:
 
 
 def is_free(model: Any, at: datetime) -> ColumnElement[bool]:
-    """That nobody has a row in hand: it has no lease, or that of somebody who was killed, which is over."""
+    """Return the condition that a row is not leased, or its lease has expired."""
     free: ColumnElement[bool] = or_(model.leased_until.is_(None), model.leased_until < at)
     return free
 
@@ -180,20 +188,21 @@ def is_free(model: Any, at: datetime) -> ColumnElement[bool]:
 def change_many(
     statement: UpdateBase, rows: Sequence[Mapping[str, Any]], session: Session | None = None
 ) -> None:
-    """The same with one set of parameters a row."""
+    """Run a statement once for each set of parameters. Does not commit."""
     if rows:
         (session or db.session()).connection().execute(statement, rows)
 
 
 def insert_for(dialect: str) -> Any:
-    """The ``insert`` of ``postgresql`` or ``sqlite``, which knows what to do where a row is there already."""
+    """Return the ``insert`` of ``postgresql`` or ``sqlite``, which supports ON CONFLICT."""
     return postgresql.insert if dialect == "postgresql" else sqlite.insert
 
 
 def add_if_new(row: Row) -> Row | None:
-    """Insert a row and return it as it is stored, or None where a unique column has its value already. Does not commit.
+    """Insert a row and return it as stored; None if a unique value exists already.
 
-    PostgreSQL logs each violation of a constraint as an error and ends the transaction with it, so none is provoked.
+    Does not commit. Uses ON CONFLICT instead of catching the error: PostgreSQL logs every
+    violation of a constraint and aborts the transaction.
     """
     kind = type(row)
     values = {name: value for name, value in vars(row).items() if not name.startswith("_sa_")}
@@ -210,14 +219,17 @@ def upsert(
     model: type[Base],
     rows: Sequence[Mapping[str, Any]],
     *,
-    keep: bool = False,
+    keep_existing: bool = False,
     session: Session | None = None,
 ) -> None:
-    """Insert rows; where the primary key is there already, put the new values in place, or ``keep`` what is there."""
+    """Insert rows; if a primary key exists, update its row, or ``keep_existing``.
+
+    Does not commit.
+    """
     table = cast(Table, model.__table__)
     engine = db.engine if session is None else session.get_bind()
     statement = insert_for(engine.dialect.name)(table)
-    if keep:
+    if keep_existing:
         statement = statement.on_conflict_do_nothing()
     else:
         key = [column.name for column in table.primary_key]

@@ -1,8 +1,11 @@
-"""Limits which hosts a thread connects to while code of others decides: two hundred plug-ins of Apprise's, for instance.
+"""A limit for the hosts that a thread connects to while third-party code runs.
 
-What an address says and what a plug-in dials can differ (a service's own host in the place of the address's, a server that
-names another one), and so can the answers of two look-ups of one name. So the check is made where the connection is: Python's
-audit events of sockets, which see every host that is looked up and every address that is connected to
+Third-party code is, for example, Apprise's plug-ins.
+
+The address that a user enters and the host that a plug-in connects to can differ: a service has
+its own host, or a server names another one. Two DNS answers for one name can differ as well. So
+the check runs where the connection is made: in Python's audit events of sockets, which report
+every host name that is resolved and every address that is connected to
 (https://docs.python.org/3/library/audit_events.html).
 """
 
@@ -24,39 +27,43 @@ _PORTS: Final = {"http": 80, "https": 443, "socks4": 1080, "socks5": 1080, "sock
 
 
 class NotDialled(OSError):
-    """A connection to a host that the limit does not allow; nothing was sent."""
+    """A connection to a host that the limit does not allow. Nothing was sent."""
 
 
 class _Limit:
-    """``refused``: a host was not allowed; ``refused_private``: its address is in a private network, and it is not named."""
+    """The limit of one thread.
+
+    ``refused``: a host was not allowed. ``refused_private``: an address was in a private network
+    and the rules do not name it.
+    """
 
     def __init__(self, is_allowed: Rule, is_named: Rule) -> None:
         self._is_allowed, self._is_named = is_allowed, is_named
-        # Those that the operator's environment sends everything through.
+        # Proxies from the operator's environment, through which every connection goes.
         self._proxies = {_proxy(each) for name, each in getproxies().items() if name != "no"}
-        self._looked_up: Target | None = None
+        self._resolved: Target | None = None
         self.refused = self.refused_private = False
 
-    def look_up(self, host: object, port: object) -> None:
+    def resolve(self, host: object, port: object) -> None:
         target = _target(host, port)
         self._check(target)
-        self._looked_up = target
+        self._resolved = target
 
     def connect(self, address: object) -> None:
-        """Check the address itself. It is the answer of the last look-up, which was checked, or else stands for itself."""
+        """Check an IP address: the answer for the last resolved name, or a host of its own."""
         if not isinstance(address, tuple):
-            # A socket of this machine, which is a file.
+            # A Unix socket, which is a file of this machine.
             self._refuse(private=True)
         target = _target(*address[:2])
-        found, looked_up = ip_of(target[0]), self._looked_up
-        if found is None or looked_up is None or ip_of(looked_up[0]) not in (None, found):
+        found, resolved = ip_of(target[0]), self._resolved
+        if found is None or resolved is None or ip_of(resolved[0]) not in (None, found):
             self._check(target)
-            looked_up = target
-        # A name that is looked up below Python: to what, nobody sees.
+            resolved = target
+        # Without an IP address, C code resolves the name and its address stays unknown.
         is_private_or_unknown = found is None or is_private(found)
         if is_private_or_unknown and not any(
             each in self._proxies or self._is_named(*each)
-            for each in ((looked_up[0], target[1]), target)
+            for each in ((resolved[0], target[1]), target)
         ):
             self._refuse(private=True)
 
@@ -76,15 +83,16 @@ _is_listening = False
 
 @contextmanager
 def only_to(is_allowed: Rule, is_named: Rule) -> Iterator[_Limit]:
-    """Let this thread connect only to hosts and ports that ``is_allowed``, and inside of private networks that ``is_named``.
+    """Let this thread connect only to hosts and ports that ``is_allowed`` accepts.
 
-    Refused connections raise ``NotDialled`` in the code that makes them; ``refused`` of what it gives says that there was one.
+    Hosts in private networks also need ``is_named``. A refused connection raises ``NotDialled``
+    in the code that makes it, and sets ``refused`` of the yielded limit.
     """
     global _is_listening
     with _lock:
         if not _is_listening:
-            # It stays for the process's life, as all audit hooks do.
-            sys.addaudithook(_hear)
+            # Python cannot remove an audit hook, so it is added once in a process.
+            sys.addaudithook(_audit)
             _is_listening = True
     limit = _limits[get_ident()] = _Limit(is_allowed, is_named)
     try:
@@ -93,16 +101,16 @@ def only_to(is_allowed: Rule, is_named: Rule) -> Iterator[_Limit]:
         _limits.pop(get_ident(), None)
 
 
-def _hear(event: str, arguments: tuple[Any, ...]) -> None:
+def _audit(event: str, arguments: tuple[Any, ...]) -> None:
     if not _limits or event not in _LOOK_UPS | _CONNECTIONS:
         return
     limit = _limits.get(get_ident())
     if limit is None:
         return
     if event in _LOOK_UPS:
-        limit.look_up(arguments[0], arguments[1] if len(arguments) > 1 else None)
+        limit.resolve(arguments[0], arguments[1] if len(arguments) > 1 else None)
     elif arguments[1] is not None:
-        # Without an address the socket was connected before, and checked then.
+        # Without an address the socket is connected already and was checked at that time.
         limit.connect(arguments[1])
 
 

@@ -1,4 +1,4 @@
-"""Where administrators may have the console connect, post or write to, where the operator says so (``DASHBOARD_PLACES``)."""
+"""The destinations that administrators may connect to, as ``DASHBOARD_PLACES`` allows them."""
 
 import os
 import re
@@ -16,28 +16,32 @@ _PATTERN: Final = re.compile(
     re.ASCII,
 )
 OWN_FILES: Final = (
-    "The console keeps its own store and files there. Copies need a place of their own, outside of DASHBOARD_DATA:"
-    " choose another folder."
+    "The console keeps its own store and files there. Copies need a place of their own, outside of"
+    " DASHBOARD_DATA: choose another folder."
 )
 REFUSED: Final = (
     "The console may not be sent there: its operator says where it may, in DASHBOARD_PLACES."
 )
 PRIVATE: Final = (
-    "The console may not be sent there: the address is on its own machine or in a private network. If it is meant, the operator"
-    " names the service with that host in DASHBOARD_PLACES, as in json://10.0.0.5, beside all others that are used."
+    "The console may not be sent there: the address is on its own machine or in a private network."
+    " If it is meant, the operator names the service with that host in DASHBOARD_PLACES, as in"
+    " json://10.0.0.5, beside all others that are used."
 )
-# A pattern for addresses of IP; any other is for names.
+# Matches a pattern of IP addresses; all other patterns are of names.
 _OF_ADDRESSES: Final = re.compile(r"(?=[.*?]*[0-9])[0-9.*?]+|[0-9a-f.*?]*:[0-9a-f:.*?]*")
 
 
 class NotAllowed(ValueError):
-    """A sentence, without the address."""
+    """A destination that is not allowed. The message does not contain the address."""
 
 
 @dataclass(frozen=True)
 class AllowedDestination:
-    """One of them: a service or kind of database, at any host or at those that ``host`` fits, at any port or at ``port``; or a
-    ``folder``."""
+    """One entry of ``DASHBOARD_PLACES``: a service, a kind of database, or a folder.
+
+    A service or database is allowed at the hosts that match the pattern ``host``, and at ``port``
+    (None: any port). ``folder`` allows files below it.
+    """
 
     scheme: str
     host: str = "*"
@@ -46,21 +50,23 @@ class AllowedDestination:
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """``slack://``, ``postgresql://*.example.com:5432`` or ``parquet:///srv/copies``.
+        """Parse ``slack://``, ``postgresql://*.example.com:5432`` or ``parquet:///srv/copies``.
 
         Raises:
-            ValueError: a sentence.
+            ValueError: the text is malformed; the message is a sentence for the operator.
         """
         scheme, separator, rest = text.partition("://")
         if not scheme or not separator:
             raise ValueError(
-                f"“{text[:60]}” is no place: write slack://, postgresql://*.example.com or parquet:///srv/copies"
+                f"“{text[:60]}” is no place: write slack://, postgresql://*.example.com or"
+                " parquet:///srv/copies"
             )
         if scheme.lower() not in FILES:
             found = _PATTERN.fullmatch(rest.lower())
             if found is None:
                 raise ValueError(
-                    f"“{scheme[:60]}://” names a host, or a host and a port, and nothing else: *.example.com:5432"
+                    f"“{scheme[:60]}://” names a host, or a host and a port, and nothing else:"
+                    " *.example.com:5432"
                 )
             host = str(hosts.ip_of(found["address"])) if found["address"] else found["name"] or "*"
             return cls(_plain(scheme), host, port=int(found["port"]) if found["port"] else None)
@@ -73,11 +79,14 @@ class AllowedDestination:
 
     @property
     def names_a_host(self) -> bool:
-        """Whether it says more of hosts than that any will do."""
+        """Return whether the entry limits hosts, rather than allowing any."""
         return any(each.isalnum() for each in self.host)
 
-    def is_of(self, host: str, port: int | None) -> bool:
-        """Whether a host, at the port that its address names, is one of these. ``10.*`` is no pattern for 10.example.com."""
+    def matches(self, host: str, port: int | None) -> bool:
+        """Return whether the entry allows a host and port. ``10.*`` does not match 10.example.com.
+
+        ``port`` is the one that the address names; None if it names none.
+        """
         address = hosts.ip_of(host)
         if address is None and _OF_ADDRESSES.fullmatch(self.host):
             return False
@@ -86,13 +95,16 @@ class AllowedDestination:
 
 @dataclass(frozen=True)
 class OwnFiles:
-    """The console's own: all in the folder ``data``, and what SQLite keeps beside ``store``, whose name begins as that does."""
+    """Files of the console: folder ``data``, and SQLite file ``store`` with its siblings.
+
+    SQLite's siblings (``-wal``, ``-shm``) begin with the name of the file.
+    """
 
     data: Path
     store: Path | None = None
 
     def ensure_none(self, address: addresses.Address) -> None:
-        """Return if copies that go to an address touch none of them.
+        """Check that copies to an address do not touch the console's own files.
 
         Raises:
             NotAllowed: they would.
@@ -100,7 +112,7 @@ class OwnFiles:
         if isinstance(address, addresses.PostgresAddress):
             return
         data = self.data.resolve()
-        # In a folder above it a pull would sweep and write as well.
+        # A pull also writes and deletes files in folders below its destination.
         above = address.scheme == "parquet" and address.path in data.parents
         if above or data in (address.path, *address.path.parents) or self._is_store(address.path):
             raise NotAllowed(OWN_FILES)
@@ -115,12 +127,12 @@ class OwnFiles:
             for each in (path, *path.parents)
         ):
             return True
-        # Unlike Path's, these take a name that is too long, or lies where nobody may look, for one of nothing.
+        # os.path returns False for a name that is too long or not readable; pathlib raises.
         return os.path.exists(path) and os.path.exists(store) and os.path.samefile(path, store)
 
 
 class EgressPolicy:
-    """All of them; everywhere where there are none, but never the console's own files."""
+    """All allowed destinations. Without any entry everything is allowed but the own files."""
 
     def __init__(
         self, allowed: Iterable[AllowedDestination] = (), own: OwnFiles | None = None
@@ -128,14 +140,14 @@ class EgressPolicy:
         self._allowed, self._own = tuple(allowed), own
 
     def ensure_not_own(self, address: addresses.Address) -> None:
-        """Return if copies may go to an address as far as the console's own files are concerned. Raises as ``ensure``."""
+        """Check only that an address is not one of the console's own files. Raises NotAllowed."""
         if self._own is not None:
             self._own.ensure_none(address)
 
     def ensure(self, address: addresses.Address | str) -> None:
-        """Return if the console may go to a database or a folder: a warehouse's or a destination's address.
+        """Check that the console may connect to a database or write to a folder.
 
-        A text is read as the one who opens it reads it.
+        A text is parsed in the same way as by the code that opens it.
 
         Raises:
             NotAllowed: it may not.
@@ -156,17 +168,21 @@ class EgressPolicy:
             raise NotAllowed(REFUSED)
 
     def ensure_service(self, scheme: str, hosts: Collection[str], port: int | None = None) -> None:
-        """The same of a service by its scheme; ``hosts``: whom it would ask, where that is not the service's own affair."""
+        """Check a service by its scheme and hosts. Raises NotAllowed.
+
+        Without ``hosts`` the service has fixed hosts of its own.
+        """
         if not all(self.allows(scheme, host, port) for host in hosts or [""]):
             raise NotAllowed(REFUSED)
 
     def ensure_public(self, scheme: str, names: Iterable[str], port: int | None = None) -> None:
-        """Return if no host of a service is private by what its text says, or else is named for it.
+        """Check that no host of a service is private, unless an entry names it for the service.
 
-        What a name is looked up to is another matter: that is checked where the connection is made.
+        Reads only the text. A name's IP address is checked when the connection is made
+        (``core.dialling``).
 
         Raises:
-            NotAllowed: one is.
+            NotAllowed: a host is private and not named.
         """
         for host in names:
             address = hosts.ip_of(host)
@@ -177,17 +193,17 @@ class EgressPolicy:
                 raise NotAllowed(PRIVATE)
 
     def allows(self, scheme: str, host: str, port: int | None) -> bool:
-        """Whether a service may be asked at a host and a port."""
+        """Return whether a service may be called at a host and port."""
         return not self._allowed or any(
-            each.is_of(host, port) for each in self._allowed if each.scheme == _plain(scheme)
+            each.matches(host, port) for each in self._allowed if each.scheme == _plain(scheme)
         )
 
     def names(self, scheme: str, host: str, port: int | None) -> bool:
-        """Whether one of the places names this very host for a service, and not just any."""
+        """Return whether an entry names this host for a service, rather than any host."""
         mine = (
             each for each in self._allowed if each.scheme == _plain(scheme) and each.names_a_host
         )
-        return any(each.is_of(host, port) for each in mine)
+        return any(each.matches(host, port) for each in mine)
 
 
 ALLOW_ALL: Final = EgressPolicy()

@@ -1,4 +1,4 @@
-"""E-mail addresses: one form for all spellings of one address."""
+"""E-mail addresses: one canonical form for all spellings of an address."""
 
 from unicodedata import normalize
 
@@ -10,19 +10,19 @@ LONGEST = 254
 
 
 def canonical(address: str) -> str:
-    """Give the one form by which a person is known, looked up, and by which attempts in their name are counted.
+    """Return the canonical form of an address, by which people and login attempts are found.
 
-    The part before the @ is casefolded. The domain is as IDNA has it (UTS 46), in Unicode: bücher.example and
-    xn--bcher-kva.example are one, straße.example and strasse.example are two. What is no address comes back casefolded, since
-    what somebody typed is counted all the same. At most 254 characters (RFC 5321). Applied twice it changes nothing
-    more. Never raises.
+    The part before the @ is casefolded. The domain has the Unicode form of IDNA (UTS 46):
+    bücher.example equals xn--bcher-kva.example; straße.example differs from strasse.example.
+    A text that is not an address is casefolded, since login attempts with it count too.
+    At most 254 characters (RFC 5321). Idempotent. Never raises.
     """
     local, at, domain = normalize(
         "NFKC", address[: 4 * LONGEST].encode("utf-8", "replace").decode()
     ).rpartition("@")
     if not at:
         return casefolded(address)[:LONGEST].strip()
-    # What cannot be read as it stands may be readable once characters that nobody sees are gone.
+    # A domain with invisible characters may be valid once these are removed.
     domain = (
         _unicode_domain(domain.strip()) or _unicode_domain(casefolded(domain)) or casefolded(domain)
     )
@@ -30,9 +30,9 @@ def canonical(address: str) -> str:
 
 
 def _unicode_domain(domain: str) -> str:
-    """Return a domain as IDNA has it; empty where it is none."""
+    """Return the IDNA form of a domain; empty if it is not valid."""
     try:
         return idna.decode(domain, uts46=True)
     except UnicodeError:
-        # idna.IDNAError is one.
+        # idna.IDNAError is a subclass.
         return ""

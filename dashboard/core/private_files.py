@@ -1,4 +1,4 @@
-"""The console's own folder and files, which nobody but its user may read, whatever the umask of who starts it."""
+"""Folders and files that only the console's user can read, whatever the umask."""
 
 import errno
 import logging
@@ -10,17 +10,18 @@ log = logging.getLogger(__name__)
 
 
 class CannotBeMade(Exception):
-    """A folder or file that cannot be made or used; a sentence with what to do."""
+    """A folder or file that cannot be created or used. The message says what to do."""
 
 
 def make_private(folder: Path, *files: Path) -> None:
-    """Make a folder (mode 0700) and files (0600) where they are missing, and set these modes where they are others.
+    """Create a folder (mode 0700) and files (0600), and correct the modes of existing ones.
 
-    SQLite gives the files beside its own (``-wal``, ``-shm``, ``-journal``) the mode of that one. A file that is there is not
-    opened: closing it would end SQLite's locks of this process (https://www.sqlite.org/howtocorrupt.html, section 2.2).
+    SQLite gives its extra files (``-wal``, ``-shm``, ``-journal``) the mode of the database file.
+    Existing files are not opened: closing one would drop SQLite's locks of this process
+    (https://www.sqlite.org/howtocorrupt.html, section 2.2).
 
     Raises:
-        CannotBeMade: as it says.
+        CannotBeMade: the folder or a file cannot be created, or is not writable.
     """
     try:
         _make(folder, files)
@@ -34,11 +35,17 @@ def _explain(folder: Path, error: OSError) -> str:
         case errno.EEXIST | errno.ENOTDIR:
             return f"{path} is a file, or lies below one: name a folder"
         case errno.EACCES | errno.EPERM:
-            return f"{path} may not be made or used by this user: give the folder {folder} to the user who runs the console"
+            return (
+                f"{path} may not be made or used by this user: give the folder {folder} to the user"
+                " who runs the console"
+            )
         case errno.ENOSPC | errno.EDQUOT:
             return f"there is no room left on the disk of {folder}: make room"
         case errno.EROFS:
-            return f"{folder} lies on a file system that is mounted read-only: mount it for writing, or name another folder"
+            return (
+                f"{folder} lies on a file system that is mounted read-only: mount it for writing,"
+                " or name another folder"
+            )
     return f"{path} cannot be made ({error.strerror}): name another folder"
 
 
@@ -62,7 +69,7 @@ def _set_mode(path: Path, mode: int) -> None:
     try:
         path.chmod(mode)
     except OSError as error:
-        # Of a volume that belongs to another user: the console can run, and who operates it should know.
+        # A volume may belong to another user. The console can run; the log informs the operator.
         log.warning(
             "%s may be read by others of this machine: set its mode to %o (%s).",
             path,

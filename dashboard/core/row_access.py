@@ -1,11 +1,13 @@
-"""Row-level access. While a restricted user's request is handled, every query returns rows of their accounts alone.
+"""Row-level access: a restricted user's queries return only rows this user may see.
 
-Its statements are compiled by another compiler, which writes a subquery of the visible rows in the place of each table's name
-behind FROM and JOIN. So no query mentions it and none can leave it out. Each model declares its ``visibility``; a table that
-declares none shows the rows of visible accounts where it names an account, and else none.
+A second statement compiler replaces each table name after FROM and JOIN with a subquery of the
+visible rows. So no query has to mention row-level access, and none can omit it. Each model
+declares its ``visibility``. A table without a declaration shows the rows of visible accounts if
+it has the column ``account_id``, otherwise none.
 
-Whoever changes the snapshot (``core.snapshot_version.begin_change``) sees all rows until the commit: counters would be wrong
-otherwise. UPDATE and DELETE name their own table as it is: who changes a row has read it before.
+A transaction that changes the snapshot (``core.snapshot_version.lock_snapshot``) is unrestricted
+until it commits: its counters would be wrong otherwise. UPDATE and DELETE address their table
+directly, since the rows to change were read through a restricted query.
 """
 
 # ruff: noqa: S608  # these texts are made of names of our own; ids are parameters
@@ -25,11 +27,12 @@ from dashboard.core.database import Base, db
 
 @dataclass(frozen=True)
 class Visibility:
-    """Which rows of a table a restricted user sees, and with which values.
+    """The rows and values of a table that a restricted user sees.
 
-    ``rows``: what follows FROM, in SQL; None for the table as it is. In it ``{table}`` is the table's name, ``{ids}`` a query of
-    the visible accounts' ids, ``{me}`` the user's id, ``{my_address}`` a query of their e-mail address.
-    ``columns``: expressions for columns that are shown with other values.
+    ``rows``: the SQL after FROM; None for the unrestricted table. Placeholders: ``{table}`` is
+    the table's name, ``{ids}`` a query of the visible accounts' ids, ``{me}`` the user's id,
+    ``{my_address}`` a query of the user's e-mail address.
+    ``columns``: SQL expressions for columns whose values are replaced.
     """
 
     rows: str | None
@@ -39,15 +42,15 @@ class Visibility:
 EVERYONE: Final = Visibility(None)
 NOBODY: Final = Visibility("{table} WHERE 1 = 0")
 BY_ACCOUNT: Final = Visibility("{table} WHERE {table}.account_id IN ({ids})")
-# SQLite's index of texts: it names rows of the accounts' table, whose own visibility counts.
+# SQLite's full-text index. It names rows of the account table, which has its own visibility.
 _SEARCH_INDEX: Final = "account_search"
 _IDS: Final = "SELECT seen.account_id FROM seen WHERE seen.user_id = {me}"
 _MY_ADDRESS: Final = 'SELECT "user".email FROM "user" WHERE "user".id = {me}'
 
 
 def visibility_of(table: Any) -> Visibility:
-    """Return what the table's model declares; by account, or nothing, where it declares nothing."""
-    # By its name: an aliased table is a copy.
+    """Return the visibility that a table's model declares, or the default described above."""
+    # Compares names: an aliased table is a copy.
     for mapper in Base.registry.mappers:
         if mapper.local_table.description == table.name and (
             found := getattr(mapper.class_, "visibility", None)
@@ -59,9 +62,9 @@ def visibility_of(table: Any) -> Visibility:
 
 
 def visible_rows(table: Any, name: str) -> str | None:
-    """Return the SELECT of a table's visible rows, with ``{me}`` left in it; None where that is all of them.
+    """Return the SELECT of a table's visible rows, with ``{me}`` as a placeholder.
 
-    ``name``: the table's, quoted where the database needs it.
+    None if all rows are visible. ``name``: the table's name, quoted where the database needs it.
     """
     found = visibility_of(table)
     if found.rows is None:
@@ -72,50 +75,50 @@ def visible_rows(table: Any, name: str) -> str | None:
             f"{found.columns.get(each.name, f'{name}.{each.name}')} AS {each.name}"
             for each in table.columns
         )
-    places = {"table": name, "ids": _IDS, "my_address": _MY_ADDRESS, "me": "{me}"}
-    return f"SELECT {columns} FROM {found.rows}".format(**places)
+    values = {"table": name, "ids": _IDS, "my_address": _MY_ADDRESS, "me": "{me}"}
+    return f"SELECT {columns} FROM {found.rows}".format(**values)
 
 
 def restrict_to(user_id: int) -> None:
-    """Show what this user may see and no more, from here to the end of the request."""
-    g.sight = user_id
-    _fit(db.session())
+    """Restrict all queries to what this user may see, until the end of the request."""
+    g.restricted_user_id = user_id
+    _choose_compiler(db.session())
 
 
 def is_restricted() -> bool:
-    """Whether the store shows a part of itself."""
-    return has_app_context() and "sight" in g
+    """Return whether the current request belongs to a restricted user."""
+    return has_app_context() and "restricted_user_id" in g
 
 
 def restricted_user_id() -> int | None:
-    """Who sees no more than they may, by their id; None where everything is shown."""
-    found: int | None = g.sight if is_restricted() else None
+    """Return the id of the restricted user; None if queries are unrestricted."""
+    found: int | None = g.restricted_user_id if is_restricted() else None
     return found
 
 
 @contextmanager
 def unrestricted() -> Iterator[None]:
-    """What the store does for itself, and shows to nobody, is done with all of it."""
+    """Lift the restriction inside a ``with`` block, for reads whose rows no user sees."""
     session = db.session()
     session.info["lifted"] = session.info.get("lifted", 0) + 1
-    _fit(session)
+    _choose_compiler(session)
     try:
         yield
     finally:
         session.info["lifted"] -= 1
-        _fit(session)
+        _choose_compiler(session)
 
 
 def unrestrict_until_commit(session: Session) -> None:
-    """The same until the session's transaction ends."""
+    """Lift the restriction until the session's transaction ends."""
     session.info["sees_all"] = True
-    _fit(session)
+    _choose_compiler(session)
 
 
 @event.listens_for(Session, "after_begin")
 def _begin(session: Session, _transaction: object, connection: Connection) -> None:
     if is_restricted():
-        _look_through(session, connection)
+        _set_dialect(session, connection)
 
 
 @event.listens_for(Session, "after_commit")
@@ -124,39 +127,47 @@ def _end(session: Session) -> None:
     session.info.pop("sees_all", None)
 
 
-def _fit(session: Session) -> None:
+def _choose_compiler(session: Session) -> None:
     if is_restricted() and session.in_transaction():
-        _look_through(session, session.connection())
+        _set_dialect(session, session.connection())
 
 
-def _look_through(session: Session, connection: Connection) -> None:
+def _set_dialect(session: Session, connection: Connection) -> None:
     plain = connection.engine.dialect
-    connection.dialect = (
-        plain if session.info.get("lifted") or session.info.get("sees_all") else _limited(plain)
-    )
+    is_lifted = session.info.get("lifted") or session.info.get("sees_all")
+    connection.dialect = plain if is_lifted else _restricting(plain)
 
 
-def _limited(plain: Dialect) -> Dialect:
-    """The same dialect with the other compiler. What was compiled is remembered by dialect, so neither meets the other's."""
-    twins: dict[Dialect, Dialect] = current_app.extensions.setdefault("limited dialects", {})
-    if plain not in twins:
-        twin = copy.copy(plain)
-        twin.statement_compiler = type("LimitedCompiler", (_Limited, plain.statement_compiler), {})
-        twins[plain] = twin
-    return twins[plain]
+def _restricting(plain: Dialect) -> Dialect:
+    """Return a copy of the dialect with the restricting compiler.
+
+    SQLAlchemy caches compiled statements by dialect, so the two do not share them.
+    """
+    copies: dict[Dialect, Dialect] = current_app.extensions.setdefault("restricting dialects", {})
+    if plain not in copies:
+        made = copy.copy(plain)
+        made.statement_compiler = type(
+            "RestrictingCompiler", (_RestrictingCompiler, plain.statement_compiler), {}
+        )
+        copies[plain] = made
+    return copies[plain]
 
 
-def _me() -> int:
-    """Asked for with each statement. Without anybody's limits there is an error, not a look at everything."""
-    found: int = g.sight
+def _current_user_id() -> int:
+    """Return the id of the restricted user, evaluated at each statement.
+
+    Raises:
+        AttributeError: nobody is restricted, so a bug cannot show all rows.
+    """
+    found: int = g.restricted_user_id
     return found
 
 
-_ME = bindparam("sight_me", callable_=_me, type_=BigInteger())
+_ME = bindparam("restricted_user_id", callable_=_current_user_id, type_=BigInteger())
 
 
-class _Limited:
-    """Mixed into a dialect's compiler."""
+class _RestrictingCompiler:
+    """A mixin for a dialect's statement compiler."""
 
     def visit_table(
         self,
@@ -166,7 +177,7 @@ class _Limited:
         enclosing_alias: Any = None,
         **kw: Any,
     ) -> str:
-        """A table's name; behind FROM what may be seen of it, under that name."""
+        """Return the table's name; after FROM its visible rows, as a subquery of that name."""
         compiler: Any = super()
         name: str = compiler.visit_table(
             table, asfrom=asfrom, iscrud=iscrud, enclosing_alias=enclosing_alias, **kw

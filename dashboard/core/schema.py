@@ -1,4 +1,7 @@
-"""The schema's version, and bringing a database to it. Alembic is loaded for that alone: it costs a process eleven megabytes."""
+"""The version of the database schema, and upgrades.
+
+Alembic is imported only for an upgrade: it takes 11 MB of memory in a process.
+"""
 
 from pathlib import Path
 
@@ -11,26 +14,26 @@ MIGRATIONS = Path(__file__).parent.parent / "migrations"
 
 
 def newest_version() -> str:
-    """The last migration's number: their files are numbered in the order in which they are applied."""
+    """Return the number of the newest migration. Migrations are numbered in order."""
     return max(path.name for path in (MIGRATIONS / "versions").glob("[0-9]*.py")).partition("_")[0]
 
 
 def needs_upgrade() -> bool:
-    """True when the newest migration has not been applied.
+    """Return whether the newest migration has not been applied.
 
-    One that is newer than this version will do: migrations run while the version before still serves, and add only (see
-    docs/operations.md).
+    A newer schema is fine: migrations only add, so that the previous version can serve while they
+    run (see docs/operations.md).
     """
     return current_version() < newest_version()
 
 
 def is_newer() -> bool:
-    """Whether the store has migrations that this version does not know: it was a newer version's, and this one serves it too."""
+    """Return whether the schema is newer than this version, which can serve it all the same."""
     return current_version() > newest_version()
 
 
 def current_version() -> str:
-    """The number of the last migration that was applied; empty where none was."""
+    """Return the number of the last applied migration; empty if none was applied."""
     with db.engine.connect() as connection:
         if not inspect(connection).has_table("alembic_version"):
             return ""
@@ -38,11 +41,10 @@ def current_version() -> str:
 
 
 def upgrade(version: str = "head", patience: str = "10s") -> None:
-    """Apply the migrations that have not been applied, up to one; none to a store that ``is_newer``.
+    """Apply missing migrations up to ``version``; none if the schema ``is_newer``.
 
-    ``patience``: how long each waits for a table, in PostgreSQL.
-
-    A change of a table that waits for somebody's long transaction makes everybody else wait behind it: it gives up instead.
+    ``patience``: how long a migration waits for a lock of a table in PostgreSQL, as "10s". Then
+    it fails, since a waiting change of a table blocks all other users of that table.
     """
     if is_newer():
         return

@@ -1,8 +1,8 @@
-"""Kept texts: beside a text its ``comparable`` form, in a column of its own, by which lists search, filter and sort.
+"""Columns that hold the ``comparable`` form of texts; lists search, filter and sort by them.
 
-``folded("name")`` declares such a column. It is filled with every INSERT and with every change of a mapped object. An UPDATE
-statement has to set it: ``with_folds`` adds it to the values. What was written by a version that knew no such column, or by
-hand, is put right by ``refold``.
+``folded("name")`` declares such a column. Every INSERT and every change of a mapped object fills
+it. An UPDATE statement has to set it: ``with_folds`` adds it to the values. ``refold`` corrects
+rows that were written by hand or by a version without the column.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -23,27 +23,27 @@ Fold = Callable[[str], str]
 
 
 class FoldedText(Text):
-    """The type of a kept text."""
+    """The type of a column of folded texts."""
 
 
-# Code points in their order on both databases, whatever the locale of a PostgreSQL database: one order, and indexes that serve.
+# Sorts by code point on both databases, whatever the locale, so that indexes can serve.
 _FOLDED = FoldedText().with_variant(Text(collation="C"), "postgresql")
 
 
-class _Kept(NamedTuple):
-    """A column, the names of the columns that it is made of, and how their texts are folded."""
+class _FoldedColumn(NamedTuple):
+    """A column, the names of the columns that it is made of, and the fold function."""
 
     column: Column[Any]
     sources: tuple[str, ...]
     fold: Fold
 
     def of(self, values: Iterable[str | None]) -> str:
-        # No word that is searched for has a line break in it: a match is within one of the texts.
+        # A search word contains no line break, so a match is within one of the texts.
         return "\n".join(self.fold(value or "") for value in values)
 
 
 def folded(*sources: str, fold: Fold = comparable) -> MappedColumn[str]:
-    """Declare a column that keeps the folded texts of other columns of its row, a line each."""
+    """Declare a column that holds the folded texts of other columns of its row, one a line."""
 
     def of_row(context: DefaultExecutionContext) -> str:
         row = context.get_current_parameters()  # type: ignore[no-untyped-call]
@@ -59,69 +59,73 @@ def folded(*sources: str, fold: Fold = comparable) -> MappedColumn[str]:
 
 
 @cache
-def _kept_of(table: Table) -> tuple[_Kept, ...]:
+def _folded_columns(table: Table) -> tuple[_FoldedColumn, ...]:
     return tuple(
-        _Kept(column, column.info["sources"], column.info["fold"])
+        _FoldedColumn(column, column.info["sources"], column.info["fold"])
         for column in table.columns
         if "sources" in column.info
     )
 
 
 def with_folds(model: Any, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of an UPDATE of ``model``, with the kept texts that change by them.
+    """Return the values of an UPDATE of ``model``, with the folded texts that depend on them.
 
     Raises:
-        ValueError: a kept text is made of one that changes and of others that are not given.
+        ValueError: a folded text depends on a given value and on others that are not given.
     """
     found = dict(values)
-    for kept in _kept_of(model.__table__):
-        given = [name for name in kept.sources if name in values]
-        if given and len(given) < len(kept.sources):
+    for each in _folded_columns(model.__table__):
+        given = [name for name in each.sources if name in values]
+        if given and len(given) < len(each.sources):
             raise ValueError(
-                f"{kept.column} is made of {', '.join(kept.sources)}, and only {', '.join(given)} is given"
+                f"{each.column} is made of {', '.join(each.sources)}, and only {', '.join(given)}"
+                " is given"
             )
         if given:
-            found[kept.column.name] = kept.of(values[name] for name in kept.sources)
+            found[each.column.name] = each.of(values[name] for name in each.sources)
     return found
 
 
 @event.listens_for(Mapper, "before_update")
-def _keep(mapper: Mapper[Any], _connection: object, row: Any) -> None:
-    for kept in _kept_of(mapper.local_table):
+def _fold_changed(mapper: Mapper[Any], _connection: object, row: Any) -> None:
+    for each in _folded_columns(mapper.local_table):
         state = object_state(row)
         if any(
-            state.get_history(name, PASSIVE_NO_INITIALIZE).has_changes() for name in kept.sources
+            state.get_history(name, PASSIVE_NO_INITIALIZE).has_changes() for name in each.sources
         ):
-            setattr(row, kept.column.name, kept.of(getattr(row, name) for name in kept.sources))
+            setattr(row, each.column.name, each.of(getattr(row, name) for name in each.sources))
 
 
 def refold() -> int:
-    """Work out all kept texts anew and write those that differ; how many rows that was. Commits after every 500 rows."""
-    tables = (table for table in db.metadata.sorted_tables if _kept_of(table))
+    """Recompute all folded texts, write those that differ, and return the number of rows.
+
+    Commits after every 500 rows.
+    """
+    tables = (table for table in db.metadata.sorted_tables if _folded_columns(table))
     return sum(_refold(table) for table in tables)
 
 
 def _refold(table: Table) -> int:
-    kept, key = _kept_of(table), list(table.primary_key.columns)
-    names = sorted({name for each in kept for name in each.sources})
+    folds, key = _folded_columns(table), list(table.primary_key.columns)
+    names = sorted({name for each in folds for name in each.sources})
     wanted = (
-        select(*key, *(table.c[name] for name in names), *(each.column for each in kept))
+        select(*key, *(table.c[name] for name in names), *(each.column for each in folds))
         .order_by(*key)
         .limit(AT_ONCE)
     )
-    # A text that somebody changes meanwhile is theirs to fold.
+    # Rows whose text changed since they were read are skipped: that change folded it.
     same = [table.c[name].is_not_distinct_from(bindparam(f"was_{name}")) for name in names]
     here = [column == bindparam(f"key_{column.name}") for column in key]
     writing = (
         update(table)
         .where(*here, *same)
-        .values({each.column.name: bindparam(f"to_{each.column.name}") for each in kept})
+        .values({each.column.name: bindparam(f"to_{each.column.name}") for each in folds})
     )
     changed, rows = 0, db.session.execute(wanted).mappings().all()
     while rows:
         stale = []
         for row in rows:
-            to = {each.column.name: each.of(row[name] for name in each.sources) for each in kept}
+            to = {each.column.name: each.of(row[name] for name in each.sources) for each in folds}
             if any(row[name] != value for name, value in to.items()):
                 stale.append(
                     {f"to_{name}": value for name, value in to.items()}

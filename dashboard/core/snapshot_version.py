@@ -1,4 +1,4 @@
-"""The version of the snapshot, and the lock of whoever changes it."""
+"""The version of the snapshot, and the lock for changing it."""
 
 from sqlalchemy import BigInteger, event, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
@@ -9,9 +9,9 @@ from dashboard.core.row_access import EVERYONE
 
 
 class SnapshotVersion(Model):
-    """One row. ``version`` grows with every change of an account or a connection that a list could show.
+    """One row. ``version`` grows with every change of an account or connection that lists show.
 
-    Growing it is the first thing that a writer does, so that there is one writer at a time, on both databases.
+    A writer increments it first, which locks the row: one writer at a time, on both databases.
     """
 
     __tablename__ = "snapshot_version"
@@ -25,7 +25,11 @@ _VERSION = select(SnapshotVersion.version)
 
 
 def lock_snapshot(session: Session | None = None) -> None:
-    """Wait until nobody else changes the snapshot; what is read from here to the commit is the latest."""
+    """Lock the snapshot until commit and increment its version. Does not commit.
+
+    Waits while another transaction holds the lock. Reads until the commit return the latest rows,
+    without row-level access.
+    """
     session = session or db.session()
     if not session.info.get("changing"):
         row_access.unrestrict_until_commit(session)
@@ -35,7 +39,7 @@ def lock_snapshot(session: Session | None = None) -> None:
 
 
 def version() -> int:
-    """Grows with every change of the snapshot that a list could show. Asked for once in a transaction."""
+    """Return the version of the snapshot, read once in a transaction."""
     info = db.session().info
     if "version" not in info:
         info["version"] = db.session.scalar(_VERSION) or 0

@@ -1,7 +1,8 @@
-"""Text from outside: made storable, and made comparable, so that all spellings of a word are one word.
+"""Text from outside: cleaned so that databases store it, and folded so that spellings match.
 
-``comparable`` is what a search, a filter and a sort go by, for what is kept and for what is asked alike. No database compares
-by its own rules: SQLite and PostgreSQL with the locale C know upper and lower case of English letters only.
+``comparable`` is the form that searches, filters and sorts compare, in stored texts and queries
+alike. Databases do not compare by their own rules: SQLite and PostgreSQL with the locale C know
+upper and lower case of English letters only.
 """
 
 import hashlib
@@ -10,72 +11,81 @@ from collections.abc import Callable, Iterable
 from typing import Final
 from unicodedata import normalize
 
-# A spreadsheet runs what begins so as a formula, in full-width and small forms too (OWASP, CSV injection).
+# A spreadsheet runs a text with this beginning as a formula, also in full-width and small forms
+# (OWASP, CSV injection).
 FORMULA_STARTS: Final = "=+-@＝＋－＠﹦﹢﹣﹫"
-# Ends a cell for a reader that separates by semicolons or tabs, or that does not read quotes.
-_SEPARATORS: Final = ";\t\n\r"
-# Readers drop these in front of a text: white space, control and invisible characters, byte order marks, quotes.
+# End a cell for programs that separate by semicolons or tabs, or do not read quotes.
+SEPARATORS: Final = ";\t\n\r"
+# Programs skip these before a text: white space, control and invisible characters, byte order
+# marks, quotes.
 _SKIPPED: Final = "".join(
     chr(code)
     for first, last in (
-        (0x00, 0x20), (0x7F, 0xA0), (0xAD, 0xAD), (0x034F, 0x034F), (0x061C, 0x061C), (0x115F, 0x1160), (0x1680, 0x1680),
-        (0x180E, 0x180E), (0x2000, 0x200F), (0x2028, 0x202F), (0x205F, 0x206F), (0x3000, 0x3000), (0x3164, 0x3164),
-        (0xFEFF, 0xFEFF),
+        (0x00, 0x20), (0x7F, 0xA0), (0xAD, 0xAD), (0x034F, 0x034F), (0x061C, 0x061C),
+        (0x115F, 0x1160), (0x1680, 0x1680), (0x180E, 0x180E), (0x2000, 0x200F), (0x2028, 0x202F),
+        (0x205F, 0x206F), (0x3000, 0x3000), (0x3164, 0x3164), (0xFEFF, 0xFEFF),
     )
     for code in range(first, last + 1)
 ) + '"\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}'  # fmt: skip
-_FIRST_LOOKED_AT = frozenset(FORMULA_STARTS + _SKIPPED)
-# The whole cell. A tab or a line break is dropped by some spreadsheets and ends a cell for others.
+SUSPECT_STARTS = frozenset(FORMULA_STARTS + _SKIPPED)
+# Of a whole cell. Some spreadsheets drop a tab or line break; for others it ends the cell.
 _BEGINS_FORMULA = re.compile(rf"[{re.escape(_SKIPPED)}]*[{re.escape(FORMULA_STARTS)}]|[ ]*[\t\r]")
-# A part of it.
+# Of a part of a cell.
+_SKIPPED_IN_PART = re.escape("".join(set(_SKIPPED) - set(SEPARATORS)))
 _PART_BEGINS_FORMULA = re.compile(
-    rf"(?<=[{_SEPARATORS}])(?=[{re.escape(''.join(set(_SKIPPED) - set(_SEPARATORS)))}]*[{re.escape(FORMULA_STARTS)}])"
+    rf"(?<=[{SEPARATORS}])(?=[{_SKIPPED_IN_PART}]*[{re.escape(FORMULA_STARTS)}])"
 )
 _PLAIN_NUMBER = re.compile(r"[+-]\d+(\.\d+)?(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 
-# Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt): soft hyphen, zero-width characters, marks of direction,
-# variation selectors. Nobody sees them, so they are no part of what stands on the screen.
+# Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt): soft hyphen, zero-width
+# characters, direction marks, variation selectors. They are invisible, so they do not count.
 _INVISIBLE = re.compile(
-    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff"
-    "\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3"
+    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
-# Control characters, and the blank of Braille, which Unicode does not count among its spaces.
+# Control characters, and the blank of Braille, which is not one of Unicode's spaces.
 _BLANK = re.compile("[\x00-\x1f\x7f-\x9f\u2800]")
-# What small letters make of İ.
+# The lowercase form of İ.
 _DOTTED_I = re.compile("i\N{COMBINING DOT ABOVE}+")
 
 
 def clean(text: str) -> str:
-    """Text that both databases take: without NUL, and without half of a surrogate pair."""
+    """Return text that both databases store: without NUL and lone surrogates."""
     return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
 def composed(text: str) -> str:
-    """Text with each letter and its accents as one character where there is one (NFC), which looks the same."""
+    """Return the text in Unicode's form NFC: a letter and its accents are one character."""
     return normalize("NFC", text)
 
 
 def casefolded(text: str) -> str:
-    """Fold compatibility forms, case and blanks (Unicode's NFKC_Casefold); for what identifies somebody.
+    """Fold compatibility forms, case and blanks (Unicode's NFKC_Casefold), for identities.
 
-    Composed and decomposed characters, full-width letters and ligatures become one form; ß is ss; characters that nobody sees
-    are dropped; any run of blanks, tabs and line breaks is one space, and none is left at either end. Accents stay: å and a, й
-    and и are different letters. Applied twice it changes nothing more.
+    Composed and decomposed characters, full-width letters and ligatures become one form; ß
+    becomes ss; invisible characters are dropped. A run of blanks, tabs and line breaks becomes one
+    space, and the ends are stripped. Accents stay: å and a, й and и are different letters.
+    Idempotent.
     """
     return _folded(text, one_i=False)
 
 
 def comparable(text: str) -> str:
-    """Fold text as ``casefolded`` does, with all kinds of i as one; for searching, filtering, sorting and naming.
+    """Fold as ``casefolded`` does, with all kinds of i as one; for search, filter and sort.
 
-    I is the upper case of both i and the Turkish ı, and İ that of i: without this a name in capitals would not be found in
-    small letters. So for any character: it, its upper, lower and title case, and all its Unicode forms give one text.
+    I is the upper case of both i and the Turkish ı, and İ that of i; without this rule a name in
+    capitals would not match the same name in small letters. A character in upper, lower and title
+    case and in all its Unicode forms gives one text.
     """
     return _folded(text, one_i=True)
 
 
 def meant(name: str, names: Iterable[str], fold: Callable[[str], str] = comparable) -> str | None:
-    """The one of ``names`` that somebody means who typed ``name``: itself, or else the only one that is folded to the same."""
+    """Return the one of ``names`` that equals ``name``, or the only one that folds to the same.
+
+    None if several or none do.
+    """
     there = list(names)
     if name in there:
         return name
@@ -89,7 +99,7 @@ def _folded(text: str, *, one_i: bool) -> str:
     text = _BLANK.sub(
         " ", _INVISIBLE.sub("", normalize("NFKC", text.encode("utf-8", "replace").decode()))
     )
-    # Decomposed first: folding case may need the marks in their order (Unicode, D146).
+    # Decomposes first: folding case may need the marks in canonical order (Unicode, D146).
     text = normalize("NFD", text).casefold()
     if one_i:
         text = _DOTTED_I.sub("i", text.replace("ı", "i"))
@@ -97,13 +107,14 @@ def _folded(text: str, *, one_i: bool) -> str:
 
 
 def harmless(text: str) -> str:
-    """Put an apostrophe in front of each part of a text that a spreadsheet would run as a formula; numbers stay numbers.
+    """Put an apostrophe before each part of a text that a spreadsheet would run as a formula.
 
-    Parts are the whole text and what follows a line break, a tab or a semicolon in it. Quoting the cell does not keep such a part
-    from running: where semicolons separate, ``1,"a;=2"`` is the two cells ``1,"a`` and ``=2"``, since a quote counts at the
-    beginning of a cell alone. Made harmless twice, a text does not change again.
+    Parts are the text as a whole and what follows a line break, a tab or a semicolon. Numbers
+    stay. Quoting the cell does not protect a part: a program that separates by semicolons reads
+    ``1,"a;=2"`` as the cells ``1,"a`` and ``=2``, since a quote counts only at the start of a
+    cell. Idempotent.
     """
-    if text[:1] not in _FIRST_LOOKED_AT and not any(separator in text for separator in _SEPARATORS):
+    if text[:1] not in SUSPECT_STARTS and not any(separator in text for separator in SEPARATORS):
         return text
     if _PLAIN_NUMBER.fullmatch(text):
         return text
@@ -111,12 +122,13 @@ def harmless(text: str) -> str:
     return "'" + parts if _BEGINS_FORMULA.match(text) else parts
 
 
-def name_for(name: str, taken: Iterable[str], *, fold: bool, most_bytes: int | None) -> str:
-    """What a column or table called ``name`` is called at the destination, given the names that are taken there.
+def name_for(name: str, used_names: Iterable[str], *, fold: bool, most_bytes: int | None) -> str:
+    """Return the name of a column or table at a destination, unlike the names used there.
 
-    ``fold``: names that differ only in case are the same there. ``most_bytes``: longer ones are cut, with a hash of the whole.
+    ``fold``: the destination ignores case. ``most_bytes``: a longer name is cut and ends with a
+    hash of the full name; None for no limit.
     """
-    used = {each.casefold() if fold else each for each in taken}
+    used = {each.casefold() if fold else each for each in used_names}
     base = clean(name).strip() or "column"
     found, number = _cut(base, most_bytes, ""), 1
     while (found.casefold() if fold else found) in used:
@@ -126,8 +138,8 @@ def name_for(name: str, taken: Iterable[str], *, fold: bool, most_bytes: int | N
 
 
 def _cut(name: str, most_bytes: int | None, suffix: str) -> str:
-    whole = name + suffix
-    if most_bytes is None or len(whole.encode()) <= most_bytes:
-        return whole
+    full = name + suffix
+    if most_bytes is None or len(full.encode()) <= most_bytes:
+        return full
     end = f"_{hashlib.sha256(name.encode()).hexdigest()[:8]}{suffix}"
     return name.encode()[: most_bytes - len(end)].decode(errors="ignore") + end

@@ -1,20 +1,23 @@
-"""The clock on somebody's wall: a minute of a day in a time zone, for what people set by the clock.
+"""Local times of day: a minute of a day in a time zone, for schedules that people set.
 
-An hour that the change to summer time leaves out begins when the clock is put forward.
+If daylight saving time skips an hour, a time in that hour means the moment of the change.
 """
 
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo, available_timezones
 
-# A loader's clock is not ours; but what is far in the future is no time at which a row changed or came.
+# The clock of a data source may be wrong by this much. A later time is not a valid change time.
 CLOCK_SKEW: Final = timedelta(days=1)
 
 MINUTES_A_DAY: Final = 24 * 60
 
 
 def on_wall(day: date, minute: int, zone: str, *, second: bool = False) -> datetime:
-    """A minute of a day as the clock in that zone shows it, in UTC; ``second``: where it comes twice, the later."""
+    """Return a minute of a day in a time zone as UTC.
+
+    ``second``: if the clock shows the minute twice that day, take the later one.
+    """
     wall = datetime.combine(day, time(minute // 60, minute % 60), ZoneInfo(zone)).replace(
         fold=int(second)
     )
@@ -22,15 +25,15 @@ def on_wall(day: date, minute: int, zone: str, *, second: bool = False) -> datet
 
 
 def shown_minute(minute: int | None) -> str:
-    """``07:30``, as forms have it; nothing for None."""
+    """Return a minute of the day as ``07:30``, for forms; empty for None."""
     return f"{minute // 60:02}:{minute % 60:02}" if minute is not None else ""
 
 
 def read_minute(text: str) -> int | None:
-    """The minute of the day that somebody typed; None for nothing.
+    """Parse a time of day and return its minute; None for a blank text.
 
     Raises:
-        ValueError: a sentence, where it is no time of day.
+        ValueError: the text is not a time of day; the message is a sentence for the user.
     """
     if not text.strip():
         return None
@@ -48,10 +51,10 @@ def read_minute(text: str) -> int | None:
 
 
 def read_zone(text: str) -> str:
-    """The time zone that somebody typed.
+    """Return the time zone that a text names.
 
     Raises:
-        ValueError: a sentence, where there is none of that name.
+        ValueError: there is no such time zone; the message is a sentence for the user.
     """
     if (zone := text.strip()) in available_timezones():
         return zone
@@ -59,7 +62,10 @@ def read_zone(text: str) -> str:
 
 
 def read_time(value: object) -> datetime | None:
-    """A value as a time in UTC: ISO, with its zone or taken as UTC; a day is its beginning. None for anything else."""
+    """Parse an ISO time and return it in UTC; None for anything else.
+
+    A time without a zone counts as UTC; a date means its first moment.
+    """
     if not isinstance(value, str):
         return None
     try:

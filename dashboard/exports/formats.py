@@ -16,7 +16,7 @@ from types import NoneType
 from typing import Any, Final
 
 from dashboard import peliqan
-from dashboard.core.text import _FIRST_LOOKED_AT, _SEPARATORS, harmless
+from dashboard.core.text import SEPARATORS, SUSPECT_STARTS, harmless
 
 Row = Mapping[str, Any]
 # The name of the row's id at Peliqan, and on the console's pages.
@@ -155,10 +155,10 @@ class CsvFile(TextFile):
 
     def _all_harmless(self, texts: list[str | None]) -> bool:
         """Return whether no text can be a formula; one search of all texts is much faster."""
-        if not _FIRST_LOOKED_AT.isdisjoint({text[:1] for text in texts if text}):
+        if not SUSPECT_STARTS.isdisjoint({text[:1] for text in texts if text}):
             return False
         joined = "".join(filter(None, texts))
-        return not any(separator in joined for separator in _SEPARATORS)
+        return not any(separator in joined for separator in SEPARATORS)
 
     def _cell(self, value: Any) -> Any:
         if value is None or isinstance(value, (bool, int, float)):

@@ -25,7 +25,7 @@ def broken(route: Route, what: str, status: int | None = None) -> errors.BrokenA
 
 def lost(route: Route, error: requests.RequestException | HTTPError) -> errors.PeliqanError:
     """A failure without an answer, by whether the request can have reached the other side."""
-    cause = unreachable.deepest(error)
+    cause = unreachable.root_cause(error)
     if isinstance(cause, CounterUnavailable):
         return errors.RateLimiterUnavailable(route.name)
     if isinstance(cause, CircuitOpen):

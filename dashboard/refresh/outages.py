@@ -36,7 +36,7 @@ class DatabaseOutageStore:
             upsert(
                 ApiOutage,
                 [{"host": self.host, "turns": 0, "reason": ""}],
-                keep=True,
+                keep_existing=True,
                 session=session,
             )
             none = update(ApiOutage).where(ApiOutage.host == self.host, ApiOutage.since.is_(None))

@@ -14,7 +14,7 @@ def claim_periodic(name: str, at: datetime, every: timedelta) -> bool:
 
     If so, no other caller runs it for the time ``every``.
     """
-    upsert(PeriodicTask, [{"name": name, "due_at": at}], keep=True)
+    upsert(PeriodicTask, [{"name": name, "due_at": at}], keep_existing=True)
     claimed = change(
         update(PeriodicTask)
         .where(PeriodicTask.name == name, PeriodicTask.due_at <= at)

@@ -141,7 +141,7 @@ def save(states: Mapping[ConnectionKey, RunState], at: datetime) -> None:
         for connection, state in states.items()
         for id, run in state.runs.items()
     ]
-    upsert(Run, [_row(key, id, run) for key, id, run in runs if run.is_new], keep=True)
+    upsert(Run, [_row(key, id, run) for key, id, run in runs if run.is_new], keep_existing=True)
     names = ("status", "started_at", "ended_at")
     this_run = (
         Run.account_id == bindparam("account"),

@@ -1,4 +1,4 @@
-"""The store as a file, and back, on both engines; disks that are full; files that are not what they seem."""
+"""Backup and restore on both engines; full disks; files that are no backups or are damaged."""
 
 import json
 import os
@@ -36,10 +36,10 @@ Run = Callable[..., Result]
 
 
 def rows(url: str) -> dict[str, list[Any]]:
-    """Everything in a store, but for what commands write down of themselves."""
+    """Return all rows of a database, except those that commands write about themselves."""
     engine, found = create_engine(url.replace("postgresql://", "postgresql+psycopg://")), MetaData()
     with warnings.catch_warnings():
-        # Indexes over expressions are not reflected; nobody asks for them here.
+        # Reflection skips indexes over expressions; this test does not need them.
         warnings.simplefilter("ignore", SAWarning)
         found.reflect(engine)
     with engine.connect() as connection:
@@ -59,7 +59,7 @@ def ours(parts: Services) -> Settings:
 
 @pytest.fixture
 def made(app: Flask, ours: Settings, parts: Services, tmp_path: Path) -> Path:
-    """A backup of the test's store."""
+    """Write a backup of the test's database."""
     file = tmp_path / "kept.console"
     with app.app_context():
         backup.write(ours, file, parts.clock())
@@ -73,7 +73,7 @@ def environ(sandbox: Sandbox, tmp_path: Path, store: dict[str, str]) -> dict[str
 
 @pytest.fixture
 def run(environ: dict[str, str]) -> Run:
-    """A command, in this process: what it says, and its exit code."""
+    """Run a command in this process; give its output and exit code."""
 
     def command(*words: str, **more: str) -> Result:
         return CliRunner().invoke(main, words, env={**environ, **more})
@@ -83,7 +83,7 @@ def run(environ: dict[str, str]) -> Run:
 
 @pytest.fixture
 def run_limited(environ: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """The same as on a disk with so many bytes left: no file of the process, or of those that it starts, becomes larger."""
+    """Run a command with a limit in bytes for every file it writes, as on a disk almost full."""
 
     def command(size: int, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -103,7 +103,7 @@ def run_limited(environ: dict[str, str]) -> Callable[..., subprocess.CompletedPr
 def elsewhere(
     engine: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> Iterator[dict[str, str]]:
-    """An empty place for a store, as the environment."""
+    """Give the environment of an empty second database."""
     if engine == "embedded":
         (tmp_path / "elsewhere").mkdir()
         yield {"DASHBOARD_DATA": str(tmp_path / "elsewhere")}
@@ -131,7 +131,7 @@ def test_a_store_that_is_restored_elsewhere_has_every_row_and_the_console_runs_o
     assert rows(address(elsewhere)) == before
     assert len(before["account"]) == 60
     assert "olga@example.com" in run("users", "list", **elsewhere).output
-    # Searching goes through indexes of each engine's own kind, which are no rows.
+    # Full-text search uses indexes of each engine, which are not rows.
     assert run("refresh", "--account", "1001", **elsewhere).exit_code == 0
     again = run("restore", str(file), **elsewhere)
     assert (again.exit_code, "--replace" in again.output) == (1, True), again.output
@@ -204,7 +204,7 @@ def test_a_disk_that_is_full_is_a_sentence_and_half_a_file_is_removed(
     target = tmp_path / "backups"
     target.mkdir()
     before = rows(ours.store_url)
-    # Room for what the audit trail writes into SQLite's log, not for the copy.
+    # Enough for SQLite's log of the audit entry, too little for the copy.
     done = run_limited(150_000, "backup", str(target / "a.console"))
     assert done.returncode == 1, done.stdout
     assert "could not be written" in done.stderr or "pg_dump failed" in done.stderr
@@ -219,7 +219,7 @@ def test_a_restore_that_finds_no_room_leaves_the_store_as_it_was(
     before = rows(ours.store_url)
     with zipfile.ZipFile(made) as archive:
         (data,) = [each for each in archive.infolist() if each.filename != backup.MANIFEST]
-    # Room for what is in the file, not for what a database notes of it meanwhile, nor for PostgreSQL's statements.
+    # Enough for the file's contents, too little for a database's log or PostgreSQL's statements.
     done = run_limited(data.file_size + 4096, "restore", "--replace", str(made))
     assert done.returncode == 1, done.stdout
     assert "is as it was" in done.stderr or "pg_restore failed" in done.stderr
@@ -241,7 +241,8 @@ def test_a_password_is_on_no_command_line_and_in_no_message(
     programs.mkdir()
     for name in backup.PROGRAMS:
         (programs / name).write_text(
-            f'#!/bin/sh\necho "$0 $@" >> {tmp_path}/words\necho "$PGPASSWORD" >> {tmp_path}/given\nexit 3\n'
+            f'#!/bin/sh\necho "$0 $@" >> {tmp_path}/words\n'
+            f'echo "$PGPASSWORD" >> {tmp_path}/given\nexit 3\n'
         )
         (programs / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
@@ -285,7 +286,10 @@ def test_a_restore_that_fails_in_the_middle_leaves_the_store_as_it_was(
     program = tmp_path / "programs" / "pg_restore"
     program.parent.mkdir()
     program.write_text(
-        "#!/bin/sh\nfor word; do case $word in --file=*) echo 'CREATE TABLE a (b int); SELECT 1/0;' > ${word#--file=};; esac; done\n"
+        "#!/bin/sh\n"
+        "for word; do case $word in --file=*)"
+        " echo 'CREATE TABLE a (b int); SELECT 1/0;' > ${word#--file=};;"
+        " esac; done\n"
     )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
@@ -310,7 +314,7 @@ def test_missing_programs_are_named(
 def test_a_backup_while_others_write_is_of_one_moment(
     app: Flask, ours: Settings, parts: Services, tmp_path: Path
 ) -> None:
-    """Two tables that are always changed together are of one length in the copy."""
+    """Two tables that always change together have equal row counts in the copy."""
     from threading import Event, Thread
 
     from dashboard.audit import service as audit

@@ -1,4 +1,4 @@
-"""Administrators whom the operator lets send the console to some places only."""
+"""Pages for administrators when ``DASHBOARD_PLACES`` limits the destinations."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Migrations, one after the other with rows in the store: data stays, and what the version before asks for is still there."""
+"""Migrations in sequence on stored rows: no data is lost, and the previous version still works."""
 
 import warnings
 from collections.abc import Iterator
@@ -26,14 +26,14 @@ pytestmark = pytest.mark.both_engines
 VERSIONS = sorted(
     path.name.partition("_")[0] for path in (schema.MIGRATIONS / "versions").glob("[0-9]*.py")
 )
-# Those up to here were made before there was anything to keep running; every later one only adds.
+# Migrations up to this one are older than the rule that migrations only add.
 BEFORE_THE_RULE = "0008"
 AT = "2026-01-02 03:04:05+00:00"
 
 
 @pytest.fixture
 def empty(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Flask]:
-    """A console without a schema."""
+    """Give a console without a schema."""
     url = ""
     if engine == "servers":
         servers: Servers = request.getfixturevalue("servers")
@@ -50,14 +50,14 @@ def empty(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
 def tables() -> dict[str, sa.Table]:
     found = sa.MetaData()
     with warnings.catch_warnings():
-        # Indexes over expressions are not reflected; nobody asks for them here.
+        # Reflection skips indexes over expressions; this test does not need them.
         warnings.simplefilter("ignore", sa.exc.SAWarning)
         found.reflect(db.engine, only=lambda name, _: not name.startswith("account_search"))
     return {name: table for name, table in found.tables.items() if name != "alembic_version"}
 
 
 def put_in(table: sa.Table, connection: sa.Connection) -> None:
-    """A row with a value in each column that must have one, whatever the version calls it."""
+    """Insert a row with a value in each required column, whatever its name."""
     values: dict[str, Any] = {}
     for column in table.columns:
         if column.nullable or column.server_default is not None:
@@ -79,7 +79,7 @@ def put_in(table: sa.Table, connection: sa.Connection) -> None:
 
 
 def fill(found: dict[str, sa.Table], names: set[str]) -> None:
-    """A row into each of these tables that has none, in the order in which they refer to each other."""
+    """Insert a row into each of these tables that is empty, parents first."""
     with db.engine.begin() as connection:
         for table in next(iter(found.values())).metadata.sorted_tables:
             if table.name in names and not connection.scalar(
@@ -89,7 +89,7 @@ def fill(found: dict[str, sa.Table], names: set[str]) -> None:
 
 
 def check(version: str, before: dict[str, sa.Table], after: dict[str, sa.Table]) -> None:
-    """What the version before reads is there, and what it writes is enough."""
+    """Check that the previous version can still read and write all its columns."""
     with db.engine.connect() as reader:
         for name, table in before.items():
             if name not in after:
@@ -140,23 +140,46 @@ def test_all_at_once_gives_what_the_models_say(empty: Flask) -> None:
 
 
 def add_account(number: int, name: str) -> None:
-    """An account with a connection, as version 0014 writes them."""
+    """Insert an account with a connection, as version 0014 writes them."""
     there = tables()
     with db.engine.begin() as connection:
         at = sa.text(f"'{AT}'")
         new: dict[str, dict[str, Any]] = {
             "account": {
-                "id": number, "name": name, "external_id": f"cust-{name}", "first_seen_at": at, "by_severity": sa.text("'{}'"),
-                "connections_count": 1, "severity_rank": 0, "search": f"{name} cust-{name} odoo".lower(),
+                "id": number,
+                "name": name,
+                "external_id": f"cust-{name}",
+                "first_seen_at": at,
+                "by_severity": sa.text("'{}'"),
+                "connections_count": 1,
+                "severity_rank": 0,
+                "search": f"{name} cust-{name} odoo".lower(),
             },
             "account_check": {"account_id": number},
             "connection": {
-                "account_id": number, "id": 1, "name": f"c{name}", "connector": "odoo", "status": "ERROR", "severity": "error",
-                "severity_rank": 0, "status_since": at, "is_warehouse": False, "is_target": False, "scheduler_off": False,
-                "running": False, "first_seen_at": at, "looked_at": at, "always_loaded": False,
+                "account_id": number,
+                "id": 1,
+                "name": f"c{name}",
+                "connector": "odoo",
+                "status": "ERROR",
+                "severity": "error",
+                "severity_rank": 0,
+                "status_since": at,
+                "is_warehouse": False,
+                "is_target": False,
+                "scheduler_off": False,
+                "running": False,
+                "first_seen_at": at,
+                "looked_at": at,
+                "always_loaded": False,
             },
-            "connection_count": {"severity": "error", "status": "ERROR", "connector": f"odoo{number}", "connections": 1},
-        }  # fmt: skip
+            "connection_count": {
+                "severity": "error",
+                "status": "ERROR",
+                "connector": f"odoo{number}",
+                "connections": 1,
+            },
+        }
         for table, values in new.items():
             connection.execute(sa.insert(there[table]).values(values))
 
@@ -167,7 +190,7 @@ def accounts_found(listing: Any, q: str) -> list[int]:
 
 
 def test_names_that_the_version_before_wrote_are_found_in_any_spelling(empty: Flask) -> None:
-    """What it had before the upgrade, and what it writes on the new schema while both run."""
+    """Covers names written before the upgrade, and by version 0014 on the new schema."""
     schema.upgrade("0014")
     names = {1: "E\u0301cole", 2: "РОМАШКА", 3: "Straße", 4: "\u212bngström"}
     for number, name in names.items():

@@ -1,4 +1,4 @@
-"""What a limited person sees of the store, whatever is asked and how."""
+"""Row-level access: every query of a restricted user is restricted, however it is written."""
 
 import pytest
 from flask import Flask
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.both_engines
 
 
 def test_every_model_declares_which_rows_a_restricted_user_sees(app: Flask) -> None:
-    """A table whose model declares nothing shows them the rows of their accounts, where it names an account, and else none."""
+    """Without a declaration a table shows the rows of visible accounts, or none."""
     for mapper in Base.registry.mappers:
         declared = vars(mapper.class_).get("visibility")
         assert isinstance(declared, Visibility), f"{mapper.class_.__name__} declares no visibility"
@@ -33,7 +33,7 @@ def test_every_model_declares_which_rows_a_restricted_user_sees(app: Flask) -> N
 def test_a_query_that_nobody_wrote_for_it_is_limited_all_the_same(
     app: Flask, parts: Services
 ) -> None:
-    """Columns alone, a table behind WHERE only, aliases, outer joins, subqueries, Core, and objects by their key."""
+    """Covers columns, tables after WHERE, aliases, outer joins, subqueries, Core, get by key."""
     outsider = add_outsiders(app, parts.clock())
     with app.app_context():
         user = users.find_user("viv@example.com")

@@ -1,4 +1,4 @@
-"""Comparable text, over all of Unicode."""
+"""Folding and comparing of texts, over all of Unicode."""
 
 import sys
 from unicodedata import normalize
@@ -13,7 +13,8 @@ from dashboard.users.service import PeopleError, checked_address
 
 CHARACTERS = [chr(each) for each in range(sys.maxunicode + 1) if not 0xD800 <= each < 0xE000]
 FORMS = ("NFC", "NFD", "NFKC", "NFKD")
-# Any text, and more often than chance would have it letters, marks and blanks that fold in their own ways.
+# Any text, with more letters, marks and blanks that fold in special ways than random text has.
+
 TEXTS = st.text() | st.text(
     "aAßẞſİıiIςσΣﬁﬃÅÅéÉ\u0301\u0307\u0345ΐǰŉ\u00a0\u202f\u3000\u200b\u00ad\ufeff\t\n ＡａＺ１ｶﾞガĲĳ"
 )

@@ -148,16 +148,20 @@ def _work(connection: Connection, at: datetime) -> dict[str, int]:
     olga = users.find_user("olga@example.com")
     assert olga is not None
     # Olga's own objects, from the time before her restriction.
-    run = query_runs.start_run(olga, "of Outsider", b"x", [key[0]], "of Outsider", at)
+    run = query_runs.start_run(
+        olga, query_runs.NewRun("of Outsider", b"x", [key[0]], "of Outsider"), at
+    )
     title = "Outsider’s table"
-    export = exports.open_export(olga, key[0], 1, title, "csv", {}, [], [], title, at)
-    search = searches.begin(olga.email, connection, b"x", at)
-    delivery = deliveries.ask(key, adam, at)
+    export = exports.open_export(
+        olga, exports.NewExport(key[0], 1, title, "csv", {}, [], [], title), at
+    )
+    search = searches.start(olga.email, connection, b"x", at)
+    delivery = deliveries.request(key, adam, at)
     return {
         "action_id": action.id,
         "job_id": job.id,
         "question_id": run.id,
-        "answer_id": query_runs.answers(run.id)[0].id,
+        "answer_id": query_runs.results_of(run.id)[0].id,
         "export_id": export.id,
         "search_id": search.id,
         "delivery_id": delivery.id,
