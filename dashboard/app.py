@@ -171,15 +171,17 @@ def _create_api(
         settings.peliqan_partner_token,
         tokens=vault,
         routes=peliqan.Routes(settings.paths),
-        read_timeout=settings.dashboard_api_timeout,
-        concurrency=settings.dashboard_api_concurrency,
-        pace=peliqan.RateLimiter(
-            settings.dashboard_api_concurrency, settings.dashboard_api_rate, settings.redis_url
+        options=peliqan.ClientOptions(
+            read_timeout=settings.dashboard_api_timeout,
+            concurrency=settings.dashboard_api_concurrency,
+            rate_limiter=peliqan.RateLimiter(
+                settings.dashboard_api_concurrency, settings.dashboard_api_rate, settings.redis_url
+            ),
+            breaker=breaker,
+            backoff=backoff,
+            adapter=adapter,
+            observer=ApiCallRecorder(),
         ),
-        breaker=breaker,
-        backoff=backoff,
-        adapter=adapter,
-        watch=ApiCallRecorder(),
     )
 
 

@@ -1,12 +1,10 @@
 """A limit for the hosts that a thread connects to while third-party code runs.
 
-Third-party code is, for example, Apprise's plug-ins.
-
-The address that a user enters and the host that a plug-in connects to can differ: a service has
-its own host, or a server names another one. Two DNS answers for one name can differ as well. So
-the check runs where the connection is made: in Python's audit events of sockets, which report
-every host name that is resolved and every address that is connected to
-(https://docs.python.org/3/library/audit_events.html).
+Third-party code is, for example, a plug-in of Apprise. The address that a user enters and the host
+that a plug-in connects to can differ: a service has its own host, or a server names another one.
+Two DNS answers for one name can differ as well. So the check runs where the connection is made: in
+Python's audit events of sockets, which report every host name that is resolved and every address
+that is connected to (https://docs.python.org/3/library/audit_events.html).
 """
 
 import sys

@@ -128,7 +128,7 @@ def _keep(
     interval: float,
 ) -> Action:
     try:
-        action.url = check_link(asks().url, from_here=api.is_here).url
+        action.url = check_link(asks().url, from_here=api.is_local).url
     except peliqan.PeliqanError as error:
         if not isinstance(error, peliqan.OUTAGE):
             polling.read_after(api, action, at)

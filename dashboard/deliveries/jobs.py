@@ -139,7 +139,7 @@ def _has_loaded(services: Services, delivery: Delivery, interval: float) -> bool
 
 def _completed_run(delivery: Delivery) -> tuple[Run | None, str]:
     """Return the newest run that completed, or None and a remark on the last failed one."""
-    runs = fleet_runs.latest(delivery.account_id, delivery.connection_id, fleet_runs.KEPT)
+    runs = fleet_runs.latest(delivery.account_id, delivery.connection_id, fleet_runs.MOST_STORED)
     completed = next((run for run in runs if outcome_of_run(run.status).is_success), None)
     ended = next((run for run in runs if run_is_over(run.status)), None)
     if completed is not None or ended is None:

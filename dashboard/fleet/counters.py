@@ -1,7 +1,8 @@
-"""Counts that lists show without counting: how many connections there are of each kind, over the fleet and by account.
+"""Counters of connections by kind, of the fleet and each account, for lists.
 
-They are kept with every change that goes through the session (``before_flush``, ``after_flush``), in its transaction. So that
-two writers never count from the same number, a writer begins with ``lock_snapshot``: one at a time, on both databases.
+Every change that goes through the session updates them in its transaction (``before_flush``,
+``after_flush``). A writer first calls ``lock_snapshot``, so that two writers never start from the
+same number, on both databases.
 """
 
 from collections import Counter
@@ -26,7 +27,10 @@ LISTED = (Connection.gone_at.is_(None), Connection.is_warehouse.is_(False))
 
 
 def recount() -> None:
-    """Count and fold everything anew. Right after a repair by hand; otherwise it changes nothing. Commits."""
+    """Recompute all counters, folded texts and visible accounts. Commits.
+
+    Needed after a manual repair of the database; otherwise it changes nothing.
+    """
     refold()
     lock_snapshot()
     shown = select(
@@ -49,9 +53,10 @@ def recount() -> None:
 
 
 def repair_texts() -> int:
-    """Work out anew all texts that lists search and sort by; how many rows were wrong. Commits after every 500 rows.
+    """Recompute all texts that lists search and sort by; return the number of corrected rows.
 
-    Wrong are those that a version wrote which folded texts otherwise, as during an upgrade.
+    Rows are wrong if another version folded them, as during an upgrade. Commits after every 500
+    rows.
     """
     repaired = refold()
     ids = list(db.session.scalars(select(Account.id)))
@@ -69,7 +74,7 @@ def repair_texts() -> int:
             _recount_accounts(db.session(), wrong)
             db.session.commit()
         else:
-            # Where nothing changed, what was counted stays true.
+            # Without changes the counters stay correct.
             db.session.rollback()
         repaired += len(wrong)
     return repaired
@@ -86,7 +91,7 @@ def _count_changes(session: Session, *_: Any) -> None:
         return
     lock_snapshot(session)
     session.info.setdefault("named", set()).update(
-        each.id for each in changed if isinstance(each, Account) and _is_named_anew(each)
+        each.id for each in changed if isinstance(each, Account) and _changes_visibility(each)
     )
     session.info.setdefault("accounts", set()).update(
         each.id if isinstance(each, Account) else each.account_id for each in changed
@@ -114,7 +119,7 @@ def _count_accounts(session: Session, *_: Any) -> None:
 
 @event.listens_for(Session, "after_commit")
 @event.listens_for(Session, "after_rollback")
-def _begin_anew(session: Session) -> None:
+def _clear(session: Session) -> None:
     for name in ("accounts", "named"):
         session.info.pop(name, None)
 
@@ -129,19 +134,19 @@ def _matters(row: Account | Connection) -> bool:
     return not state.persistent or any(_history(state, name).has_changes() for name in names)
 
 
-def _is_named_anew(account: Account) -> bool:
-    """Whether other people may see it than before."""
+def _changes_visibility(account: Account) -> bool:
+    """Return whether the change affects which users may see the account."""
     state = object_state(account)
     return not state.persistent or _history(state, "external_id").has_changes()
 
 
 def _history(state: InstanceState[Any], name: str) -> History:
-    # ``state.attrs`` would make and keep an object for each of the row's columns.
+    # ``state.attrs`` would create and keep an object for each of the row's columns.
     return state.get_history(name, PASSIVE_NO_INITIALIZE)
 
 
 def _kind(row: Connection, *, before: bool) -> Kind | None:
-    """How the connection is counted, None when it is not shown."""
+    """Return how the connection is counted; None if lists do not show it."""
     state = object_state(row)
     if before and not state.persistent:
         return None
@@ -175,7 +180,7 @@ def _recount_accounts(session: Session, ids: Sequence[int]) -> None:
 
 
 def _summaries(session: Session, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
-    """What is worked out of these accounts' connections, by account."""
+    """Return the values that depend on these accounts' connections, by account."""
     names = session.execute(
         select(Account.id, Account.name_folded, Account.external_id_folded).where(
             Account.id.in_(ids)

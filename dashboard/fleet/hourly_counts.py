@@ -1,4 +1,4 @@
-"""Connections by severity, counted once an hour."""
+"""The number of connections by severity, stored once an hour."""
 
 from datetime import datetime
 
@@ -9,7 +9,10 @@ from dashboard.fleet.models import SEVERITIES, ConnectionCount, HourlyConnection
 
 
 def save_hourly_counts(at: datetime) -> None:
-    """Write down how many connections of each severity there are, for the hour of ``at``; its last note counts. Commits."""
+    """Store the number of connections of each severity for the hour of ``at``. Commits.
+
+    A later call in the same hour replaces the numbers.
+    """
     counting = select(ConnectionCount.severity, func.sum(ConnectionCount.connections)).group_by(
         ConnectionCount.severity
     )

@@ -1,4 +1,4 @@
-"""The console's lists, each a declaration for ``listing``. An item's fields in JSON and CSV stand beside it."""
+"""The lists of connections and accounts, declared for ``listing``, and rows as JSON."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -20,32 +20,36 @@ from dashboard.listing.listing import Filter, Listing, Newest, shown_time
 
 
 def _indexed(
-    words: Sequence[str], walking: bool, account: InstrumentedAttribute[int] = Account.id
+    words: Sequence[str],
+    keep_order: bool,
+    account: InstrumentedAttribute[int] = Account.id,
 ) -> ColumnElement[bool]:
-    """Accounts whose texts, or whose connections' texts, have every (comparable) word in them; of words of three letters or more.
+    """Return the condition that an account's texts contain all words of three letters or more.
 
-    ``walking``: the list is gone through in its order, each row's ``account`` looked up among those that were found.
+    The texts are those of the account and its connections; ``words`` are comparable.
+    ``keep_order``: the database reads the list in its order and looks each row's ``account`` up
+    among the found ones.
     """
     long = [word for word in words if len(word) >= 3]
     if not long:
         return true()
     if db.engine.dialect.name == "postgresql":
-        # Its planner would not walk: it goes by the index of words wherever it may.
+        # PostgreSQL's planner would not keep the order: it uses the index of words if it can.
         return (
             true()
-            if walking
+            if keep_order
             else and_(*(Account.search.contains(word, autoescape=True) for word in long))
         )
     quoted = " AND ".join('"' + word.replace('"', '""') + '"' for word in long)
     found = select(_FOUND.c.rowid).where(_FOUND.c.search.op("MATCH")(quoted))
-    # A sum, which no index has: SQLite would begin with the accounts otherwise.
-    return (account + 0).in_(found) if walking else Account.id.in_(found)
+    # A sum has no index; otherwise SQLite would start with the accounts.
+    return (account + 0).in_(found) if keep_order else Account.id.in_(found)
 
 
-# SQLite's full-text index of ``account.search``, of three letters at a time.
+# SQLite's full-text index of ``account.search``, by trigrams.
 _FOUND = table("account_search", column("rowid"), column("search"))
 _CONNECTION = (Connection.account_id, Connection.id)
-# What the rows of the list and its twins for scripts show: reading a third of the columns takes half the time.
+# The columns that the list and its other formats show; reading a third of all takes half the time.
 _SHOWN_OF_CONNECTION = (
     Connection.name,
     Connection.connector,
@@ -91,7 +95,7 @@ CONNECTIONS = Listing(
     },
     sorts={
         "severity": (Connection.severity_rank, Newest(Connection.status_since), *_CONNECTION),
-        # Through the account's own columns, so that SQLite walks the accounts in order and their connections behind them.
+        # By the account's own columns, so that SQLite reads accounts in order, then connections.
         "account": (Account.name_folded, Account.id, Connection.id),
         "name": (Connection.name_folded, *_CONNECTION),
         "connector": (Connection.connector_folded, *_CONNECTION),
@@ -105,7 +109,7 @@ CONNECTIONS = Listing(
 
 
 def serialize_connection(connection: Connection) -> dict[str, Any]:
-    """One connection as scripts see it."""
+    """Return a connection as JSON."""
     return {
         "account_id": connection.account_id,
         "account_name": connection.account.name,
@@ -167,7 +171,7 @@ ACCOUNTS = Listing(
 
 
 def serialize_account(account: Account) -> dict[str, Any]:
-    """One account as scripts see it."""
+    """Return an account as JSON."""
     return {
         "account_id": account.id,
         "external_id": account.external_id,

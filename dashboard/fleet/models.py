@@ -1,6 +1,7 @@
-"""The fleet as last seen.
+"""The fleet as last read.
 
-Health is kept twice, on purpose: ``status`` as Peliqan says it, ``severity`` as the console sorts and counts it.
+Health has two columns: ``status`` is Peliqan's word, ``severity`` is what the console sorts and
+counts by.
 """
 
 from datetime import datetime
@@ -24,10 +25,10 @@ from dashboard.core.row_access import BY_ACCOUNT, NOBODY, Visibility
 from dashboard.core.search_text import folded
 from dashboard.peliqan import statuses
 
-# Severities from worst to best, as lists sort them; ``severity_rank`` is the place in it.
+# Severities from worst to best, as lists sort them; ``severity_rank`` is the index in this tuple.
 SEVERITIES = tuple(severity.value for severity in statuses.Severity)
 NO_RANK = len(SEVERITIES)
-# What lists show: an index over nothing else is smaller, and counts without a look at the rows.
+# What lists show. A partial index is smaller, and can count without reading the rows.
 SHOWN_SQLITE, SHOWN_POSTGRESQL = (
     text("gone_at IS NULL AND is_warehouse IS 0"),
     text("gone_at IS NULL AND is_warehouse IS false"),
@@ -46,12 +47,13 @@ def _list_index(name: str, *columns: Any) -> Index:
 
 
 class Account(Model):
-    """A sub-account: one customer of the partner, as last seen.
+    """A sub-account: one customer of the partner, as last read.
 
-    ``unreadable_reason``: why the last try to read its connections failed, if it did.
-    ``missing_at``: one complete listing came without it; a second one in a row sets ``gone_at``.
-    ``owner``: who is on it, since ``owned_at``.
-    ``by_severity``, ``connections_count``, ``severity`` (the worst) and ``search`` are worked out from its connections.
+    ``unreadable_reason``: why the last try to read its connections failed; None if it succeeded.
+    ``missing_at``: set when one complete listing omits the account. ``gone_at``: set when a second
+    listing in a row omits it. ``owner``: the assigned user, since ``owned_at``.
+    ``by_severity``, ``connections_count``, ``severity`` (the worst) and ``search`` are computed
+    from its connections.
     """
 
     __tablename__ = "account"
@@ -88,26 +90,27 @@ class Account(Model):
 
     @property
     def checked_at(self) -> datetime | None:
-        """The last time its connections were read."""
+        """When its connections were last read."""
         return self.check.checked_at
 
     @property
     def readable(self) -> bool:
-        """Whether the last try to read its connections went well."""
+        """Whether the last try to read its connections succeeded."""
         return self.unreadable_reason is None
 
     @property
     def title(self) -> str:
-        """Its name, or the best there is."""
+        """Its name, or else its external id or id."""
         return self.name or self.external_id or f"Account {self.id}"
 
 
 class AccountRefreshState(Model):
-    """When an account's connections were read, and when to read them next. Apart from the account, since it changes each time.
+    """When an account's connections were read, and when to read them next.
 
-    ``tried_at``: the last try; ``checked_at``: the last that went well. ``due_at``: None while the account is not listed. Whoever
-    takes an account in hand puts it half a minute off first: that is the lease, and a killed worker has nothing to give back.
-    ``watched_until``: somebody had a page of it open.
+    A table of its own, since it changes at each read. ``tried_at``: the last try; ``checked_at``:
+    the last successful one. ``due_at``: None while the account is not listed. A worker that leases
+    an account moves ``due_at`` 30 seconds forward, so the lease of a dead worker expires.
+    ``watched_until``: until then the account is read more often, since a user opened its page.
     """
 
     __tablename__ = "account_check"
@@ -124,19 +127,21 @@ class AccountRefreshState(Model):
 
 
 class Connection(Model):
-    """A connection of an account, as last seen. ``run_interval`` in seconds.
+    """A connection of an account, as last read. ``run_interval`` in seconds.
 
-    ``schema_name``: the warehouse's schema that it loads into, empty where Peliqan does not say.
-    ``looking_until``: somebody is asking for its live state until then; others show what is known meanwhile.
-    ``last_success_at``: the latest run that wrote data, all of it or a part.
-    ``last_records`` (of a success), ``last_exit_code``: of the latest run that ended; ``always_loaded``: the runs before
-    that one, three or more, all loaded some. ``last_run_seconds``: how long the latest successful run took. ``newest_row_at``: of
-    the newest row seen in its tables, at ``rows_read_at``. ``event_at``: when Peliqan last sent an event of it.
+    ``schema_name``: the warehouse's schema that it loads into; empty if unknown.
+    ``looking_until``: the lease of a process that reads its live state; others show stored data.
+    ``last_success_at``: of the latest run that wrote data, all or a part.
+    ``last_records`` (None unless it succeeded) and ``last_exit_code``: of the latest completed run.
+    ``always_loaded``: the runs before that one, three or more, all loaded records.
+    ``last_run_seconds``: duration of the latest successful run. ``newest_row_at``: time of the
+    newest row in its tables, as read at ``rows_read_at``. ``event_at``: when Peliqan last sent an
+    event about it.
     """
 
     __tablename__ = "connection"
     visibility = BY_ACCOUNT
-    # One for each way to sort and to filter; an order and its reverse share one.
+    # One for each sort order and filter; an order and its reverse share one.
     __table_args__ = (
         _list_index("severity", "severity_rank", text("status_since DESC")),
         _list_index("status_severity", "status", "severity_rank", text("status_since DESC")),
@@ -195,32 +200,35 @@ class Connection(Model):
 
     @property
     def title(self) -> str:
-        """Its name, or the best there is."""
+        """Its name, or else its connector or id."""
         return self.name or self.connector or f"Connection {self.id}"
 
     @property
     def checked_at(self) -> datetime:
-        """When its state was last read: by itself or with its account (which writes nothing where nothing changed)."""
+        """When its state was last read: alone, or with its account.
+
+        A read with the account writes nothing to the connection if nothing changed.
+        """
         return max(self.looked_at, self.account.checked_at or self.looked_at)
 
     @property
     def interval(self) -> int:
-        """Seconds between two runs; assumed where the API names none."""
+        """Seconds between two runs; an assumed value if the API has none."""
         return self.run_interval or statuses.ASSUMED_INTERVAL
 
     @property
     def is_saltedge(self) -> bool:
-        """Whether its bank can be asked to refresh."""
+        """Whether its bank can be refreshed."""
         return statuses.is_saltedge(self.connector)
 
     @property
     def may_sync(self) -> bool:
-        """Whether a sync can be asked for: sources run pipelines, the warehouse that they load into does not."""
+        """Whether it can be synced: sources can, their warehouse cannot."""
         return not self.is_warehouse and self.gone_at is None
 
     @property
     def may_reauthorise(self) -> bool:
-        """OAuth where the API names the kind of authorisation, every source where it does not (assumption)."""
+        """Whether to offer reauthorisation: OAuth, and sources of unknown type (assumption)."""
         if self.is_warehouse or self.is_target or self.gone_at is not None or self.is_saltedge:
             return False
         return statuses.is_oauth(self.auth_type)
@@ -250,30 +258,30 @@ class Run(Model):
 
     @property
     def severity(self) -> str:
-        """On the scale of a connection's severity."""
+        """The severity of its status, on the scale of connections."""
         return statuses.severity_of_run(self.status)
 
     @property
     def meaning(self) -> str:
-        """What its status means, where the status does not say it by itself: above all which side failed."""
+        """What its status means, for example which side failed; empty if the status is clear."""
         return statuses.meaning_of_run(self.status)
 
     @property
     def seconds(self) -> float | None:
-        """How long it took; None while it runs or where a time is missing."""
+        """Its duration; None while it runs or if a time is missing."""
         if self.started_at is None or self.ended_at is None:
             return None
         return (self.ended_at - self.started_at).total_seconds()
 
 
 class HealthChange(Model):
-    """A connection's status became another one, as the console noticed at ``at``; ``was`` is None at first sight."""
+    """A change of a connection's status, noticed at ``at``; ``was`` is None at first."""
 
     __tablename__ = "health_change"
     visibility = BY_ACCOUNT
     __table_args__ = (
         Index("ix_health_change_connection", "account_id", "connection_id", "at"),
-        # First sights are no news, and there are as many of them as connections.
+        # New connections are not changes, and there are as many of them as connections.
         Index(
             "ix_health_change_news",
             "at",
@@ -293,11 +301,12 @@ class HealthChange(Model):
 
 
 class ConnectionCount(Model):
-    """How many connections the lists show, by what they are filtered by. Kept with every change (``fleet.counters``)."""
+    """The number of listed connections by each combination of filters (``fleet.counters``)."""
 
     __tablename__ = "connection_count"
     visibility = Visibility(
-        "connection WHERE connection.gone_at IS NULL AND NOT connection.is_warehouse AND connection.account_id IN ({ids})"
+        "connection WHERE connection.gone_at IS NULL AND NOT connection.is_warehouse"
+        " AND connection.account_id IN ({ids})"
         " GROUP BY connection.severity, connection.status, connection.connector",
         {
             "severity": "connection.severity",
@@ -314,7 +323,7 @@ class ConnectionCount(Model):
 
 
 class HourlyConnectionCount(Model):
-    """How many connections of a severity there were in an hour (UTC, its beginning): the last count in it."""
+    """The last count of connections of a severity in an hour, which ``hour`` starts (UTC)."""
 
     __tablename__ = "fleet_hour"
     visibility = NOBODY
@@ -325,10 +334,11 @@ class HourlyConnectionCount(Model):
 
 
 class MonitoredTable(Model):
-    """A table that is counted each day, because somebody looked at it within a week; order and states: ``tables.health.service``.
+    """A table whose rows are counted each day, since a user opened it in the last week.
 
-    ``connection_id``: which connection loads it, as far as its name tells. While it lacks rows, ``rows_before`` is how many there
-    were ``before_at``, and ``dropped_at`` when that was noticed.
+    ``tables.health.service`` has the order and the states. ``connection_id``: the connection that
+    loads it, guessed from its name. While rows are missing, ``rows_before`` is the number at
+    ``before_at``, and ``dropped_at`` is when the drop was noticed.
     """
 
     __tablename__ = "watched_table"

@@ -10,7 +10,7 @@ from dashboard.core.database import db
 from dashboard.fleet.counters import LISTED
 from dashboard.fleet.models import Account, Connection, HealthChange
 
-# Made once: every page of an account asks.
+# Built once, since every page of an account uses it.
 _BY_ID = select(Account).where(Account.id == bindparam("id"))
 
 
@@ -22,37 +22,37 @@ _BY_REASON = (
 
 
 def accounts_by_reason() -> dict[str | None, int]:
-    """How many accounts could not be read, by the reason why; None for those that could."""
+    """Return the number of accounts by the reason why they are unreadable; None: readable."""
     return cached("accounts by reason", lambda: dict(db.session.execute(_BY_REASON).all()))
 
 
 def account_or_none(account_id: int) -> Account | None:
-    """The account as last seen, gone ones included."""
+    """Return the account as last read, also a removed one; None if there is none."""
     return db.session.scalar(_BY_ID, {"id": account_id}) if account_id < 2**63 else None
 
 
 def any_account_id() -> int | None:
-    """An account that is not gone; None where there is none."""
+    """Return the id of an account that is not removed; None if there is none."""
     return db.session.scalar(
         select(Account.id).where(Account.gone_at.is_(None)).order_by(Account.id).limit(1)
     )
 
 
-def gone_from(account_id: int) -> tuple[int, datetime | None]:
-    """How many of an account's connections are no longer listed, and since when the last of them."""
-    gone = (
+def removed_connections(account_id: int) -> tuple[int, datetime | None]:
+    """Return how many of an account's connections are removed, and when the last one was."""
+    removed = (
         Connection.account_id == account_id,
         Connection.gone_at.is_not(None),
         Connection.is_warehouse.is_(False),
     )
     found = db.session.execute(
-        select(func.count(), func.max(Connection.gone_at)).where(*gone)
+        select(func.count(), func.max(Connection.gone_at)).where(*removed)
     ).one()
     return found[0], found[1]
 
 
 def connection_or_none(account_id: int, connection_id: int) -> Connection | None:
-    """The connection as last seen, with its account."""
+    """Return the connection as last read, with its account; None if there is none."""
     if max(account_id, connection_id) >= 2**63:
         return None
     with_account = (
@@ -64,7 +64,7 @@ def connection_or_none(account_id: int, connection_id: int) -> Connection | None
 
 
 def connections_of(account_id: int) -> list[Connection]:
-    """An account's connections, without those that are gone and the warehouse."""
+    """Return an account's connections without the warehouse and removed ones."""
     mine = select(Connection).where(
         Connection.account_id == account_id, Connection.gone_at.is_(None)
     )
@@ -74,7 +74,10 @@ def connections_of(account_id: int) -> list[Connection]:
 
 
 def health_history(account_id: int, connection_id: int, since: datetime) -> list[HealthChange]:
-    """The connection's status changes since a time, and the last one before it, oldest first."""
+    """Return a connection's status changes since a time, oldest first.
+
+    The last change before that time comes first.
+    """
     mine = select(HealthChange).where(
         HealthChange.account_id == account_id, HealthChange.connection_id == connection_id
     )
@@ -88,7 +91,7 @@ def health_history(account_id: int, connection_id: int, since: datetime) -> list
 
 
 def event_at(account_id: int, connection_id: int) -> datetime | None:
-    """When Peliqan last sent an event of the connection."""
+    """Return when Peliqan last sent an event about the connection; None if it never did."""
     here = (Connection.account_id == account_id, Connection.id == connection_id)
     return db.session.scalar(select(Connection.event_at).where(*here))
 
@@ -96,7 +99,10 @@ def event_at(account_id: int, connection_id: int) -> datetime | None:
 def health_of_account(
     account_id: int, since: datetime, most: int = 5_000
 ) -> dict[int, list[HealthChange]]:
-    """Status changes since a time, and the last one before it, oldest first, of each connection that the lists show."""
+    """Return the status changes since a time of each listed connection, oldest first.
+
+    Each list begins with the last change before that time.
+    """
     earlier = aliased(HealthChange)
     last_before = (
         select(func.max(earlier.id))

@@ -1,4 +1,4 @@
-"""Runs of connections: the newest few of each are kept, and what they say of it stands in the connection's own row."""
+"""Runs of connections. The newest few are stored; the connection's row summarises them."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -13,14 +13,17 @@ from dashboard.core.database import change, db, upsert
 from dashboard.core.text import clean
 from dashboard.fleet.models import Connection, Run
 
-KEPT = 20
-# Runs that say what is usual.
+MOST_STORED = 20
+# How many earlier runs show what is usual.
 ENOUGH_RUNS = 3
 
 
 def save(read: Sequence[tuple[Connection, Sequence[peliqan.Run], datetime]]) -> None:
-    """The latest runs of some connections as just read, newest first, and when. Keeps the newest few. Does not commit."""
-    # What was asked for before the last event came is older than what that told, and will be asked for again.
+    """Save the latest runs of some connections as read, newest first, and the time of the read.
+
+    Deletes all but the newest few. Does not commit.
+    """
+    # A read that started before the last event is older than the event, and will be repeated.
     read = [each for each in read if each[0].event_at is None or each[0].event_at <= each[2]]
     for row, runs, at in read:
         row.runs_read_at = at
@@ -29,7 +32,7 @@ def save(read: Sequence[tuple[Connection, Sequence[peliqan.Run], datetime]]) -> 
         latest = runs[0]
         row.running = latest.is_running
         row.last_run_status, row.last_run_at = clean(latest.status), latest.started_at
-        # While a run is under way, how the one before it ended is what is known.
+        # While a run is under way, the one before it tells the last error.
         row.last_error = next(
             (clean(run.error) or None for run in runs if not run.is_running), None
         )
@@ -41,28 +44,26 @@ def save(read: Sequence[tuple[Connection, Sequence[peliqan.Run], datetime]]) -> 
         row.last_success_at = max(
             [time for time in (*successes, row.last_success_at) if time], default=None
         )
-        _note_loads(row, [run for run in runs if not run.is_running])
+        _save_loads(row, [run for run in runs if not run.is_running])
     db.session.flush()
     upsert(Run, [_run_row(row, run) for row, runs, _ in read for run in runs])
     _drop_old_runs({row.account_id for row, _, _ in read})
 
 
-def _note_loads(row: Connection, ended: Sequence[peliqan.Run]) -> None:
-    """What the runs that have ended say of its loads: the latest, and whether those before it always brought something."""
+def _save_loads(row: Connection, ended: Sequence[peliqan.Run]) -> None:
+    """Summarise the completed runs: the latest, and whether those before it always loaded."""
     if not ended:
         return
-    latest, well = ended[0], [run for run in ended if run.succeeded]
-    row.last_records, row.last_exit_code = (
-        latest.records if latest.succeeded else None,
-        latest.source_exit_code,
-    )
-    took = (run.ended_at - run.started_at for run in well if run.ended_at and run.started_at)
+    latest, successful = ended[0], [run for run in ended if run.succeeded]
+    row.last_records = latest.records if latest.succeeded else None
+    row.last_exit_code = latest.source_exit_code
+    took = (run.ended_at - run.started_at for run in successful if run.ended_at and run.started_at)
     seconds = next(took, None)
     row.last_run_seconds = (
         round(seconds.total_seconds()) if seconds is not None else row.last_run_seconds
     )
-    # Those that brought nothing may be many by now: what was so before the first of them counts.
-    earlier = list(dropwhile(lambda run: run.records == 0, well))
+    # Many recent runs may have loaded nothing. What was usual before the first of them counts.
+    earlier = list(dropwhile(lambda run: run.records == 0, successful))
     if len(earlier) >= ENOUGH_RUNS:
         row.always_loaded = all(run.records for run in earlier)
 
@@ -83,13 +84,13 @@ def _run_row(row: Connection, run: peliqan.Run) -> dict[str, Any]:
 
 
 def latest(account_id: int, connection_id: int, most: int = 10) -> list[Run]:
-    """The connection's latest runs that are known, newest first."""
+    """Return the connection's latest stored runs, newest first."""
     mine = select(Run).where(Run.account_id == account_id, Run.connection_id == connection_id)
     return list(db.session.scalars(mine.order_by(Run.id.desc()).limit(most)))
 
 
 def newest_id(account_id: int, connection_id: int) -> int | None:
-    """The newest run that is known of a connection."""
+    """Return the id of a connection's newest stored run; None if there is none."""
     mine = select(func.max(Run.id)).where(
         Run.account_id == account_id, Run.connection_id == connection_id
     )
@@ -98,13 +99,13 @@ def newest_id(account_id: int, connection_id: int) -> int | None:
 
 def _drop_old_runs(account_ids: Collection[int]) -> None:
     newer = aliased(Run)
-    oldest_kept = (
+    oldest_stored = (
         select(newer.id)
         .where(newer.account_id == Run.account_id, newer.connection_id == Run.connection_id)
         .order_by(newer.id.desc())
-        .offset(KEPT - 1)
+        .offset(MOST_STORED - 1)
         .limit(1)
         .correlate(Run)
         .scalar_subquery()
     )
-    change(delete(Run).where(Run.account_id.in_(account_ids), Run.id < oldest_kept))
+    change(delete(Run).where(Run.account_id.in_(account_ids), Run.id < oldest_stored))

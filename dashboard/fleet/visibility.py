@@ -1,4 +1,4 @@
-"""Which accounts a restricted user may see: the rules, and the accounts they give."""
+"""The accounts that restricted users may see: the rules, and the resulting accounts."""
 
 from collections.abc import Collection
 
@@ -11,7 +11,10 @@ from dashboard.fleet.models import Account
 
 
 class AccountAccessRule(Model):
-    """Customers that a limited person sees: one external id, or all that begin with ``text`` where ``is_prefix``."""
+    """A rule: the user sees the account with this external id, or all that begin with ``text``.
+
+    ``is_prefix`` selects the second kind.
+    """
 
     __tablename__ = "scope"
     visibility = Visibility("scope WHERE scope.user_id = {me}")
@@ -36,10 +39,11 @@ class VisibleAccount(Model):
 def rebuild_visible_accounts(
     session: Session, *, user_id: int | None = None, account_ids: Collection[int] = ()
 ) -> None:
-    """Who sees which accounts, anew: all of a person's whose scope has changed, or everybody's sight of accounts that have.
+    """Recompute the visible accounts of one user, or all users' access to some accounts.
 
-    External ids are compared letter by letter, in either database. Does not commit.
+    Compares external ids letter by letter, on both databases. Does not commit.
     """
+
     begins = (
         func.substr(Account.external_id, 1, func.length(AccountAccessRule.text))
         == AccountAccessRule.text

@@ -1,4 +1,4 @@
-"""The client of Peliqan's REST API. Knows no Flask and no database.
+"""The client of Peliqan's REST API. It does not import Flask or the database.
 
 ``routes``           the paths, with the source of each
 ``transport``        one request: time limits, size limits, errors
@@ -14,10 +14,10 @@
 ``webhooks``         events: signature, body, meaning
 ``error_mapping``    which of ``errors`` a failed request is
 ``interfaces``       where customers' tokens are stored
-``observers``        who is notified of every call
+``observers``        the interface for code that observes every call
 """
 
-from dashboard.peliqan.account import AccountApi
+from dashboard.peliqan.account import AccountApi, RowQuery
 from dashboard.peliqan.adapter import CancelHandle
 from dashboard.peliqan.circuit_breaker import CircuitBreaker, MemoryOutageStore, Outage, OutageStore
 from dashboard.peliqan.client import Peliqan
@@ -58,6 +58,7 @@ from dashboard.peliqan.observers import ApiCallObserver
 from dashboard.peliqan.rate_limit import RateLimiter
 from dashboard.peliqan.routes import Routes
 from dashboard.peliqan.sql import SqlColumn, SqlPart
+from dashboard.peliqan.transport import ClientOptions
 
 __all__ = [
     "NOT_SENT",
@@ -70,6 +71,7 @@ __all__ = [
     "Busy",
     "CancelHandle",
     "CircuitBreaker",
+    "ClientOptions",
     "Column",
     "Connection",
     "Database",
@@ -91,6 +93,7 @@ __all__ = [
     "Refused",
     "Routes",
     "RowPage",
+    "RowQuery",
     "Run",
     "ServerError",
     "SqlColumn",

@@ -1,6 +1,10 @@
-"""``AccountApi``: one customer's calls, with that customer's token."""
+"""``AccountApi``: one customer's calls, with that customer's token.
+
+Letters in parentheses are the source of each fact, as in ``routes``.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from dashboard.peliqan import errors
@@ -20,24 +24,59 @@ from dashboard.peliqan.models import (
     Warehouse,
 )
 from dashboard.peliqan.responses import parse, parse_list
-from dashboard.peliqan.routes import Route, Routes
+from dashboard.peliqan.routes import Routes
 from dashboard.peliqan.sql import SqlPart, read_parts
-from dashboard.peliqan.transport import Transport
+from dashboard.peliqan.transport import Call, Transport
 
 A = TypeVar("A", bound=Answer)
 V = TypeVar("V")
 MOST_PAGES = 1_000
-# How many of a connection's newest runs are searched for one, where runs cannot be asked for by their ids.
+# How many of a connection's newest runs are searched for one, if the API has no runs by id.
 RUNS_SEARCHED = 100
-# The thing is missing and not the route, or it is somebody else's.
-ABOUT_THE_THING = ("DOES_NOT_EXIST", "NOT_IN_GROUP")
+# The object is missing or belongs to another customer; the route exists.
+OBJECT_ERRORS = ("DOES_NOT_EXIST", "NOT_IN_GROUP")
+
+
+@dataclass(frozen=True)
+class RowQuery:
+    """Which rows of a table to read, and which of their columns.
+
+    ``size``: rows a page, at most 200. ``order_by``: a column's name; ``-`` in front means
+    descending, ``+`` ascending, which a name that begins with a sign needs. ``filters``: query
+    parameters of Baserow. ``include``: only these columns; ``exclude``: all but these. The server
+    silently ignores a filter on a column that is not included.
+    """
+
+    page: int = 1
+    size: int = 100
+    search: str = ""
+    order_by: str = ""
+    filters: Mapping[str, str] = field(default_factory=dict)
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the query parameters of the request (D B)."""
+        optional = {
+            "search": self.search,
+            "order_by": _quoted(self.order_by),
+            "include": ",".join(map(_quoted, self.include)),
+            "exclude": ",".join(map(_quoted, self.exclude)),
+        }
+        return {
+            "user_field_names": "True",
+            "page": self.page,
+            "size": self.size,
+            **self.filters,
+            **{name: value for name, value in optional.items() if value},
+        }
 
 
 class MissingRoutes:
-    """Routes that the API turned out not to have for customers, by name: for the life of the process.
+    """Names of routes that the API does not have for customers. Lives as long as the process.
 
-    Not every account has every route (S: a sub-account has no list of runs by id), and some paths are assumptions. Where the
-    same can be read in another way, that is the second choice.
+    Not every account has every route (S: a sub-account has no list of runs by id), and some paths
+    are assumptions. For these there is a second way to read the same data.
     """
 
     def __init__(self) -> None:
@@ -48,12 +87,13 @@ class MissingRoutes:
         self._names.clear()
 
     def read(self, name: str, first: Callable[[], V], second: Callable[[], V]) -> V:
-        """Return what ``first`` reads by the route of this name, or where that is missing or refused what ``second`` reads.
+        """Return ``first()``, which uses the route ``name``, or ``second()`` if that is missing.
 
-        A route is remembered as missing once the second way has led to the thing.
+        The route counts as missing once ``second`` has found the object.
 
         Raises:
-            errors.PeliqanError: of the second way, or of the first where the thing itself is missing or nothing was answered.
+            errors.PeliqanError: of ``second``; or of ``first`` if the object itself is missing or
+                the API did not answer.
         """
         if name in self._names:
             return second()
@@ -61,7 +101,7 @@ class MissingRoutes:
             return first()
         except (errors.NotFound, errors.Forbidden, errors.Refused) as error:
             if isinstance(error, errors.Busy) or any(
-                word in (error.error or "") for word in ABOUT_THE_THING
+                word in (error.error or "") for word in OBJECT_ERRORS
             ):
                 raise
         found = second()
@@ -71,7 +111,7 @@ class MissingRoutes:
 
 
 class AccountApi:
-    """What can be asked about one customer. Its token is kept by ``tokens`` and never leaves this class."""
+    """One customer's calls. The token comes from ``tokens`` and never leaves this class."""
 
     def __init__(
         self,
@@ -91,10 +131,10 @@ class AccountApi:
         )
 
     def connections(self) -> tuple[Connection, ...]:
-        """All connections (S: a list; ``data`` or ``results`` with ``next`` are taken too)."""
+        """Return all connections (S: a list; or ``data`` or ``results`` with ``next``)."""
         found: dict[int, Connection] = {}
         for page in range(1, MOST_PAGES + 1):
-            data = self._send("servers", query={"page": page} if page > 1 else None)
+            data = self._send("servers", {"page": page} if page > 1 else None)
             before = len(found)
             found.update({each.id: each for each in self._list(Connection, data, "servers")})
             if not (isinstance(data, dict) and data.get("next")):
@@ -104,15 +144,15 @@ class AccountApi:
         raise errors.BrokenAnswer("servers", note="its pages repeat themselves")
 
     def connection(self, connection_id: int) -> Connection:
-        """One connection's health: by its own route (D; path A), or else from the list of connections."""
+        """Return a connection by its own route (D; path A), or else from the list."""
         return self._missing.read(
             "server",
-            lambda: self.connection_itself(connection_id),
+            lambda: self.connection_by_id(connection_id),
             lambda: self._listed_connection(connection_id),
         )
 
-    def connection_itself(self, connection_id: int) -> Connection:
-        """One connection's health by its own route alone (D; path A)."""
+    def connection_by_id(self, connection_id: int) -> Connection:
+        """Return a connection by its own route only (D; path A)."""
         found = self._one(Connection, "server", server_id=connection_id)
         if found.id != connection_id:
             raise errors.BrokenAnswer("server", note="it is another connection's")
@@ -127,19 +167,19 @@ class AccountApi:
         return found
 
     def start_sync(self, connection_id: int) -> SyncStarted:
-        """Start a sync (D S). A GET with a side effect: sent once, whatever happens."""
+        """Start a sync (D S). A GET with a side effect, so it is sent once and never retried."""
         query = {"pipeline": "true", "tables": "", "categories": "", "is_async": "true"}
-        data = self._send("syncdb", {"server_id": connection_id}, query)
+        data = self._send("syncdb", query, server_id=connection_id)
         return parse(SyncStarted, data, self._routes["syncdb"])
 
     def sync_status(
         self, connection_id: int, *, task_id: str | None = None, run_id: int | None = None
     ) -> SyncStatus:
-        """Whether a sync runs: by the route for that (D S), or else from the connection's runs."""
+        """Return whether a sync runs: by its own route (D S), or from the connection's runs."""
 
-        def by_its_route() -> SyncStatus:
+        def by_own_route() -> SyncStatus:
             query = {"task_id": task_id, "pipeline_run_id": run_id}
-            data = self._send("syncdb_status", {"server_id": connection_id}, query)
+            data = self._send("syncdb_status", query, server_id=connection_id)
             return parse(SyncStatus, data, self._routes["syncdb_status"])
 
         def by_runs() -> SyncStatus:
@@ -149,28 +189,28 @@ class AccountApi:
                 return SyncStatus(running=False)
             return SyncStatus(running=run.is_running, status=run.status, run_id=run.id)
 
-        return self._missing.read("syncdb_status", by_its_route, by_runs)
+        return self._missing.read("syncdb_status", by_own_route, by_runs)
 
     def runs(self, connection_id: int, page: int = 1, per_page: int = 10) -> tuple[Run, ...]:
-        """A connection's runs, newest first (S)."""
-        data = self._send("runs", {"server_id": connection_id}, _page_of_runs(page, per_page))
+        """Return a connection's runs, newest first (S)."""
+        data = self._send("runs", _page_of_runs(page, per_page), server_id=connection_id)
         return tuple(sorted(self._list(Run, data, "runs"), key=lambda run: run.id, reverse=True))
 
     def run(self, connection_id: int, run_id: int) -> Run | None:
-        """One run: by its id (S), or else among the connection's newest; None when the API does not list it (yet)."""
+        """Return a run by its id (S), or from the newest runs; None if it is not listed yet."""
 
-        def by_its_id() -> tuple[Run, ...]:
-            data = self._send("pipeline_runs", query={"run_id": run_id, **_page_of_runs(1, 10)})
+        def by_id() -> tuple[Run, ...]:
+            data = self._send("pipeline_runs", {"run_id": run_id, **_page_of_runs(1, 10)})
             return self._list(Run, data, "pipeline_runs")
 
         found = self._missing.read(
-            "pipeline_runs", by_its_id, lambda: self.runs(connection_id, per_page=RUNS_SEARCHED)
+            "pipeline_runs", by_id, lambda: self.runs(connection_id, per_page=RUNS_SEARCHED)
         )
         return next((run for run in found if run.id == run_id), None)
 
     def run_logs(self, run_id: int) -> str:
-        """The log of a run (S; its shape ``{"logs": text}`` is an assumption, a bare text is taken too)."""
-        data = self._send("run_logs", {"run_id": run_id})
+        """Return the log of a run (S); its shape is ``{"logs": text}`` (A) or plain text."""
+        data = self._send("run_logs", run_id=run_id)
         logs = data.get("logs") if isinstance(data, dict) else data
         if isinstance(logs, list):
             logs = "\n".join(str(line) for line in logs)
@@ -179,39 +219,46 @@ class AccountApi:
         return logs
 
     def invite(self, connector: str) -> Link:
-        """A link with which the customer makes a connection (S); nothing is e-mailed. See ``customer_links.service``."""
-        asked = {
+        """Return a link with which the customer adds a connection (S). Nothing is e-mailed.
+
+        The URL is not checked: see ``customer_links.service``.
+        """
+        body = {
             "recipient": "",
             "subject": "",
             "message": "",
             "confirmationRecipient": "",
             "serverType": connector,
+            "sendEmail": False,
         }
-        return parse(
-            Link, self._send("invite", body={**asked, "sendEmail": False}), self._routes["invite"]
-        )
+        return parse(Link, self._post("invite", body), self._routes["invite"])
 
     def reauthorise(self, connection_id: int) -> Link:
-        """A link with which the customer allows access again (D; path A). Unchecked: see ``customer_links.service``."""
+        """Return a link with which the customer authorises access again (D; path A).
+
+        The URL is not checked: see ``customer_links.service``.
+        """
         return self._one(Link, "reauthorise", server_id=connection_id)
 
     def saltedge_refresh(self, connection_id: int) -> Link:
-        """A link with which the bank hands over new transactions (D; path A). Unchecked: see ``customer_links.service``."""
+        """Return a link with which the customer has the bank refresh transactions (D; path A).
+
+        The URL is not checked: see ``customer_links.service``.
+        """
         return self._one(Link, "saltedge_refresh", server_id=connection_id)
 
     def databases(self) -> tuple[Database, ...]:
-        """The customer's databases, without their tables (D B)."""
-        return self._list(
-            Database, self._send("applications", query={"exclude_tables": 1}), "applications"
-        )
+        """Return the customer's databases, without their tables (D B)."""
+        data = self._send("applications", {"exclude_tables": 1})
+        return self._list(Database, data, "applications")
 
     def tables(self, database_id: int) -> tuple[Table, ...]:
-        """A database's tables, in their order (D B)."""
-        found = self._list(Table, self._send("tables", {"database_id": database_id}), "tables")
+        """Return a database's tables in their order (D B)."""
+        found = self._list(Table, self._send("tables", database_id=database_id), "tables")
         return tuple(sorted(found, key=lambda table: (table.order, table.name)))
 
     def table(self, table_id: int) -> Table:
-        """One table: by its own route (S B), or else from the lists of the customer's databases."""
+        """Return a table by its own route (S B), or else from the lists of the databases."""
         return self._missing.read(
             "table",
             lambda: self._one(Table, "table", table_id=table_id),
@@ -230,61 +277,42 @@ class AccountApi:
         )
 
     def columns(self, table_id: int) -> tuple[Column, ...]:
-        """A table's columns: the primary one first, then in their order (B)."""
-        found = self._list(Column, self._send("fields", {"table_id": table_id}), "fields")
+        """Return a table's columns: the primary one first, then in their order (B)."""
+        found = self._list(Column, self._send("fields", table_id=table_id), "fields")
         tables = {column.id: column.linked_table_id for column in found}
         found = tuple(_with_target(column, tables) for column in found)
         return tuple(sorted(found, key=lambda column: (not column.primary, column.order)))
 
     def rows(
-        self,
-        table_id: int,
-        *,
-        page: int = 1,
-        size: int = 100,
-        search: str = "",
-        order_by: str = "",
-        filters: Mapping[str, str] = {},
-        include: Sequence[str] = (),
-        exclude: Sequence[str] = (),
-        retry_timeouts: bool = True,
+        self, table_id: int, query: RowQuery | None = None, *, retry_timeouts: bool = True
     ) -> RowPage:
-        """One page of rows (D B). ``size`` up to 200; ``order_by`` a column's name, ``-`` in front for descending,
-        ``+`` for ascending, which a name that begins with a sign needs. ``include``: these columns only, or all but those
-        to ``exclude``; mind that the server then ignores a filter on any other, and says nothing.
-        ``retry_timeouts``: False for a caller that asks for fewer pages at a time after a time-out.
+        """Return one page of rows (D B).
 
-        A page past the end is an empty one with the true count, as newer servers say it; older ones answer
-        ERROR_INVALID_PAGE (B), which costs one more call to learn the count.
+        A page after the last is empty and has the true count. Newer servers answer so; older ones
+        answer ERROR_INVALID_PAGE (B), which costs one more call for the count.
+        ``retry_timeouts``: False if the caller reacts to a time-out with smaller pages.
         """
-        query: dict[str, Any] = {"user_field_names": "True", "page": page, "size": size, **filters}
-        more = {
-            "search": search,
-            "order_by": _quoted(order_by),
-            "include": ",".join(map(_quoted, include)),
-        }
-        more["exclude"] = ",".join(map(_quoted, exclude))
-        query |= {name: value for name, value in more.items() if value}
+        query = query or RowQuery()
+        parameters = query.parameters()
+        call = self._call("rows", parameters, table_id=table_id)
         try:
-            data = self._send("rows", {"table_id": table_id}, query, retry_timeouts=retry_timeouts)
+            data = self._send_call(call, retry_timeouts=retry_timeouts)
             return parse(RowPage, data, self._routes["rows"])
         except errors.Refused as error:
-            if error.error != "ERROR_INVALID_PAGE" or page == 1:
+            if error.error != "ERROR_INVALID_PAGE" or query.page == 1:
                 raise
-        first = self._send("rows", {"table_id": table_id}, {**query, "page": 1, "size": 1})
+        first = self._send("rows", {**parameters, "page": 1, "size": 1}, table_id=table_id)
         return parse(RowPage, first, self._routes["rows"]).model_copy(update={"rows": ()})
 
     def row(self, table_id: int, row_id: int) -> dict[str, Any]:
-        """One row by its id (B)."""
-        data = self._send(
-            "row", {"table_id": table_id, "row_id": row_id}, {"user_field_names": "True"}
-        )
+        """Return one row by its id (B)."""
+        data = self._send("row", {"user_field_names": "True"}, table_id=table_id, row_id=row_id)
         if not isinstance(data, dict):
             raise errors.BrokenAnswer("row", note="it is no object")
         return data
 
     def warehouse(self) -> str:
-        """The name of the customer's data warehouse, as SQL asks for it: by its own route (S), or else from the connections."""
+        """Return the warehouse's name for SQL: by its own route (S), or from the connections."""
         return self._missing.read(
             "default_dw_info",
             lambda: self._one(Warehouse, "default_dw_info").name,
@@ -299,83 +327,89 @@ class AccountApi:
             raise errors.NotFound("servers", status=404, note="the customer has no data warehouse")
         return found
 
-    def ask(
+    def query(
         self,
-        query: str,
+        statement: str,
         *,
-        quiet: float | None = 60,
-        hang_up: CancelHandle | None = None,
+        read_timeout: float | None = 60,
+        cancel: CancelHandle | None = None,
         warehouse: str | None = None,
     ) -> Iterator[SqlPart]:
-        """A question in SQL to the customer's warehouse (S), its answer part by part; ``quiet``: seconds to wait for a byte,
-        None: as long as for any other call; ``hang_up``: for another thread, to end it. ``warehouse``: its name if known.
+        """Run an SQL statement in the customer's warehouse (S); yield its result part by part.
+
+        ``read_timeout``: seconds to wait for a byte; None for that of all other calls. ``cancel``:
+        lets another thread end the query. ``warehouse``: its name if known.
 
         Raises:
-            errors.QueryFailed: the database refused it; errors.BrokenAnswer: the answer was cut off.
+            errors.QueryFailed: the database refused the statement.
+            errors.BrokenAnswer: the answer was cut off.
         """
-        # Asked each time: a token that is no longer good is replaced by that.
+        # Reads the warehouse's name each time if unknown: that call replaces an expired token.
         route, warehouse = self._routes["proxy_db"], warehouse or self.warehouse()
         token = self._tokens.get(self.account_id) or self._identity(self.account_id)
-        place = {
+        body = {
             "connection": warehouse,
             "dbName": warehouse,
             "schemaName": "",
             "tableName": "",
             "pk": None,
+            "action": "fetch",
+            "kwargs": {"query": statement},
         }
-        body = {**place, "action": "fetch", "kwargs": {"query": query}}
-        yield from read_parts(
-            self._transport.stream(
-                route, token, body, quiet=quiet or self._transport.read_timeout, hang_up=hang_up
-            ),
-            route.name,
+        lines = self._transport.stream(
+            Call(route, token, body=body),
+            read_timeout=read_timeout or self._transport.read_timeout,
+            cancel=cancel,
         )
+        yield from read_parts(lines, route.name)
 
-    def _one(self, model: type[A], name: str, **place: int) -> A:
-        return parse(model, self._send(name, place), self._routes[name])
+    def _one(self, model: type[A], name: str, **path_params: int) -> A:
+        return parse(model, self._send(name, None, **path_params), self._routes[name])
 
     def _list(self, model: type[A], data: Any, name: str) -> tuple[A, ...]:
         if isinstance(data, dict):
             data = data["data"] if "data" in data else data.get("results")
         found = parse_list(model, data, self._routes[name])
-        # Of one id the last counts; what has none (a column may) is kept as it comes.
+        # The last object of an id counts. Objects without an id (some columns) are all returned.
         return tuple(
-            {getattr(each, "id", 0) or -place: each for place, each in enumerate(found, 1)}.values()
+            {getattr(each, "id", 0) or -index: each for index, each in enumerate(found, 1)}.values()
         )
 
-    def _send(
-        self,
-        name: str,
-        place: Mapping[str, int] | None = None,
-        query: Mapping[str, Any] | None = None,
-        body: Mapping[str, Any] | None = None,
-        **more: bool,
-    ) -> Any:
-        """Send with the customer's token. A 401 drops it and asks for a new one, once; refused, nothing was carried out.
+    def _send(self, name: str, query: Mapping[str, Any] | None = None, **path_params: int) -> Any:
+        return self._send_call(self._call(name, query, **path_params))
 
-        ``more``: as ``Transport.send`` takes it.
+    def _post(self, name: str, body: Mapping[str, Any]) -> Any:
+        return self._send_call(Call(self._routes[name], "", body=body))
+
+    def _call(self, name: str, query: Mapping[str, Any] | None, **path_params: int) -> Call:
+        return Call(self._routes[name], "", path_params, query)
+
+    def _send_call(self, call: Call, *, retry_timeouts: bool = True) -> Any:
+        """Send a call with the customer's token. After a 401, fetch a new token and send once more.
+
+        A refused call has no effect, so sending it again is safe.
         """
-        route: Route = self._routes[name]
-        if route.once:
-            # Its token may have to be asked for first, and that must not be the read by which Peliqan is tried again.
-            self._transport.ensure(route)
+        if call.route.once:
+            # Fetching a token is a read. It must not be the probe of an open circuit breaker.
+            self._transport.ensure(call.route)
         token = self._tokens.get(self.account_id)
         if token is not None:
             try:
                 return self._transport.send(
-                    route, token, place=place, query=query, body=body, **more
+                    replace(call, token=token), retry_timeouts=retry_timeouts
                 )
             except errors.NotAuthorised:
                 self._tokens.drop(self.account_id, token)
         token = self._identity(self.account_id)
         self._tokens.put(self.account_id, token)
-        return self._transport.send(route, token, place=place, query=query, body=body, **more)
+        return self._transport.send(replace(call, token=token), retry_timeouts=retry_timeouts)
 
 
 def _with_target(column: Column, tables: Mapping[int, int | None]) -> Column:
-    """Return a lookup with the field looked up as ``linked`` (recorded: its name is in the list of fields), others as they are.
+    """Return a lookup with its target field as ``linked``, and other columns unchanged.
 
-    ``tables``: by the id of a link_row field, the table that it links to.
+    Recorded: the target's name is in the list of fields. ``tables``: for each id of a link_row
+    field, the table that it links to.
     """
     if not column.target_field_name or column.linked is not None:
         return column
@@ -386,14 +420,16 @@ def _with_target(column: Column, tables: Mapping[int, int | None]) -> Column:
 
 
 def _page_of_runs(page: int, size: int) -> dict[str, int]:
-    """The parameters of a page of runs. Its size goes by both names that Peliqan's own programs use (S)."""
+    """Return the parameters of a page of runs; Peliqan's programs use both size names (S)."""
     return {"page": page, "per_page": size, "page_size": size}
 
 
 def _quoted(text: str) -> str:
-    """Quote one item of a comma-separated parameter, which Baserow reads as a line of CSV with ``\\`` as its escape character.
+    """Quote one item of a comma-separated parameter.
 
-    Source: Baserow's ``split_comma_separated_string``; recorded: ``order_by="-Name, with comma"``, the sign inside the quotes.
+    Baserow reads it as a line of CSV with the escape character ``\\``: its function
+    ``split_comma_separated_string``. Recorded: ``order_by="-Name, with comma"``, with the sign
+    inside the quotes.
     """
     if not set(text) & set(',"\\\r\n'):
         return text

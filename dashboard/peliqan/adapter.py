@@ -1,4 +1,4 @@
-"""requests' adapters for the one host that a service talks to."""
+"""HTTP adapters of ``requests`` for one host, with limits on how long an answer takes."""
 
 import time
 from collections.abc import Iterator
@@ -15,31 +15,37 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 
 class _Bounded(SocketIO):
-    """What an answer is read from. ``until``: no read begins after that, by ``time.monotonic``; None: however long it takes."""
+    """The raw file of an answer. No read starts after ``until``, by ``time.monotonic``.
+
+    None: no limit.
+    """
 
     until: float | None = None
 
     def readinto(self, buffer: Any) -> int | None:
-        """As ``SocketIO`` does, but a server that sends a byte now and then does not keep us for ever."""
+        """Read from the socket. A deadline stops servers that send a byte now and then for ever."""
         if self.until is not None and time.monotonic() > self.until:
             raise TimeoutError("the answer takes too long")
         return super().readinto(buffer)
 
 
 class _Source:
-    """What http.client asks for a file to read an answer from: it gets a bounded one."""
+    """The object from which http.client makes its file, replaced so that the file is bounded."""
 
     def __init__(self, sock: Any) -> None:
         self.file = _Bounded(sock, "rb")
         sock._io_refs += 1
 
     def makefile(self, _mode: str) -> BufferedReader:
-        """As a socket's."""
+        """Return the bounded file, as a socket's ``makefile`` does."""
         return BufferedReader(self.file)
 
 
 class CancelHandle:
-    """For another thread: called, it ends the reading of an answer that is waited for or under way, now or as soon as it is."""
+    """A callable with which another thread ends the reading of an answer.
+
+    Called early, it ends the next answer as soon as that is waited for.
+    """
 
     def __init__(self) -> None:
         self.was_called = False
@@ -47,22 +53,22 @@ class CancelHandle:
         self._socket: socket | None = None
 
     def __call__(self) -> None:
-        """Whoever reads finds the connection lost."""
+        """Shut the connection down: its reader gets an error."""
         with self._lock:
             self.was_called = True
             self._end()
 
     @contextmanager
-    def on_what_is_sent(self) -> Iterator[None]:
-        """What this thread sends meanwhile can be hung up on."""
-        _waiting.hang_up = self
+    def for_sent_requests(self) -> Iterator[None]:
+        """Let this handle cancel requests that the current thread sends in this block."""
+        _current.cancel = self
         try:
             yield
         finally:
-            _waiting.hang_up = None
+            _current.cancel = None
 
-    def has(self, sock: socket) -> None:
-        """An answer is waited for on this connection."""
+    def attach(self, sock: socket) -> None:
+        """Set the connection on which an answer is awaited."""
         with self._lock:
             self._socket = sock
             if self.was_called:
@@ -70,38 +76,39 @@ class CancelHandle:
 
     def _end(self) -> None:
         if self._socket is not None:
-            # It may have ended by itself.
+            # The connection may be closed already.
             with suppress(OSError):
                 self._socket.shutdown(SHUT_RDWR)
 
 
-_waiting = local()
+_current = local()
 
 
 class DeadlineResponse(HTTPResponse):
-    """An answer whose beginning, status and headers, is there within the read timeout, or as little later as one more read takes.
+    """An answer whose status and headers have to arrive within the read timeout.
 
-    A socket's own timeout is for each read alone. For the rest, ``end_by`` says when that has to be there.
+    At most one more read starts before that. A socket's own timeout applies to each read alone.
+    ``end_by`` sets the deadline of the body.
     """
 
     def __init__(self, sock: Any, *args: Any, **more: Any) -> None:
-        # TLS within a proxy's TLS is no socket: that keeps its own file.
+        # TLS inside a proxy's TLS is not a socket and keeps its own file.
         self._source = _Source(sock) if isinstance(sock, socket) else None
-        hang_up: CancelHandle | None = getattr(_waiting, "hang_up", None)
-        if hang_up is not None and isinstance(sock, socket):
-            hang_up.has(sock)
-        self._patience: float | None = sock.gettimeout()
+        cancel: CancelHandle | None = getattr(_current, "cancel", None)
+        if cancel is not None and isinstance(sock, socket):
+            cancel.attach(sock)
+        self._timeout: float | None = sock.gettimeout()
         file: Any = self._source or sock
         super().__init__(file, *args, **more)
 
     def begin(self) -> None:
-        """Read the status and the headers."""
-        self.end_by(None if self._patience is None else time.monotonic() + self._patience)
+        """Read the status and the headers, with a deadline."""
+        self.end_by(None if self._timeout is None else time.monotonic() + self._timeout)
         super().begin()
         self.end_by(None)
 
     def end_by(self, until: float | None) -> None:
-        """Let no read begin after this time, by ``time.monotonic``."""
+        """Set the time (``time.monotonic``) after which no read starts; None for no limit."""
         if self._source is not None:
             self._source.file.until = until
 
@@ -126,15 +133,15 @@ POOLS = {"http": _Pool, "https": _SecurePool}
 
 
 class BoundedAdapter(HTTPAdapter):
-    """requests' adapter, with a bound on how long the beginning of an answer takes."""
+    """An adapter of ``requests`` that limits how long status and headers take."""
 
     def init_poolmanager(self, *args: Any, **more: Any) -> None:
-        """As requests does, with our connections."""
+        """Create the pools with bounded connections."""
         super().init_poolmanager(*args, **more)
         self.poolmanager.pool_classes_by_scheme = POOLS
 
     def proxy_manager_for(self, proxy: str, **more: Any) -> Any:
-        """As requests does, with our connections, except through SOCKS, which has its own."""
+        """Create a proxy's pools with bounded connections; SOCKS keeps its own."""
         manager = super().proxy_manager_for(proxy, **more)
         if not proxy.lower().startswith("socks"):
             manager.pool_classes_by_scheme = POOLS
@@ -142,9 +149,10 @@ class BoundedAdapter(HTTPAdapter):
 
 
 class OneHostAdapter(BoundedAdapter):
-    """Looks its pool of connections up once. requests does so with every request: a tenth of its time.
+    """An adapter that looks up its connection pool once, to save a tenth of the time.
 
-    For requests to one scheme, host and port alone, always with the same proxies and the same certificates to trust.
+    Only for requests to one scheme, host and port, always with the same proxies and the same
+    trusted certificates.
     """
 
     def __init__(self, *args: Any, **more: Any) -> None:
@@ -153,7 +161,7 @@ class OneHostAdapter(BoundedAdapter):
         self._pool: Any = None
 
     def get_connection_with_tls_context(self, *args: Any, **more: Any) -> Any:
-        """The pool; made at the first request."""
+        """Return the pool, created at the first request."""
         if self._pool is None:
             with self._lock:
                 self._pool = self._pool or super().get_connection_with_tls_context(*args, **more)

@@ -1,16 +1,18 @@
-"""A circuit breaker for Peliqan's API, shared by all processes: while the API is down, nobody waits for it.
+"""A circuit breaker for Peliqan's API, shared by all processes.
 
-It is about the API and not about an account. ``IN_A_ROW`` tries in a row without an answer (none, or a 5xx), or a time-out beside
-the failure of another account, make the API *suspect*. Then one cheap read that has nothing to do with the failing accounts
-decides (``Transport`` sends it): answered, and nothing happens; not answered, and the breaker opens. A try is not counted if
-anything was answered after it was sent.
+During an outage no request waits for the API. The breaker covers the API, not an account.
+``IN_A_ROW`` tries in a row without an answer (none, or a 5xx), or a time-out together with a
+failure of another account, make the API *suspect*. Then ``Transport`` sends a probe: one cheap read
+that is independent of the failing accounts. If it is answered, nothing happens; if not, the breaker
+opens. A try does not count if any answer came after it was sent.
 
-While it is open no request leaves, except one safe read after 5 seconds, 10, 20 and so on, at most once a minute, by one of all
-processes. That is the worker's task (``take_turn``), so that no page waits for it; if no worker does it, the next read does.
-A request with a side effect never does. Any answer closes it.
+While the breaker is open, no request is sent except one probe after 5 seconds, then 10, 20 and so
+on, at most one a minute, by one of all processes. The worker sends it (``claim_probe``), so no page
+waits for it; if no worker does, the next read does. A request with a side effect is never a probe.
+Any answer closes the breaker.
 
-Own code, since of the libraries for it (pybreaker, circuitbreaker) none has growing waits, tells reads from side effects, lets a
-probe decide, or takes a clock; and pybreaker lets one call through at a time.
+Own code: of the libraries (pybreaker, circuitbreaker) none has growing waits, tells reads from side
+effects, lets a probe decide, or takes a clock; and pybreaker lets one call through at a time.
 """
 
 from collections.abc import Callable, Hashable
@@ -22,78 +24,83 @@ from typing import Final, Protocol
 from urllib3.exceptions import HTTPError
 
 IN_A_ROW: Final = 5
-# So long after a probe was answered, no other is sent: with many broken accounts each fifth failure would ask for one.
+# How long after an answered probe no other is sent. With many broken accounts every fifth failure
+# would cause one.
 PROBE_EVERY: Final = timedelta(seconds=1)
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=5), timedelta(seconds=60)
-# So long after it was due, a turn is anybody's: no worker seems to be there.
+# How long after its due time any process may send the probe: no worker seems to run.
 OVERDUE: Final = timedelta(seconds=10)
-# How old what a process knows of the others may be.
-LOOK_EVERY: Final = timedelta(seconds=1)
+# The greatest age of what a process knows from the shared store.
+READ_EVERY: Final = timedelta(seconds=1)
 
 
 @dataclass(frozen=True)
 class Outage:
-    """Peliqan has not answered ``since`` then. ``turn_at``: when to ask next, after so many ``turns``; ``reason``: a sentence."""
+    """An outage of the API.
+
+    ``since``: the time of the first failure. ``turn_at``: when the next probe is due. ``turns``:
+    how many probes were sent. ``reason``: what happened, as a sentence.
+    """
 
     since: datetime
     turn_at: datetime
     turns: int = 0
     reason: str = ""
 
-    def after_turn(self, at: datetime) -> "Outage":
-        """The same, asked once more."""
+    def after_probe(self, at: datetime) -> "Outage":
+        """Return the outage after one more probe at this time."""
         wait = min(FIRST_WAIT * 2 ** min(self.turns + 1, 10), LONGEST_WAIT)
         return replace(self, turn_at=at + wait, turns=self.turns + 1)
 
 
 class OutageStore(Protocol):
-    """Where all processes write an outage down. Safe to use from many threads; raises nothing, whatever becomes of the notes."""
+    """Where all processes share an outage. Thread-safe. Its methods never raise."""
 
     def read(self) -> Outage | None:
-        """The outage that lasts."""
+        """Return the current outage; None if the API answers."""
 
-    def begin(self, outage: Outage) -> Outage:
-        """Write it down; where another process has, theirs counts and is returned."""
+    def start(self, outage: Outage) -> Outage:
+        """Store an outage, or return the one that another process has stored already."""
 
-    def take_turn(self, outage: Outage, at: datetime) -> bool:
-        """Whether the caller is to ask, instead of all others: only if nobody has had this turn."""
+    def claim_probe(self, outage: Outage, at: datetime) -> bool:
+        """Return whether the caller sends the next probe; only one process gets True."""
 
-    def end(self, at: datetime) -> None:
-        """It answers again."""
+    def finish(self, at: datetime) -> None:
+        """Record that the API answers again."""
 
 
 class MemoryOutageStore:
-    """Notes of one process alone."""
+    """An outage store of one process."""
 
     def __init__(self) -> None:
         self._outage: Outage | None = None
         self._lock = Lock()
 
     def read(self) -> Outage | None:
-        """See ``OutageStore``."""
+        """Return the current outage."""
         return self._outage
 
-    def begin(self, outage: Outage) -> Outage:
-        """See ``OutageStore``."""
+    def start(self, outage: Outage) -> Outage:
+        """Store an outage unless there is one; return the stored one."""
         with self._lock:
             self._outage = self._outage or outage
             return self._outage
 
-    def take_turn(self, outage: Outage, at: datetime) -> bool:
-        """See ``OutageStore``."""
+    def claim_probe(self, outage: Outage, at: datetime) -> bool:
+        """Return whether nobody has claimed this probe before."""
         with self._lock:
             if self._outage is None or self._outage.turns != outage.turns:
                 return False
-            self._outage = self._outage.after_turn(at)
+            self._outage = self._outage.after_probe(at)
             return True
 
-    def end(self, at: datetime) -> None:
-        """See ``OutageStore``."""
+    def finish(self, at: datetime) -> None:
+        """Remove the outage."""
         self._outage = None
 
 
 class CircuitOpen(HTTPError):
-    """Nothing is sent now. One of urllib3's errors, as all that ``failures.lost`` reads."""
+    """The breaker is open, so nothing was sent. An error of urllib3, as ``error_mapping`` reads."""
 
     def __init__(self, outage: Outage) -> None:
         self.outage = outage
@@ -101,67 +108,73 @@ class CircuitOpen(HTTPError):
 
 
 class CircuitBreaker:
-    """Asked before each try of a request, and told how it ended. Safe to use from many threads; costs two looks at the clock."""
+    """The breaker. Consulted before each try of a request, and informed of its result.
+
+    Thread-safe. A call costs two reads of the clock.
+    """
 
     def __init__(
         self,
-        notes: OutageStore | None = None,
+        store: OutageStore | None = None,
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """``clock`` gives aware times in UTC."""
-        self._notes, self._clock = notes or MemoryOutageStore(), clock
+        """Take the store of the outage, and a clock that gives aware times in UTC."""
+        self._store, self._clock = store or MemoryOutageStore(), clock
         self._outage: Outage | None = None
-        self._looked_at = datetime.min.replace(tzinfo=UTC)
-        # Since the last answer: how many tries failed, of whom, and since when.
+        self._read_at = datetime.min.replace(tzinfo=UTC)
+        # Failed tries since the last answer: their number, their accounts, and the first time.
         self._failures, self._failing = 0, set[Hashable]()
-        self._began: datetime | None = None
+        self._failing_since: datetime | None = None
         self._probing, self._probed_at = False, datetime.min.replace(tzinfo=UTC)
-        # How many answers came. A try compares it with what it was when it was sent.
+        # The number of answers. A try compares it with the number at the time it was sent.
         self.answers = 0
-        self._lock, self._looking = Lock(), Lock()
+        self._lock, self._reading = Lock(), Lock()
 
     @property
     def outage(self) -> Outage | None:
-        """The outage that lasts, as known a second ago."""
+        """The current outage, as known at most 1 second ago; None if the API answers."""
         at = self._clock()
-        if not self._looked_within(LOOK_EVERY, at):
-            self._look(at)
+        if not self._was_read_within(READ_EVERY, at):
+            self._read_store(at)
         return self._outage
 
-    def ask(self, *, may_try: bool = False) -> bool:
-        """Return if a request may be sent; whether it is then the one that tries for all. ``may_try``: it may be that.
+    def ensure_closed(self, *, may_probe: bool = False) -> bool:
+        """Check that a request may be sent; return whether it is the probe.
+
+        ``may_probe``: the request may be sent as an overdue probe.
 
         Raises:
-            Open: it may not.
+            CircuitOpen: the request may not be sent.
         """
         outage = self.outage
         if outage is None:
             return False
-        if may_try and outage.turn_at + OVERDUE <= self._clock() and self._take(outage):
+        if may_probe and outage.turn_at + OVERDUE <= self._clock() and self._claim(outage):
             return True
         raise CircuitOpen(outage)
 
-    def take_turn(self) -> bool:
-        """Whether the caller is to ask now whether Peliqan answers again."""
+    def claim_probe(self) -> bool:
+        """Return whether the caller is the one to send a probe now."""
         outage = self.outage
-        return outage is not None and outage.turn_at <= self._clock() and self._take(outage)
+        return outage is not None and outage.turn_at <= self._clock() and self._claim(outage)
 
-    def answered(self) -> None:
-        """Record an answer, whatever it says: closes the breaker."""
+    def record_answer(self) -> None:
+        """Record an answer of any kind, which closes the breaker."""
         self.answers += 1
         if not self._failures and self._outage is None:
             return
         with self._lock:
-            self._forget()
+            self._reset_failures()
             if self._outage is not None:
-                self._notes.end(self._clock())
+                self._store.finish(self._clock())
                 self._outage = None
 
-    def failed(self, account: Hashable, answers: int, *, timed_out: bool) -> bool:
-        """Record a try without an answer, or with a 5xx; return whether the caller has to send a probe and settle it.
+    def record_failure(self, account: Hashable, answers: int, *, timed_out: bool) -> bool:
+        """Record a try without an answer, or with a 5xx.
 
-        ``account``: whose request it was; ``answers``: this breaker's, when it was sent.
+        Return whether the caller has to send a probe and call ``record_probe``. ``account``: whose
+        request it was; ``answers``: the value of ``self.answers`` when it was sent.
         """
         with self._lock:
             if answers != self.answers or self._outage is not None:
@@ -169,8 +182,8 @@ class CircuitBreaker:
             at = self._clock()
             self._failures += 1
             self._failing.add(account)
-            self._began = self._began or at
-            # One account's time-outs are no sign, however many: what it asks for may just be slow.
+            self._failing_since = self._failing_since or at
+            # Time-outs of one account mean nothing, however many: its requests may just be slow.
             suspect = len(self._failing) > 1 if timed_out else self._failures >= IN_A_ROW
             lately = timedelta() <= at - self._probed_at < PROBE_EVERY
             if not suspect or self._probing or lately:
@@ -182,54 +195,55 @@ class CircuitBreaker:
         """Return whether a request of this account failed since the last answer."""
         return account in self._failing
 
-    def settle(self, answers: int, *, answered: bool, reason: str = "") -> None:
-        """Record what came of a probe: if neither it nor anything else was answered since it was sent, the breaker opens.
+    def record_probe(self, answers: int, *, answered: bool, reason: str = "") -> None:
+        """Record the result of a probe; open if nothing was answered since it was sent.
 
-        ``answers``: this breaker's, when the probe was sent; ``reason``: what happened to it, a sentence to show.
+        ``answers``: the value of ``self.answers`` when the probe was sent. ``reason``: what
+        happened to it, as a sentence for users.
         """
         with self._lock:
             at = self._clock()
             self._probing, self._probed_at = False, at
             if answered:
                 self.answers += 1
-                self._forget()
+                self._reset_failures()
             elif answers == self.answers:
                 self._open(at, reason)
 
     def open(self, reason: str) -> None:
-        """Open without a probe, for a caller who knows that no account at all can be read. ``reason``: a sentence to show."""
+        """Open without a probe, if no account can be read. ``reason``: a sentence for users."""
         with self._lock:
             self._open(self._clock(), reason)
 
     def _open(self, at: datetime, reason: str) -> None:
         if self._outage is None:
-            self._outage = self._notes.begin(
-                Outage(self._began or at, at + FIRST_WAIT, reason=reason)
+            self._outage = self._store.start(
+                Outage(self._failing_since or at, at + FIRST_WAIT, reason=reason)
             )
-            self._looked_at = at
+            self._read_at = at
 
-    def _forget(self) -> None:
-        self._failures, self._began = 0, None
+    def _reset_failures(self) -> None:
+        self._failures, self._failing_since = 0, None
         self._failing.clear()
 
-    def _look(self, at: datetime) -> None:
-        """One looks. The others go by what was known a moment ago; where that is longer ago, they wait."""
-        if not self._looking.acquire(blocking=not self._looked_within(2 * LOOK_EVERY, at)):
+    def _read_store(self, at: datetime) -> None:
+        """Read the store in one thread; others use the last value, or wait if it is too old."""
+        if not self._reading.acquire(blocking=not self._was_read_within(2 * READ_EVERY, at)):
             return
         try:
-            if not self._looked_within(LOOK_EVERY, at):
-                self._outage = self._notes.read()
-                self._looked_at = at
+            if not self._was_read_within(READ_EVERY, at):
+                self._outage = self._store.read()
+                self._read_at = at
         finally:
-            self._looking.release()
+            self._reading.release()
 
-    def _looked_within(self, time: timedelta, at: datetime) -> bool:
-        # A clock that was put back tells no age.
-        return timedelta() <= at - self._looked_at < time
+    def _was_read_within(self, time: timedelta, at: datetime) -> bool:
+        # The clock may have been set back; then the age is unknown.
+        return timedelta() <= at - self._read_at < time
 
-    def _take(self, outage: Outage) -> bool:
+    def _claim(self, outage: Outage) -> bool:
         at = self._clock()
-        mine = self._notes.take_turn(outage, at)
-        # Where another had it, that one knows more.
-        self._outage = outage.after_turn(at) if mine else self._notes.read()
-        return mine
+        is_claimed = self._store.claim_probe(outage, at)
+        # If another process has claimed it, the store has newer data.
+        self._outage = outage.after_probe(at) if is_claimed else self._store.read()
+        return is_claimed

@@ -1,30 +1,26 @@
-"""``Peliqan``: the partner's calls, and the way to one customer's."""
+"""``Peliqan``: the partner's calls, and access to one customer's calls."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from copy import copy
 from typing import Any, Self
 from urllib.parse import urlsplit
-
-from requests.adapters import BaseAdapter
 
 from dashboard.peliqan import errors
 from dashboard.peliqan.account import AccountApi, MissingRoutes
 from dashboard.peliqan.circuit_breaker import CircuitBreaker
 from dashboard.peliqan.interfaces import TokenStore
 from dashboard.peliqan.models import Account, AccountPage, Token
-from dashboard.peliqan.observers import ApiCallObserver
-from dashboard.peliqan.rate_limit import RateLimiter
 from dashboard.peliqan.responses import parse
-from dashboard.peliqan.routes import Route, Routes
-from dashboard.peliqan.transport import Call, Transport
+from dashboard.peliqan.routes import Routes
+from dashboard.peliqan.transport import Call, ClientOptions, Transport
 
 MOST_PAGES = 10_000
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class Peliqan:
-    """The API as the partner sees it. Safe to use from many threads."""
+    """The API for the partner. Thread-safe."""
 
     def __init__(
         self,
@@ -33,76 +29,58 @@ class Peliqan:
         *,
         tokens: TokenStore,
         routes: Routes | None = None,
-        read_timeout: float = 15.0,
-        concurrency: int = 8,
-        pace: RateLimiter | None = None,
-        breaker: CircuitBreaker | None = None,
-        retries: int = 3,
-        backoff: float = 0.3,
-        adapter: BaseAdapter | None = None,
-        watch: ApiCallObserver | None = None,
+        options: ClientOptions | None = None,
     ) -> None:
-        """Times in seconds; ``concurrency`` is how many calls may be out at once; ``adapter`` replaces the network."""
         self._partner_token = partner_token
-        # Whether it is the stand-in, or something else on this machine.
-        self.is_here = urlsplit(base_url).hostname in LOOPBACK
+        # The server is on this machine, as the sandbox is.
+        self.is_local = urlsplit(base_url).hostname in LOOPBACK
         self.tokens = tokens
         self.routes = routes or Routes()
         self.missing_routes = MissingRoutes()
-        self.transport = Transport(
-            base_url,
-            read_timeout=read_timeout,
-            concurrency=concurrency,
-            pace=pace,
-            breaker=breaker,
-            retries=retries,
-            backoff=backoff,
-            adapter=adapter,
-            watch=watch,
-        )
+        self.transport = Transport(base_url, options)
         self.transport.partner_probe = Call(
             self.routes["sub_accounts"], partner_token, query={"page": 1, "per_page": 1}
         )
 
     @property
     def breaker(self) -> CircuitBreaker:
-        """Whether Peliqan answers at all."""
+        """The circuit breaker, which knows whether Peliqan answers at all."""
         return self.transport.breaker
 
     def answers_again(self) -> bool:
-        """Whether Peliqan answers, asked by one cheap read also where it is known not to."""
+        """Send one cheap read, also during an outage, and return whether Peliqan answers."""
         with suppress(errors.PeliqanError):
-            self._send("sub_accounts", query={"page": 1, "per_page": 1}, anyway=True)
+            self._send("sub_accounts", {"page": 1, "per_page": 1}, force=True)
         return self.breaker.outage is None
 
     def check(self) -> bool:
-        """Send one cheap read now and return whether Peliqan answers; if it does not, the breaker opens."""
+        """Send a probe and return whether Peliqan answers; if it does not, the breaker opens."""
         return self.transport.check()
 
     def ensure(self, name: str) -> None:
-        """Return if Peliqan answers, as far as is known: before something is begun that this route is for.
+        """Check that no outage is known, before work that ends with a request of this route.
 
         Raises:
-            errors.Away: it would not be sent.
+            errors.ApiUnavailable: the request would not be sent.
         """
         self.transport.ensure(self.routes[name])
 
     def with_tokens(self, tokens: TokenStore) -> Self:
-        """The same, over the same connections, with customers' tokens kept elsewhere."""
-        twin = copy(self)
-        twin.tokens = tokens
-        return twin
+        """Return a client with another token store that shares the connections of this one."""
+        other = copy(self)
+        other.tokens = tokens
+        return other
 
     def accounts(self, per_page: int = 100) -> Iterator[Account]:
-        """Every sub-account, over all pages; raises as ``account_pages`` does."""
+        """Yield every sub-account of all pages. Raises as ``account_pages`` does."""
         for page in self.account_pages(per_page):
             yield from page
 
     def account_pages(self, per_page: int = 100) -> Iterator[list[Account]]:
-        """Every sub-account, page by page; one that comes twice is given once.
+        """Yield the sub-accounts page by page, each id once.
 
         Raises:
-            errors.BrokenAnswer: the pages repeat themselves without end.
+            errors.BrokenAnswer: the pages repeat without end.
         """
         seen: set[int] = set()
         for number in range(1, MOST_PAGES + 1):
@@ -117,19 +95,20 @@ class Peliqan:
         raise errors.BrokenAnswer("sub_accounts", note="its pages repeat themselves")
 
     def account_page(self, page: int = 1, per_page: int = 100) -> AccountPage:
-        """One page: ``{"data", "next"}``, ``{"results", "next"}`` (both seen), or a bare list, which is all there is (D)."""
-        data = self._send("sub_accounts", query={"page": page, "per_page": per_page})
+        """Return one page of sub-accounts.
+
+        Accepts ``{"data", "next"}``, ``{"results", "next"}`` (both seen), and a bare list, which
+        is complete (D).
+        """
+        data = self._send("sub_accounts", {"page": page, "per_page": per_page})
         return parse(AccountPage, listing(data, "accounts"), self.routes["sub_accounts"])
 
     def account(self, external_id: str) -> Account:
-        """The sub-account with the partner's own id: by its own route (S), or else from the list of sub-accounts."""
+        """Return the sub-account with the partner's own id: by its route (S), or from the list."""
 
-        def by_its_id() -> Account:
-            return parse(
-                Account,
-                self._send("sub_account", query={"external_id": external_id}),
-                self.routes["sub_account"],
-            )
+        def by_id() -> Account:
+            data = self._send("sub_account", {"external_id": external_id})
+            return parse(Account, data, self.routes["sub_account"])
 
         def listed() -> Account:
             found = next(
@@ -143,29 +122,25 @@ class Peliqan:
                 )
             return found
 
-        return self.missing_routes.read("sub_account", by_its_id, listed)
+        return self.missing_routes.read("sub_account", by_id, listed)
 
     def account_by_id(self, account_id: int) -> Account:
-        """The sub-account with Peliqan's id (S)."""
-        return parse(
-            Account,
-            self._send("sub_account", query={"account_id": account_id}),
-            self.routes["sub_account"],
-        )
+        """Return the sub-account with Peliqan's id (S)."""
+        data = self._send("sub_account", {"account_id": account_id})
+        return parse(Account, data, self.routes["sub_account"])
 
     def integration_token(self, external_id: str, **person: str) -> Token:
-        """A token for the embedded widget, good for 30 minutes (D). Provisions an account that does not exist yet.
+        """Return a token for the embedded widget, valid for 30 minutes (D).
 
-        ``person``: first_name, last_name, email, company_name.
+        Creates the account if it does not exist. ``person``: first_name, last_name, email,
+        company_name.
         """
-        return parse(
-            Token,
-            self._send("integrate", body={"external_id": external_id, **person}),
-            self.routes["integrate"],
-        )
+        route = self.routes["integrate"]
+        call = Call(route, self._partner_token, body={"external_id": external_id, **person})
+        return parse(Token, self.transport.send(call), route)
 
     def for_account(self, account_id: int) -> AccountApi:
-        """One customer's calls. Costs nothing; its token is fetched with the first call."""
+        """Return the calls of one customer. Sends nothing; the first call fetches the token."""
         return AccountApi(
             account_id,
             self.transport,
@@ -176,18 +151,20 @@ class Peliqan:
         )
 
     def _identity(self, account_id: int) -> str:
-        """A customer's long-lived token (D S): treat it like a password."""
-        return parse(
-            Token, self._send("identity", query={"account_id": account_id}), self.routes["identity"]
-        ).token
+        """Return a customer's long-lived token (D S): a secret like a password."""
+        data = self._send("identity", {"account_id": account_id})
+        return parse(Token, data, self.routes["identity"]).token
 
-    def _send(self, name: str, **request: Any) -> Any:
-        route: Route = self.routes[name]
-        return self.transport.send(route, self._partner_token, **request)
+    def _send(self, name: str, query: Mapping[str, Any], *, force: bool = False) -> Any:
+        call = Call(self.routes[name], self._partner_token, query=query)
+        return self.transport.send(call, force=force)
 
 
 def listing(data: Any, name: str) -> Any:
-    """A list answer in any of its shapes as ``{name: items, "more": bool}``; anything else is left for parsing to refuse."""
+    """Return a list answer of any shape as ``{name: items, "more": bool}``.
+
+    Returns anything else unchanged, so that parsing refuses it.
+    """
     if isinstance(data, list):
         return {name: data, "more": False}
     if isinstance(data, dict):

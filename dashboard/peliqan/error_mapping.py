@@ -1,4 +1,4 @@
-"""What kept a call from giving its answer, as one of ``errors``: never with a token or a whole address in it."""
+"""Map a failed call to one of ``errors``. The errors contain no token and no full URL."""
 
 import json
 import ssl
@@ -19,12 +19,15 @@ SHOWN_DETAIL: Final = 500
 
 
 def broken(route: Route, what: str, status: int | None = None) -> errors.BrokenAnswer:
-    """An answer that cannot be used; ``what``: why."""
+    """Return the error of an answer that cannot be used; ``what`` says why."""
     return errors.BrokenAnswer(route.name, status=status, note=what, outcome_unknown=route.once)
 
 
 def lost(route: Route, error: requests.RequestException | HTTPError) -> errors.PeliqanError:
-    """A failure without an answer, by whether the request can have reached the other side."""
+    """Return the error of a call without an answer.
+
+    It says whether the request can have reached the server.
+    """
     cause = unreachable.root_cause(error)
     if isinstance(cause, CounterUnavailable):
         return errors.RateLimiterUnavailable(route.name)
@@ -47,7 +50,7 @@ def lost(route: Route, error: requests.RequestException | HTTPError) -> errors.P
 
 
 def away(route: Route, outage: Outage) -> errors.ApiUnavailable:
-    """Nothing is sent, since Peliqan does not answer."""
+    """Return the error of a call that was not sent because of an outage."""
     since = f"{outage.since.day} {outage.since:%B, %H:%M} UTC"
     last = f" (the last with: {outage.reason.rstrip('.')})" if outage.reason else ""
     what = "it is asked now and then only" if route.is_safe else "this was not sent"
@@ -59,43 +62,47 @@ def away(route: Route, outage: Outage) -> errors.ApiUnavailable:
 def refusal(
     route: Route, response: requests.Response, content: bytes, token: str
 ) -> errors.PeliqanError:
-    """An answer with another status than 2xx. The token, should the answer repeat it, is taken out."""
+    """Return the error of an answer whose status is not 2xx, without the token if it repeats it."""
     status = response.status_code
     if 300 <= status < 400:
         host = _host(response.url, response.headers.get("Location", ""))
         return broken(
             route, f"it points to another place, at {host}; redirects are not followed", status
         )
-    code, detail = _their_words(content.replace(token.encode(), b"[token]"))
+    code, detail = _code_and_detail(content.replace(token.encode(), b"[token]"))
     known: dict[str, Any] = {"status": status, "error": code, "detail": detail}
+    found = _refusal_class(status, code)
+    is_server_error = found is errors.ServerError
+    failure = found(route.name, outcome_unknown=is_server_error and route.once, **known)
+    if is_server_error or found is errors.RateLimited:
+        failure.retry_after = retry_wait(response.headers.get("Retry-After"))
+    return failure
+
+
+def _refusal_class(status: int, code: str | None) -> type[errors.PeliqanError]:
     if status == 401:
-        return errors.NotAuthorised(route.name, **known)
+        return errors.NotAuthorised
     if status == 403 or code == "ERROR_USER_NOT_IN_GROUP":
-        return errors.Forbidden(route.name, **known)
+        return errors.Forbidden
     if status == 404:
-        return errors.NotFound(route.name, **known)
+        return errors.NotFound
     if status == 409 or (code and "ALREADY_RUNNING" in code):
-        return errors.Busy(route.name, **known)
+        return errors.Busy
     if status == 429:
-        return errors.RateLimited(
-            route.name, retry_after=retry_wait(response.headers.get("Retry-After")), **known
-        )
-    if status >= 500:
-        wait = retry_wait(response.headers.get("Retry-After"))
-        return errors.ServerError(route.name, outcome_unknown=route.once, retry_after=wait, **known)
-    return errors.Refused(route.name, **known)
+        return errors.RateLimited
+    return errors.ServerError if status >= 500 else errors.Refused
 
 
 def _host(base: str, location: str) -> str:
-    """Where a redirect points, by its host alone: the rest of the address may hold secrets."""
+    """Return the host that a redirect points to: the rest of the URL may hold secrets."""
     try:
         return (urlsplit(urljoin(base, location)).hostname or "no host")[:100]
     except ValueError:
         return "an unreadable address"
 
 
-def _their_words(content: bytes) -> tuple[str | None, str | None]:
-    """``error`` and ``detail`` of an error's body, in the shapes that Baserow has; nothing of a web page's."""
+def _code_and_detail(content: bytes) -> tuple[str | None, str | None]:
+    """Return ``error`` and ``detail`` of a body in Baserow's shapes; None for a web page."""
     try:
         body = json.loads(content)
         if not isinstance(body, dict):
@@ -108,7 +115,10 @@ def _their_words(content: bytes) -> tuple[str | None, str | None]:
 
 
 def _flat(detail: Any) -> str:
-    """Nested details as text: ``{"size": [{"error": "Too large.", "code": ...}]}`` is "size: Too large."."""
+    """Return nested details as text.
+
+    ``{"size": [{"error": "Too large.", "code": ...}]}`` becomes "size: Too large.".
+    """
     if isinstance(detail, dict):
         if isinstance(detail.get("error"), str):
             return str(detail["error"])

@@ -1,14 +1,15 @@
-"""One family of errors for everything that can go wrong between the console and Peliqan.
+"""All errors that a call to Peliqan can raise.
 
-Each knows the route's name (never the URL, which may hold an id a log should not repeat, and never a token), the HTTP
-status if there was an answer, and Peliqan's own ``error`` and ``detail``. ``code`` is stable and fit for JSON; ``sentence``
-says to a person what happened. Whether a side effect may have happened all the same is ``outcome_unknown``.
+Each has the route's name, never the URL, whose ids do not belong into logs, and never a token.
+It has the HTTP status if there was an answer, and Peliqan's own ``error`` and ``detail``.
+``code`` is stable, for JSON; ``sentence`` explains to a user what happened. ``outcome_unknown``
+says whether a side effect may have happened nevertheless.
 """
 
 from collections.abc import Mapping
 from typing import Final
 
-# Baserow's codes for a filter or a sort that it does not carry out (recorded).
+# Baserow's codes for a filter or sort that it does not support (recorded).
 QUERY_REFUSALS: Final = frozenset(
     {
         "ERROR_VIEW_FILTER_TYPE_UNSUPPORTED_FIELD",
@@ -22,7 +23,7 @@ QUERY_REFUSALS: Final = frozenset(
 
 
 class PeliqanError(Exception):
-    """Anything that kept a call from giving its answer."""
+    """The base of all errors."""
 
     code = "peliqan_error"
     sentence = "Peliqan gave an answer that the console could not use."
@@ -35,40 +36,43 @@ class PeliqanError(Exception):
         status: int | None = None,
         error: str | None = None,
         detail: str | None = None,
-        retry_after: float | None = None,
         outcome_unknown: bool = False,
         note: str | None = None,
     ) -> None:
-        """``retry_after`` in seconds; ``outcome_unknown`` when the request may have been carried out without an answer;
-        ``note``: what the console itself found wrong with the answer."""
+        """Take what is known of the call.
+
+        ``outcome_unknown``: the request may have been executed without an answer. ``note``: what
+        the console found wrong with the answer.
+        """
         self.route = route
         self.status = status
         self.error = error
         self.detail = detail
-        self.retry_after = retry_after
+        # Seconds until the next try, if Peliqan gave them.
+        self.retry_after: float | None = None
         self.outcome_unknown = outcome_unknown
         self.note = note
         super().__init__(self.explained)
 
     @property
     def explained(self) -> str:
-        """The sentence with Peliqan's own words behind it, where it gave any; safe to log and to show."""
-        theirs = " ".join(part for part in (self.error, self.detail) if part)
-        said = f"Peliqan says: {theirs}" if theirs else ""
-        return " ".join(part for part in (self.sentence, self.found, said) if part)
+        """The sentence, followed by Peliqan's own message if there is one; safe to log and show."""
+        message = " ".join(part for part in (self.error, self.detail) if part)
+        quoted = f"Peliqan says: {message}" if message else ""
+        return " ".join(part for part in (self.sentence, self.found, quoted) if part)
 
     @property
     def found(self) -> str:
-        """What the console itself found, as a sentence; empty where that is nothing."""
+        """What the console found wrong with the answer, as a sentence; empty if nothing."""
         return f"{self.note[0].upper()}{self.note[1:]}." if self.note else ""
 
     def as_json(self) -> Mapping[str, str]:
-        """The shape of every JSON error: ``{"error": code, "detail": sentence}``."""
+        """Return the JSON of the error: ``{"error": code, "detail": sentence}``."""
         return {"error": self.code, "detail": self.explained}
 
 
 class Unreachable(PeliqanError):
-    """No connection, or it broke before an answer came."""
+    """There was no connection, or it broke before an answer came."""
 
     code = "unreachable"
     sentence = "Peliqan could not be reached."
@@ -76,7 +80,7 @@ class Unreachable(PeliqanError):
 
 
 class TimedOut(PeliqanError):
-    """Connected, but no complete answer within the time limit."""
+    """Connected, but no complete answer arrived within the time limit."""
 
     code = "timed_out"
     sentence = "Peliqan did not answer in time."
@@ -84,7 +88,7 @@ class TimedOut(PeliqanError):
 
 
 class NotAuthorised(PeliqanError):
-    """401: the token was refused, also after asking for a new one."""
+    """401: the token was refused, and so was a newly fetched one."""
 
     code = "not_authorised"
     sentence = "Peliqan does not accept the console's token."
@@ -92,7 +96,7 @@ class NotAuthorised(PeliqanError):
 
 
 class Forbidden(PeliqanError):
-    """403, or Baserow's 400 for something that belongs to somebody else."""
+    """403, or Baserow's 400 for an object of another customer."""
 
     code = "forbidden"
     sentence = "Peliqan does not allow this for this customer."
@@ -100,7 +104,7 @@ class Forbidden(PeliqanError):
 
 
 class NotFound(PeliqanError):
-    """404: it does not exist (any more)."""
+    """404: the object does not exist, or no longer."""
 
     code = "not_found"
     sentence = "Peliqan does not know this."
@@ -108,7 +112,7 @@ class NotFound(PeliqanError):
 
 
 class Refused(PeliqanError):
-    """400, 405, 409, 422: understood and not done."""
+    """400, 405, 409, 422: Peliqan understood the request and did not execute it."""
 
     code = "refused"
     sentence = "Peliqan refused this."
@@ -116,12 +120,12 @@ class Refused(PeliqanError):
 
     @property
     def is_of_query(self) -> bool:
-        """Whether a filter or a sort was refused: the server does not have it for the column, or has no such column."""
+        """Whether a filter or sort was refused: not supported for the column, or no such column."""
         return self.status == 400 and self.error in QUERY_REFUSALS
 
 
 class QueryFailed(PeliqanError):
-    """The warehouse itself refused a question in SQL, or gave up on it; ``detail`` is what the database said."""
+    """The warehouse refused or aborted an SQL statement; ``detail`` is the database's message."""
 
     code = "query_failed"
     sentence = "The warehouse did not carry this out."
@@ -129,12 +133,12 @@ class QueryFailed(PeliqanError):
 
     @property
     def explained(self) -> str:
-        """The sentence alone: what a database says may quote values. Who shows ``detail`` cuts it (``error_values``)."""
+        """The sentence alone: the database's message may quote values (see ``error_values``)."""
         return self.sentence
 
 
 class Busy(Refused):
-    """409, or an ``..._ALREADY_RUNNING``: something is under way that excludes this."""
+    """409, or an ``..._ALREADY_RUNNING``: a running operation excludes this one."""
 
     code = "busy"
     sentence = "Peliqan is already busy with this connection."
@@ -142,7 +146,7 @@ class Busy(Refused):
 
 
 class RateLimited(PeliqanError):
-    """429; ``retry_after`` tells the wait in seconds where Peliqan gave one."""
+    """429; ``retry_after`` is the wait in seconds if Peliqan gave one."""
 
     code = "rate_limited"
     sentence = "Peliqan asks to slow down."
@@ -150,11 +154,14 @@ class RateLimited(PeliqanError):
 
 
 class BrokenAnswer(PeliqanError):
-    """Not JSON, cut off, too large, redirected, or JSON of the wrong type."""
+    """An answer that is not JSON, cut off, too large, a redirect, or JSON of the wrong type."""
 
     code = "broken_answer"
     sentence = "Peliqan's answer could not be read."
-    next_step = "Try again; if it stays so, check PELIQAN_API_URL and tell Peliqan's support the route and the time."
+    next_step = (
+        "Try again; if it stays so, check PELIQAN_API_URL and tell Peliqan's support the route and"
+        " the time."
+    )
 
 
 class ServerError(PeliqanError):
@@ -166,7 +173,10 @@ class ServerError(PeliqanError):
 
 
 class RateLimiterUnavailable(PeliqanError):
-    """The count of requests that all processes share (Redis) cannot be reached. Nothing was sent: the limit is a promise."""
+    """Redis, which counts the requests of all processes, is unavailable, so nothing was sent.
+
+    The rate limit must hold, so no request is sent without it.
+    """
 
     code = "no_pace"
     sentence = "The console cannot tell how fast it may ask Peliqan: Redis does not answer."
@@ -174,7 +184,7 @@ class RateLimiterUnavailable(PeliqanError):
 
 
 class ApiUnavailable(PeliqanError):
-    """Nothing was sent: Peliqan has not answered anybody lately (``breaker``)."""
+    """Nothing was sent: Peliqan has not answered any process lately (``circuit_breaker``)."""
 
     code = "away"
     sentence = "Peliqan does not answer."
@@ -183,9 +193,9 @@ class ApiUnavailable(PeliqanError):
     )
 
 
-# No answer, or a 5xx: what the breaker counts.
+# No answer, or a 5xx: the failures that the circuit breaker counts.
 SILENT: Final = (Unreachable, TimedOut, ServerError)
-# Nothing left this process.
+# Nothing was sent.
 NOT_SENT: Final = (RateLimiterUnavailable, ApiUnavailable)
-# The account itself said nothing that could be used: worth another try later.
+# The account gave no usable answer, so trying later is worthwhile.
 OUTAGE: Final = (*SILENT, *NOT_SENT)

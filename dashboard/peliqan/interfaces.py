@@ -1,40 +1,40 @@
-"""Where customers' tokens are kept: the store encrypts them at rest; tests and scripts keep them in memory."""
+"""The interface of token stores. The console encrypts tokens at rest; scripts use memory."""
 
 from threading import Lock
 from typing import Protocol
 
 
 class TokenStore(Protocol):
-    """Safe to use from many threads."""
+    """A store of customers' tokens. Thread-safe."""
 
     def get(self, account_id: int) -> str | None:
-        """The account's token, if there is one."""
+        """Return the account's token; None if there is none."""
 
     def put(self, account_id: int, token: str) -> None:
-        """Keep it."""
+        """Store the account's token."""
 
     def drop(self, account_id: int, token: str) -> None:
-        """Forget it, if it is still this one."""
+        """Remove this token, unless another one has replaced it."""
 
 
 class MemoryTokens:
-    """Tokens for as long as the process lives."""
+    """Tokens in memory, for as long as the process lives."""
 
     def __init__(self) -> None:
         self._tokens: dict[int, str] = {}
         self._lock = Lock()
 
     def get(self, account_id: int) -> str | None:
-        """The account's token, if there is one."""
+        """Return the account's token; None if there is none."""
         return self._tokens.get(account_id)
 
     def put(self, account_id: int, token: str) -> None:
-        """Keep it."""
+        """Store the account's token."""
         with self._lock:
             self._tokens[account_id] = token
 
     def drop(self, account_id: int, token: str) -> None:
-        """Forget it, if it is still this one."""
+        """Remove this token, unless another one has replaced it."""
         with self._lock:
             if self._tokens.get(account_id) == token:
                 del self._tokens[account_id]

@@ -1,19 +1,19 @@
-"""Read what a run says of the tables it loaded, in every shape that Peliqan's published programs know."""
+"""Read which tables a run loaded, in every shape that Peliqan's published programs know."""
 
 import json
 from typing import Any, Final
 
-# The names under which a table's count of records comes (S: the SDK and Peliqan's own health application).
+# The names of a table's record count (S: the SDK and Peliqan's own health application).
 COUNT_NAMES: Final = ("records", "record_count", "rows", "row_count")
-# What a number of JSON holds exactly, and more than any table has.
+# The largest integer that JSON numbers hold exactly; no table has as many records.
 _LARGEST: Final = 2**53
 
 
 def table_loads(tables: Any) -> list[dict[str, Any]]:
-    """A run's ``tables`` as ``[{"name", "records"}]``; ``records`` is None where no count can be read.
+    """Return a run's tables as ``[{"name", "records"}]``; ``records`` is None if unreadable.
 
-    They come as a list of objects or names, as an object by name, or as JSON text of either (S). Anything else, such as text
-    that is no JSON, names no table: it must not make the whole run unreadable.
+    ``tables`` may be a list of objects or names, an object by name, or JSON text of either (S).
+    Anything else, such as other text, gives no tables: it must not make the run unreadable.
     """
     if isinstance(tables, str):
         tables = _decoded(tables)
@@ -25,7 +25,10 @@ def table_loads(tables: Any) -> list[dict[str, Any]]:
 
 
 def read_count(value: Any) -> int | None:
-    """A number of records: a whole number, or digits in a text. None for a boolean, and below 0 or from 2**53 on."""
+    """Return a record count: a whole number, or digits in a text.
+
+    None for booleans, for numbers below 0, and from 2**53 on.
+    """
     if isinstance(value, str):
         digits = value.strip()
         value = int(digits) if len(digits) <= 16 and digits.isascii() and digits.isdigit() else None
@@ -44,7 +47,10 @@ def _decoded(text: str) -> Any:
 
 
 def _load(name: str, load: Any) -> dict[str, Any]:
-    """One table. ``load``: an object with a count, or the count alone; in a list without names, the name alone."""
+    """Return one table. ``load``: an object with a count, or the count alone.
+
+    In a list without names ``load`` may also be the name alone.
+    """
     if not isinstance(load, dict):
         named = isinstance(load, str) and not name
         return {"name": load if named else name, "records": None if named else read_count(load)}

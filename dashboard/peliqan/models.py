@@ -1,7 +1,7 @@
-"""Peliqan's answers as typed, frozen objects: parsed once, here, and never passed on as raw JSON.
+"""Peliqan's answers as typed, frozen objects, parsed once; raw JSON goes no further.
 
-Tolerant of what it does not know (unknown fields are dropped, ids may come as strings), precise about what it needs (a
-missing or mistyped required field is a ``BrokenAnswer`` that names the field). All times are aware and in UTC.
+Unknown fields are dropped, and ids may be strings. A required field that is missing or mistyped is
+a ``BrokenAnswer`` that names the field. All times are aware and in UTC.
 """
 
 from datetime import UTC, datetime
@@ -37,9 +37,8 @@ def _utc(value: datetime) -> datetime:
     try:
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
     except OverflowError:
-        raise ValueError(
-            "is no time in UTC"
-        ) from None  # 1 January of the year 1, somewhere in the east
+        # 1 January of the year 1 in a zone east of Greenwich.
+        raise ValueError("is no time in UTC") from None
 
 
 def _number_as_text(value: object) -> object:
@@ -47,19 +46,22 @@ def _number_as_text(value: object) -> object:
 
 
 def _not_a_boolean(value: object) -> object:
-    """JSON's booleans are integers to Python: an id of ``true`` is a broken answer, not account 1."""
+    """Refuse booleans, which Python counts as integers: an id ``true`` is not account 1."""
     return "true or false" if isinstance(value, bool) else value
 
 
-def _unsaid_beyond(bits: int) -> BeforeValidator:
-    """A number that no column could hold is as good as none; it must not make a whole account unreadable."""
+def _none_beyond(bits: int) -> BeforeValidator:
+    """Return a validator that reads a number too large for its column as None.
+
+    One such number must not make a whole account unreadable.
+    """
     return BeforeValidator(
         lambda value: None if isinstance(value, int) and abs(value) >= 2**bits else value
     )
 
 
-def _places(value: object) -> object:
-    """Decimal places that a number can have; None for what nobody could mean."""
+def _decimals(value: object) -> object:
+    """Return a valid number of decimal places; None for anything else."""
     return value if type(value) is int and 0 <= value <= 30 else None
 
 
@@ -68,7 +70,7 @@ def _none_as_empty(value: object) -> object:
 
 
 def _none_if_unreadable(value: object, read: ValidatorFunctionWrapHandler) -> Any:
-    """What is only assumed of an answer must not make it a broken one."""
+    """Read a field whose shape is an assumption; None if it is not as assumed."""
     try:
         return read(value)
     except ValidationError:
@@ -76,16 +78,16 @@ def _none_if_unreadable(value: object, read: ValidatorFunctionWrapHandler) -> An
 
 
 def _empty_if_unreadable(value: object, read: ValidatorFunctionWrapHandler) -> Any:
-    """Read a list that the console can do without; empty where it is not as expected."""
+    """Read a list that is not required; empty if it is not as expected."""
     found = _none_if_unreadable(value, read)
     return () if found is None else found
 
 
 Id = Annotated[int, BeforeValidator(_not_a_boolean), Field(ge=0, lt=2**63)]
-Small = Annotated[int | None, _unsaid_beyond(31)]
+Small = Annotated[int | None, _none_beyond(31)]
 Text = Annotated[str | None, BeforeValidator(_number_as_text)]
 Word = Annotated[str, BeforeValidator(_none_as_empty)]
-# What is not needed to show a connection must not make it unreadable.
+# For fields that a connection's page does not need: another type is read as empty.
 OptionalWord = Annotated[
     str, BeforeValidator(lambda value: value if isinstance(value, str) else "")
 ]
@@ -98,9 +100,10 @@ AssumedTime = Annotated[
 
 
 class Answer(BaseModel):
-    """What every parsed answer has in common: a null is as good as a missing field, so the next alias is looked at.
+    """The base of all answers. A null counts as a missing field, so the next alias applies.
 
-    An alias that Peliqan uses stands before our own name: an unknown field called as ours must not take its place.
+    Aliases of Peliqan stand before our own name, so that an unknown field of our name does not
+    replace theirs.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
@@ -114,7 +117,7 @@ class Answer(BaseModel):
 
 
 class Account(Answer):
-    """A sub-account: one customer of the partner. ``external_id`` is the partner's own id for it."""
+    """A sub-account: one customer of the partner. ``external_id`` is the partner's id."""
 
     id: Id
     name: Word = Field("", validation_alias=AliasChoices("name", "company_name"))
@@ -122,17 +125,19 @@ class Account(Answer):
 
 
 class AccountPage(Answer):
-    """One page of sub-accounts and whether there is another."""
+    """One page of sub-accounts. ``more``: another page follows."""
 
     accounts: tuple[Account, ...]
     more: bool
 
 
 class Connection(Answer):
-    """A connection ("server"). ``run_interval`` in seconds, None where Peliqan names none; ``status`` as Peliqan says it.
+    """A connection, which Peliqan calls "server".
 
-    ``consent_expires_at``: when a bank's consent ends, where the API tells (assumption). ``schema_name``: the warehouse's schema
-    that it loads into. Its id comes as ``connection_id`` in some answers, as Peliqan's own health application reads it.
+    ``run_interval`` in seconds; None if Peliqan gives none. ``status`` is Peliqan's word.
+    ``consent_expires_at``: when a bank's consent ends (assumption). ``schema_name``: the
+    warehouse's schema that the connection loads into. Some answers have ``connection_id`` instead
+    of ``id``, as Peliqan's own health application reads it.
     """
 
     id: Id = Field(validation_alias=AliasChoices("id", "connection_id"))
@@ -156,24 +161,24 @@ class Connection(Answer):
 
     @property
     def severity(self) -> Severity:
-        """How much this connection needs a person, by its status alone."""
+        """How much this connection needs attention, by its status alone."""
         return severity_of_health(self.status)
 
     @property
     def is_saltedge(self) -> bool:
-        """Whether its bank can be asked to refresh (assumption: the connector's name says ``saltedge``)."""
+        """Whether its bank can be refreshed (assumption: the connector's name has ``saltedge``)."""
         return is_saltedge(self.connector)
 
     @property
     def may_reauthorise(self) -> bool:
-        """Whether to offer reauthorisation: OAuth where the API names the kind, every source where it does not."""
+        """Whether to offer reauthorisation: for OAuth, and for sources of unknown type."""
         if self.is_warehouse or self.is_target:
             return False
         return self.auth_type is None or "oauth" in self.auth_type.lower()
 
 
 class TableLoad(Answer):
-    """How many records one run loaded into one table; ``records`` is None where the API did not say."""
+    """The number of records that a run loaded into a table; ``records`` None if unknown."""
 
     name: Word = ""
     records: int | None = None
@@ -196,41 +201,41 @@ class Run(Answer):
 
     @model_validator(mode="before")
     @classmethod
-    def _shapes_seen(cls, value: Any) -> Any:
-        """The error stands in one of four fields (seen in the SDK); for its tables see ``table_loads``."""
+    def _known_shapes(cls, value: Any) -> Any:
+        """Read the error from one of four fields (SDK), and tables by ``table_loads``."""
         if not isinstance(value, dict):
             return value
-        said = (value.get(key) for key in ("error", "message", "source_error", "status_message"))
-        error = next((text if isinstance(text, str) else str(text) for text in said if text), "")
+        texts = (value.get(key) for key in ("error", "message", "source_error", "status_message"))
+        error = next((text if isinstance(text, str) else str(text) for text in texts if text), "")
         return {**value, "tables": table_loads(value.get("tables")), "error": error}
 
     @property
     def severity(self) -> Severity:
-        """On the scale of a connection's severity."""
+        """The severity of its status, on the scale of connections."""
         return severity_of_run(self.status)
 
     @property
     def is_running(self) -> bool:
-        """Whether the API still calls it running."""
+        """Whether its status means running."""
         return not run_is_over(self.status)
 
     @property
     def succeeded(self) -> bool:
-        """Whether it wrote data, all of it or a part: COMPLETED_WITH_ERRORS is a success."""
+        """Whether it wrote all data or a part of it: COMPLETED_WITH_ERRORS is a success."""
         return outcome_of_run(self.status).is_success
 
     @property
     def records(self) -> int | None:
-        """Records loaded over all tables; None when no table says."""
+        """The number of records loaded into all tables; None if no table has a count."""
         counts = [table.records for table in self.tables if table.records is not None]
         return read_count(sum(counts)) if counts else None
 
 
 class SyncStarted(Answer):
-    """The answer to starting a sync: the runs that began, by ``task_id`` and ``run_id``."""
+    """The answer to starting a sync: the started runs, by ``task_id`` and ``run_id``."""
 
     class Started(Answer):
-        """One run that began."""
+        """One started run."""
 
         run_id: Id | None = Field(None, validation_alias=AliasChoices("pipeline_run_id", "run_id"))
         task_id: Text = None
@@ -243,7 +248,7 @@ class SyncStarted(Answer):
     @model_validator(mode="before")
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
-        """``run_data`` may be one object instead of a list, or null (seen in the SDK)."""
+        """Accept one object in ``run_data`` instead of a list, or null (seen in the SDK)."""
         if not isinstance(value, dict):
             return value
         if "run_data" not in value:
@@ -253,17 +258,17 @@ class SyncStarted(Answer):
 
     @property
     def first_run_id(self) -> int | None:
-        """The run to follow."""
+        """The id of the run to follow; None if no run has one."""
         return next((run.run_id for run in self.runs if run.run_id is not None), None)
 
     @property
     def first_task_id(self) -> str | None:
-        """The task to ask the status route about."""
+        """The task id for the status route; None if there is none."""
         return next((run.task_id for run in self.runs if run.task_id), self.task_id)
 
 
 class SyncStatus(Answer):
-    """Whether a sync runs. Peliqan's page promises only ``running``; the SDK sees the rest."""
+    """Whether a sync runs. Peliqan documents only ``running``; the SDK reads the other fields."""
 
     running: bool
     status: Word = ""
@@ -273,7 +278,7 @@ class SyncStatus(Answer):
 
     @property
     def contradicts_itself(self) -> bool:
-        """``running: false`` while the run's status is still RUNNING: a missed liveness ping; ask again (SDK)."""
+        """Whether ``running`` is False but the status runs: a missed ping; poll again (SDK)."""
         return not self.running and not run_is_over(self.status)
 
 
@@ -301,19 +306,21 @@ class Option(Answer):
     value: Word = ""
 
 
-# Types whose values are of another type, which ``formula_type`` says. A count is a whole number, and says so by its own name.
+# Types whose values have the type ``formula_type``. A count is not one: it is always a number.
 COMPUTED = frozenset({"formula", "lookup", "rollup"})
 
 
 class Column(Answer):
-    """A table's field, by its ``name`` and Baserow's ``type``. ``decimals``: how many places a number has, where that is said.
+    """A table's field. ``type`` is Baserow's; ``decimals``: decimal places, None if unknown.
 
-    ``formula_type``: what a formula, lookup, rollup or count results in; ``array_formula_type``: the type of its items where that
-    is "array" (recorded: Baserow's list of fields says both). Empty for every other type. ``options``: a select field's choices;
-    ``duration_format`` such as "h:mm"; ``has_time``: a date's values have a time of day, unless the answer says they do not.
-    ``linked``: the column of another table whose values this one shows, where that is known, and ``linked_table_id``: that table.
-    For a link_row field it is the title of the table it links to; for a lookup, the field looked up, of which only the name is
-    known, and the table of the link it goes through (``AccountApi.columns``).
+    ``formula_type``: the result type of a formula, lookup, rollup or count;
+    ``array_formula_type``: its items' type if that is "array" (recorded: Baserow's list of fields
+    has both). Both are empty for other types. ``options``: a select field's choices.
+    ``duration_format``: such as "h:mm". ``has_time``: values of a date have a time of day; False
+    only if the answer says so. ``linked``: the column of another table whose values this one
+    shows, None if unknown; ``linked_table_id``: that table. For a link_row field it is the title
+    column of the linked table. For a lookup it is the target field, of which only the name is
+    known, and the table of its link (``AccountApi.columns``).
     """
 
     id: Id = 0
@@ -323,7 +330,7 @@ class Column(Answer):
     array_formula_type: Word = ""
     primary: bool = False
     order: Annotated[int, BeforeValidator(lambda value: value if isinstance(value, int) else 0)] = 0
-    decimals: Annotated[int | None, BeforeValidator(_places)] = Field(
+    decimals: Annotated[int | None, BeforeValidator(_decimals)] = Field(
         None, validation_alias=AliasChoices("number_decimal_places", "decimals")
     )
     options: Annotated[tuple[Option, ...], WrapValidator(_empty_if_unreadable)] = Field(
@@ -344,11 +351,11 @@ class Column(Answer):
 
     @property
     def result_type(self) -> str:
-        """The type of its values: what a formula, lookup or rollup results in, where that is said; else ``type``."""
+        """The type of its values: the result type of a computed column, if known, else ``type``."""
         return self.formula_type or self.type if self.type in COMPUTED else self.type
 
     def for_masking(self) -> dict[str, Any]:
-        """What masking goes by, as JSON that this class reads again."""
+        """Return what masking depends on, as JSON that this class can read."""
         linked = (
             None if self.linked is None else {"name": self.linked.name, "type": self.linked.type}
         )
@@ -361,10 +368,10 @@ class Column(Answer):
 
 
 class RowPage(Answer):
-    """One page of rows. ``count`` is of the whole table after filter and search; a page past the end is empty."""
+    """One page of rows. ``count`` is the number of rows after filter and search, of all pages."""
 
     count: Annotated[int, Field(ge=0)]
-    # Taken as they are: nothing is known of what is in them, and a copy of each would be a tenth of the call.
+    # Not validated: the content is unknown, and a copy of each row takes a tenth of the call.
     rows: tuple[InstanceOf[dict[str, Any]], ...] = Field(
         validation_alias=AliasChoices("results", "rows")
     )
@@ -372,13 +379,13 @@ class RowPage(Answer):
 
 
 class Link(Answer):
-    """An address that a person opens in a browser: reauthorisation, bank refresh, invite."""
+    """A URL for a user's browser: reauthorisation, bank refresh, invite."""
 
     url: str = Field(validation_alias=AliasChoices("auth_uri", "url"), repr=False)
 
 
 class Token(Answer):
-    """A token; never shown by ``repr``. The short-lived one goes first: it is the one that may reach a browser."""
+    """A token. ``repr`` hides it. The short-lived one has priority: it may reach a browser."""
 
     token: str = Field(
         pattern=r"^[!-~]+$",

@@ -1,4 +1,4 @@
-"""Who wants to know of every call, and what that one sends with it."""
+"""The interface for code that observes every call and adds headers to it."""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -6,15 +6,18 @@ from typing import Protocol
 
 
 class ApiCallObserver(Protocol):
-    """Is asked around every call, from many threads."""
+    """An observer of every call, used from many threads."""
 
     def call(self, route: str) -> AbstractContextManager[Mapping[str, str]]:
-        """Lasts as long as the call to a route, by its name; gives further headers. Sees a ``PeliqanError`` pass."""
+        """Return a context for a call to a route, by its name; it yields additional headers.
+
+        A ``PeliqanError`` of the call passes through the context.
+        """
 
 
 class NoObserver:
-    """Nobody wants to know."""
+    """An observer that does nothing."""
 
     def call(self, route: str) -> AbstractContextManager[Mapping[str, str]]:
-        """Nothing happens around it, and nothing goes with it."""
+        """Return an empty context without headers."""
         return nullcontext({})

@@ -1,4 +1,4 @@
-"""How fast the API may be asked: so many calls at once, so many a second over all processes that share a Redis."""
+"""Limits of API calls: concurrent ones in a process, requests a second over all."""
 
 import time
 from collections.abc import Callable
@@ -12,23 +12,24 @@ from limits.strategies import MovingWindowRateLimiter
 from urllib3.exceptions import HTTPError
 
 KEY: Final = "peliqan"
-# Kept back of the limit: what leaves a second apart may arrive a little closer.
+# The share of the limit that is not used: requests sent 1 s apart may arrive closer together.
 MARGIN: Final = 0.05
 SHARES: Final = 10
 
 
 class CounterUnavailable(HTTPError):
-    """The count that all processes share cannot be reached."""
+    """The counter that all processes share cannot be reached."""
 
     def __init__(self) -> None:
         super().__init__("the shared count cannot be reached")
 
 
 class RateLimiter:
-    """Who calls the API holds ``slot`` while the call is out, and calls ``wait`` before each request, retries too.
+    """A limiter. Callers hold ``slot`` during a call, and call ``wait`` before each request.
 
-    Any second holds at most ``per_second`` requests, by a moving window. They are also spread over it, or what leaves in a burst
-    and is late on its way would arrive with the next: each tenth of a second has its share, and a process spaces its own.
+    A moving window allows at most ``per_second`` requests in any second. Requests are also spread
+    over the second: each tenth of it has a share, and a process spaces its own requests.
+    Otherwise a delayed burst could arrive together with the next one.
     """
 
     def __init__(
@@ -41,7 +42,10 @@ class RateLimiter:
         today: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """``per_second`` None: no limit but the slots. ``redis_url`` empty: this process counts for itself."""
+        """Take the limits.
+
+        ``per_second`` None: no limit but the slots. ``redis_url`` empty: this process counts alone.
+        """
         self.slot = BoundedSemaphore(concurrency)
         self._per_second, self._now, self._today, self._sleep = per_second, now, today, sleep
         self._queue = Lock()
@@ -57,22 +61,22 @@ class RateLimiter:
             self._spacing = 1 / allowed
 
     def wait(self) -> None:
-        """Return when one more request may be sent.
+        """Wait until one more request may be sent.
 
         Raises:
-            CountAway: nothing is to be sent then, since the limit is a promise.
+            CounterUnavailable: the shared counter is unavailable, so nothing may be sent.
         """
         if self._per_second is None:
             return
-        # One waits at the limit, the others behind it in the order in which they came.
+        # One thread waits at the limit; the others queue behind it in order.
         with self._queue:
             if (early := self._next - self._now()) > 0:
                 self._sleep(early)
             try:
                 while not self._limiter.hit(
-                    self._share, KEY, str(place := int(self._today() * self._shares))
+                    self._share, KEY, str(share := int(self._today() * self._shares))
                 ):
-                    self._sleep(max(0.0, (place + 1) / self._shares - self._today()))
+                    self._sleep(max(0.0, (share + 1) / self._shares - self._today()))
                 while not self._limiter.hit(self._second, KEY):
                     self._sleep(self._spacing)
             except StorageError:

@@ -1,4 +1,4 @@
-"""An answer's body: read within bounds of size and time, as JSON, as one of ``models``."""
+"""Read an answer's body within limits of size and time, and parse it as one of ``models``."""
 
 import json
 import time
@@ -20,14 +20,14 @@ M = TypeVar("M", bound=BaseModel)
 V = TypeVar("V")
 
 
-def read_body(route: Route, response: requests.Response, patience: float, largest: int) -> bytes:
-    """The whole body, unpacked. ``patience``: seconds that it may take, however it drips; ``largest``: its bytes.
+def read_body(route: Route, response: requests.Response, seconds: float, largest: int) -> bytes:
+    """Return the complete body, decompressed; it may take ``seconds`` and ``largest`` bytes.
 
     Raises:
-        errors.PeliqanError: it is larger, or not at an end by then.
+        errors.PeliqanError: the body is larger or takes longer.
     """
     content = bytearray()
-    ends = time.monotonic() + patience
+    ends = time.monotonic() + seconds
     _end_by(response, ends)
     for piece in _pieces(response):
         content += piece
@@ -41,24 +41,24 @@ def read_body(route: Route, response: requests.Response, patience: float, larges
 
 
 def lines(
-    route: Route, response: requests.Response, patience: float, largest: int
+    route: Route, response: requests.Response, seconds: float, largest: int
 ) -> Iterator[bytes]:
-    """The body by its lines, as they come. ``patience``: seconds that a line may take, however it drips; ``largest``: its bytes.
+    """Yield the body's lines as they arrive; each may take ``seconds`` and ``largest`` bytes.
 
     Raises:
-        errors.PeliqanError: a line is larger, or takes longer.
+        errors.PeliqanError: a line is larger or takes longer.
     """
-    rest, ends = bytearray(), time.monotonic() + patience
+    rest, ends = bytearray(), time.monotonic() + seconds
     _end_by(response, ends)
     for piece in _pieces(response):
         rest += piece
-        *whole, last = rest.split(b"\n")
-        yield from (bytes(line) for line in whole if line.strip())
+        *complete, last = rest.split(b"\n")
+        yield from (bytes(line) for line in complete if line.strip())
         rest = bytearray(last)
         if len(rest) > largest:
             raise broken(route, f"a line of it is larger than {largest >> 20} MB")
-        if whole:
-            ends = time.monotonic() + patience
+        if complete:
+            ends = time.monotonic() + seconds
             _end_by(response, ends)
         elif time.monotonic() > ends:
             raise errors.TimedOut(route.name, status=response.status_code)
@@ -67,36 +67,33 @@ def lines(
 
 
 def decode(route: Route, content: bytes) -> Any:
-    """A body's JSON; None where it is empty.
+    """Return a body's JSON; None if it is empty.
 
     Raises:
-        errors.BrokenAnswer: it is none.
+        errors.BrokenAnswer: the body is not JSON.
     """
     if not content.strip():
         return None
     try:
         return json.loads(content.decode("utf-8-sig"), parse_constant=lambda _: None)
     except (ValueError, RecursionError):
-        kind = (
-            "it is a web page, not JSON"
-            if content.lstrip()[:1] == b"<"
-            else "it is no complete JSON"
-        )
-    raise broken(route, kind)
+        is_page = content.lstrip()[:1] == b"<"
+    # Raised outside of ``except``: the caught error holds the body.
+    raise broken(route, "it is a web page, not JSON" if is_page else "it is no complete JSON")
 
 
 def parse(model: type[M], data: Any, route: Route) -> M:
-    """JSON as a typed answer.
+    """Return JSON as a typed answer.
 
     Raises:
-        errors.BrokenAnswer: naming the fields that are missing or of the wrong type, without their values.
+        errors.BrokenAnswer: names the fields that are missing or mistyped, without their values.
     """
     found: M = _typed(_kind(model), data, route)
     return found
 
 
 def parse_list(model: type[M], data: Any, route: Route) -> list[M]:
-    """A JSON list as typed answers; raises as ``parse`` does."""
+    """Return a JSON list as typed answers. Raises as ``parse`` does."""
     return _typed(_list_kind(model), data, route)
 
 
@@ -111,7 +108,7 @@ def _list_kind(model: type[BaseModel]) -> TypeAdapter[list[Any]]:
 
 
 def _typed(kind: TypeAdapter[V], data: Any, route: Route) -> V:
-    # As in ``send``: pydantic's error holds the values, so it must not become the context of ours.
+    # Raised outside of ``except``: pydantic's error holds the values and must not be the context.
     try:
         return kind.validate_python(data)
     except ValidationError as error:
@@ -126,7 +123,10 @@ def _typed(kind: TypeAdapter[V], data: Any, route: Route) -> V:
 
 
 def _pieces(response: requests.Response) -> Iterator[bytes]:
-    """The body as it arrives, unpacked. requests' own ``iter_content`` would wait for a whole piece, however slow it is."""
+    """Yield the body as it arrives, decompressed.
+
+    ``iter_content`` of requests would wait for a full piece, however slowly that comes.
+    """
     if not isinstance(response.raw, BaseHTTPResponse):
         yield from response.iter_content(PIECE)
         return
@@ -135,6 +135,6 @@ def _pieces(response: requests.Response) -> Iterator[bytes]:
 
 
 def _end_by(response: requests.Response, until: float) -> None:
-    """For what drips within a piece, such as a chunk's length: no piece is waited for after this time."""
+    """Set a deadline for data that arrives slowly inside a piece, as a chunk's length may."""
     if isinstance(answer := getattr(response.raw, "_original_response", None), DeadlineResponse):
         answer.end_by(until)

@@ -1,8 +1,9 @@
-"""The one place for the API's paths.
+"""All paths of the API.
 
-``source`` says from where each is known: D Peliqan's embedding page, S its Python SDK, H its help pages, B Baserow's API
-documentation (Peliqan's data routes are Baserow's), A an assumption that no public source states.
-Each can be replaced by a setting ``PELIQAN_PATH_<NAME>``, since Peliqan's own pages disagree on some.
+``source`` names where each is documented: D Peliqan's embedding page, S its Python SDK, H its help
+pages, B Baserow's API documentation (Peliqan's data routes are Baserow's), A an assumption that no
+public source states. A setting ``PELIQAN_PATH_<NAME>`` replaces a path, since Peliqan's own pages
+disagree on some.
 """
 
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from typing import Final, Literal
 
 @dataclass(frozen=True)
 class Route:
-    """One route. ``once``: it has a side effect, so it is sent once and never retried, whatever its method."""
+    """One route. ``once``: it has a side effect, so it is sent once and never retried."""
 
     name: str
     method: Literal["GET", "POST"]
@@ -24,12 +25,12 @@ class Route:
 
     @property
     def is_safe(self) -> bool:
-        """Whether it only reads, and may be sent again."""
+        """Whether the route only reads, so that a request may be sent again."""
         return self.method == "GET" and not self.once
 
     @property
     def placeholders(self) -> set[str]:
-        """Names in braces in the path."""
+        """The names in braces in the path."""
         return {name for _, name, _, _ in Formatter().parse(self.path) if name is not None}
 
 
@@ -66,13 +67,14 @@ ROUTES: Final = (
 
 
 class Routes:
-    """The routes by name, with the settings' replacements made."""
+    """The routes by name, after replacements by settings."""
 
     def __init__(self, overrides: Mapping[str, str] | None = None) -> None:
-        """``overrides``: path templates by route name.
+        """Take path templates by route name.
 
         Raises:
-            ValueError: an unknown name, a path without leading slash, or other placeholders than the route has.
+            ValueError: a name is unknown, a path does not begin with one slash, or its placeholders
+                differ from the route's.
         """
         self._routes = {route.name: route for route in ROUTES}
         for name, path in (overrides or {}).items():
@@ -84,9 +86,8 @@ class Routes:
     def _replaced(self, name: str, path: str) -> Route:
         setting = f"PELIQAN_PATH_{name.upper()}"
         if name not in self._routes:
-            raise ValueError(
-                f"{setting}: there is no route of that name; there are: {', '.join(sorted(self._routes))}"
-            )
+            names = ", ".join(sorted(self._routes))
+            raise ValueError(f"{setting}: there is no route of that name; there are: {names}")
         route = self._routes[name]
         try:
             found = replace(route, path=path).placeholders
@@ -95,7 +96,6 @@ class Routes:
         if not path.startswith("/") or path.startswith("//"):
             raise ValueError(f"{setting}: must begin with one slash")
         if found != route.placeholders:
-            raise ValueError(
-                f"{setting}: must have exactly these placeholders: {sorted(route.placeholders) or 'none'}"
-            )
+            names = str(sorted(route.placeholders) or "none")
+            raise ValueError(f"{setting}: must have exactly these placeholders: {names}")
         return replace(route, path=path)

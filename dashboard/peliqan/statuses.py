@@ -1,7 +1,8 @@
-"""The words of the API and what they mean to a person: one table each, asked by everybody.
+"""The meaning of the API's status words: one table each, used everywhere.
 
-Peliqan documents the health statuses on its embedding page; run statuses are those that its SDK and help pages name.
-A word that is not in a table is shown as it is and counted as unknown: an upstream release must not break a page.
+Peliqan documents the health statuses on its embedding page, and run statuses in its SDK and help
+pages. A word that is not in a table is shown as it is and counts as unknown, since a release of
+Peliqan must not break a page.
 """
 
 from enum import StrEnum
@@ -9,7 +10,7 @@ from typing import Final
 
 
 class Severity(StrEnum):
-    """How much a connection needs a person, worst first."""
+    """How much a connection needs a user's attention, worst first."""
 
     ERROR = "error"
     ATTENTION = "attention"
@@ -33,16 +34,17 @@ SEVERITY_OF_HEALTH: Final[dict[str, Severity]] = {
     "DISABLED": Severity.OFF,
 }
 
-# Seconds between two runs where the API names no ``run_interval``, as Peliqan's own application assumes.
+# Seconds between two runs if the API has no ``run_interval``, as Peliqan's application assumes.
 ASSUMED_INTERVAL: Final = 86_400
 
 
 class RunOutcome(StrEnum):
-    """How a run stands. Whatever asks "did it succeed?" asks this, never the status itself.
+    """The outcome of a run. Code that depends on success uses this, not the status word.
 
-    Source: Peliqan's help on pipeline webhooks. ``PARTIAL``: rows of at least one table failed, the rest was written: a success.
-    ``SOURCE_FAILED``: the connector's program ended with an error. ``RUNNER_FAILED``: Peliqan's own runner crashed, outside the
-    connector. ``STOPPED``: it was ended from outside; by whom is not documented.
+    Source: Peliqan's help on pipeline webhooks. ``PARTIAL``: rows of at least one table failed, the
+    rest was written; this is a success. ``SOURCE_FAILED``: the connector's program failed.
+    ``RUNNER_FAILED``: Peliqan's own runner crashed, outside of the connector. ``STOPPED``: stopped
+    from outside; by whom is not documented.
     """
 
     RUNNING = "running"
@@ -55,12 +57,12 @@ class RunOutcome(StrEnum):
 
     @property
     def is_success(self) -> bool:
-        """Whether data was written and is current, all of it or a part."""
+        """Whether data was written and is current, all or a part of it."""
         return self in {RunOutcome.COMPLETE, RunOutcome.PARTIAL}
 
     @property
     def is_failure(self) -> bool:
-        """Whether it ended without success."""
+        """Whether the run ended without success."""
         return self in {RunOutcome.SOURCE_FAILED, RunOutcome.RUNNER_FAILED, RunOutcome.STOPPED}
 
 
@@ -83,7 +85,7 @@ _SEVERITY_OF_OUTCOME: Final = {
     RunOutcome.PARTIAL: Severity.ATTENTION,
     RunOutcome.UNKNOWN: Severity.UNKNOWN,
 }
-# What a status does not say by itself, for people; nothing where it does.
+# The meaning of outcomes whose status word does not explain itself.
 _MEANING_OF_OUTCOME: Final = {
     RunOutcome.PARTIAL: "partly loaded",
     RunOutcome.SOURCE_FAILED: "the source failed",
@@ -93,35 +95,35 @@ _MEANING_OF_OUTCOME: Final = {
 
 
 def severity_of_health(status: str) -> Severity:
-    """The severity of a connection's ``health_status``; ``UNKNOWN`` for a word Peliqan never documented."""
+    """Return the severity of a ``health_status``; ``UNKNOWN`` for an undocumented word."""
     return SEVERITY_OF_HEALTH.get(status.strip().upper(), Severity.UNKNOWN)
 
 
 def severity_of_run(status: str) -> Severity:
-    """The severity of a run's ``status``, on the same scale as a connection's."""
+    """Return the severity of a run's ``status``, on the scale of connections."""
     return _SEVERITY_OF_OUTCOME.get(outcome_of_run(status), Severity.ERROR)
 
 
 def meaning_of_run(status: str | None) -> str:
-    """What a run's ``status`` means in a few words; an empty text where the status says it by itself."""
+    """Return the meaning of a run's ``status`` in a few words; empty if the word is clear."""
     return _MEANING_OF_OUTCOME.get(outcome_of_run(status), "")
 
 
 def outcome_of_run(status: str | None) -> RunOutcome:
-    """How a run with this ``status`` stands; ``UNKNOWN`` for no status and for a word Peliqan never documented."""
+    """Return the outcome of a run's ``status``; ``UNKNOWN`` for none or an undocumented word."""
     return OUTCOME_OF_RUN.get((status or "").strip().upper(), RunOutcome.UNKNOWN)
 
 
 def is_oauth(auth_type: str | None) -> bool:
-    """Whether a customer can allow access again by a link: also where the API does not name the kind (assumption)."""
+    """Return whether a link can renew the authorisation; True for an unknown type (assumption)."""
     return auth_type is None or "oauth" in auth_type.lower()
 
 
 def run_is_over(status: str) -> bool:
-    """Whether a run with this status has ended: everything has that is not known to run."""
+    """Return whether a run with this status has ended; True for unknown words."""
     return outcome_of_run(status) is not RunOutcome.RUNNING
 
 
 def is_saltedge(connector: str) -> bool:
-    """Whether a connector is a SaltEdge bank connection: its name contains ``saltedge`` in any case (assumption)."""
+    """Return whether a connector is a SaltEdge bank connection, by its name (assumption)."""
     return "saltedge" in connector.lower()

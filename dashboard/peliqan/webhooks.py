@@ -1,7 +1,7 @@
-"""Events that Peliqan posts (webhooks): parsed once, here; and what they say of a run.
+"""Events that Peliqan posts (webhooks), and what they report about a run.
 
-That there are events, and their names, is documented (H); the fields of their bodies are assumed (A). So nothing but the name
-is needed: what cannot be read is left unsaid, and the event is kept all the same.
+The events and their names are documented (H); the fields of their bodies are assumptions (A). So
+only the name is required: unreadable fields become None, and the event is still stored.
 """
 
 import hashlib
@@ -27,55 +27,55 @@ STARTED: Final = "STARTED"
 LONGEST_KEY = 128
 
 
-def _unsaid(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+def _none_if_unreadable(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
     try:
         return read(value)
     except ValidationError:
         return None
 
 
-Unsaid = WrapValidator(_unsaid)
+Lenient = WrapValidator(_none_if_unreadable)
 
 
 class Event(Answer):
-    """One event. ``sent_at``: its own time; ``status``: the word that it says of the run or the connection."""
+    """One event. ``sent_at``: its time at Peliqan; ``status``: of the run or connection."""
 
-    event: Annotated[Word | None, Unsaid] = None
-    event_id: Annotated[Text, Unsaid] = None
-    sent_at: Annotated[Time | None, Unsaid] = Field(
+    event: Annotated[Word | None, Lenient] = None
+    event_id: Annotated[Text, Lenient] = None
+    sent_at: Annotated[Time | None, Lenient] = Field(
         None, validation_alias=AliasChoices("timestamp", "sent_at")
     )
-    account_id: Annotated[Id | None, Unsaid] = Field(
+    account_id: Annotated[Id | None, Lenient] = Field(
         None, validation_alias=AliasChoices("account_id", "sub_account_id")
     )
-    connection_id: Annotated[Id | None, Unsaid] = Field(
+    connection_id: Annotated[Id | None, Lenient] = Field(
         None, validation_alias=AliasChoices("server_id", "connection_id")
     )
-    run_id: Annotated[Id | None, Unsaid] = Field(
+    run_id: Annotated[Id | None, Lenient] = Field(
         None, validation_alias=AliasChoices("pipeline_run_id", "run_id")
     )
-    status: Annotated[Word | None, Unsaid] = Field(
+    status: Annotated[Word | None, Lenient] = Field(
         None, validation_alias=AliasChoices("status", "health_status")
     )
 
 
 def parse_event(body: bytes) -> Event:
-    """A body as an event.
+    """Parse a body as an event.
 
     Raises:
-        ValueError: it is no JSON object in UTF-8.
+        ValueError: the body is not a JSON object in UTF-8.
     """
     try:
-        told = json.loads(body.decode())
+        content = json.loads(body.decode())
     except (ValueError, RecursionError):
         raise ValueError("The body is not JSON.") from None
-    if not isinstance(told, dict):
+    if not isinstance(content, dict):
         raise ValueError("The body is JSON, but no object.")
-    return Event.model_validate(told)
+    return Event.model_validate(content)
 
 
 def key_of(event: Event, body: bytes) -> str:
-    """What tells the event from all others: its id, or else a hash of its body."""
+    """Return the unique key of an event: its id, or else a hash of its body."""
     return (
         event.event_id
         if event.event_id and len(event.event_id) <= LONGEST_KEY
@@ -84,39 +84,40 @@ def key_of(event: Event, body: bytes) -> str:
 
 
 def signature_of(body: bytes, secret: str) -> str:
-    """The HMAC-SHA256 of a body, as hexadecimal digits (H)."""
+    """Return the HMAC-SHA256 of a body as hexadecimal digits (H)."""
     return hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
 
 
 def is_signed(body: bytes, given: str | None, secret: str) -> bool:
-    """Whether ``given`` is the HMAC-SHA256 of the raw body, as hexadecimal digits, with or without ``sha256=`` in front.
+    """Return whether ``given`` is the signature of the raw body, with or without ``sha256=``.
 
-    Compared in constant time: how long it takes tells nobody how much of a guess is right.
+    Compares in constant time, so that the duration reveals nothing about a guess.
     """
-    wanted = signature_of(body, secret)
-    said = (given or "").strip().lower().removeprefix("sha256=")
-    return hmac.compare_digest(wanted.encode(), said.encode("utf-8", "replace"))
+    expected = signature_of(body, secret)
+    actual = (given or "").strip().lower().removeprefix("sha256=")
+    return hmac.compare_digest(expected.encode(), actual.encode("utf-8", "replace"))
 
 
 def is_known(event: str, status: str) -> bool:
-    """Whether the console knows what an event means."""
+    """Return whether the console knows the meaning of an event."""
     return event in {ADDED, REMOVED} or run_status(event, status) is not None
 
 
 def run_status(event: str, status: str) -> str | None:
-    """The status of a run that an event tells, None where it tells none that is known.
+    """Return the run status that an event reports; None if it reports no known one.
 
-    By the event's name; the word that it carries counts where the name is new. ``pipeline_run_started`` is RUNNING.
+    The event's name decides; for a new name its field ``status`` does. ``pipeline_run_started``
+    means RUNNING.
     """
     if not event.startswith(OF_RUNS):
         return None
-    said = event.removeprefix(OF_RUNS).upper()
-    if said == STARTED:
+    name = event.removeprefix(OF_RUNS).upper()
+    if name == STARTED:
         return "RUNNING"
     return next(
         (
             word
-            for word in (said, status.strip().upper())
+            for word in (name, status.strip().upper())
             if outcome_of_run(word) is not RunOutcome.UNKNOWN
         ),
         None,

@@ -306,7 +306,8 @@ class Pull:
 
         A value in the future would hide all later changes.
         """
-        rows = api.rows(table_id, size=1, order_by=f"-{by.column}", include=(by.column,)).rows
+        last = peliqan.RowQuery(size=1, order_by=f"-{by.column}", include=(by.column,))
+        rows = api.rows(table_id, last).rows
         value = rows[0].get(by.column) if rows else None
         return str(value) if by.is_sound(value, self._clock()) else None
 

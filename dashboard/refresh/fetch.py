@@ -65,7 +65,7 @@ def confirm_empty_listing(account: peliqan.AccountApi, connection_id: int) -> No
         peliqan.PeliqanError: it is not believed, or that cannot be told.
     """
     try:
-        account.connection_itself(connection_id)
+        account.connection_by_id(connection_id)
     except peliqan.NotFound:
         return
     raise peliqan.BrokenAnswer(

@@ -29,7 +29,7 @@ class DatabaseOutageStore:
             self._known = self._read(session)
         return self._known
 
-    def begin(self, outage: Outage) -> Outage:
+    def start(self, outage: Outage) -> Outage:
         """Write it down, unless one is; that counts."""
         self._known = outage
         with self._transaction() as session:
@@ -50,9 +50,9 @@ class DatabaseOutageStore:
             self._known = self._read(session) or outage
         return self._known
 
-    def take_turn(self, outage: Outage, at: datetime) -> bool:
+    def claim_probe(self, outage: Outage, at: datetime) -> bool:
         """Whether the turn is the caller's."""
-        taken, after = 0, outage.after_turn(at)
+        taken, after = 0, outage.after_probe(at)
         with self._transaction() as session:
             free = (
                 ApiOutage.since.is_not(None),
@@ -63,7 +63,7 @@ class DatabaseOutageStore:
             taken = change(mine.values(turn_at=after.turn_at, turns=after.turns), session)
         return bool(taken)
 
-    def end(self, at: datetime) -> None:
+    def finish(self, at: datetime) -> None:
         """It is over."""
         self._known = None
         with self._transaction() as session:

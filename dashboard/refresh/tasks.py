@@ -31,7 +31,7 @@ def start_refresh() -> None:
 def probe_api() -> None:
     """While the API is away: send one cheap read when it is this process's turn. If it is answered, start a refresh."""
     breaker = services().api.breaker
-    if breaker.take_turn():
+    if breaker.claim_probe():
         services().api.answers_again()
     outage = breaker.outage
     if outage is None:

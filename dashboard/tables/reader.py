@@ -163,7 +163,9 @@ class TableReading:
 
     def _get(self, page: int) -> peliqan.RowPage:
         return self._api.rows(
-            self._table_id, page=page, size=self._size, retry_timeouts=False, **self._arguments
+            self._table_id,
+            peliqan.RowQuery(page=page, size=self._size, **self._arguments),
+            retry_timeouts=False,
         )
 
     def _pages_left(self, count: int) -> int:

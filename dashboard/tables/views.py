@@ -156,7 +156,8 @@ def rows(account_id: int, table_id: int) -> ResponseReturnValue:
         # The number of rows is not known yet: assume that there are enough to fill this page.
         page: Page[Any] = Page([], query.page * query.per_page, query)
         return _render_rows(wanted, page, is_frame=True)
-    found = api.rows(table_id, page=query.page, size=query.per_page, **query.upstream(columns))
+    rows = peliqan.RowQuery(page=query.page, size=query.per_page, **query.upstream(columns))
+    found = api.rows(table_id, rows)
     if request.path.endswith(".json"):
         return _rows_as_json(wanted, found)
     shown, hidden = query.shown(columns), context.hidden

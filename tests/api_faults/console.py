@@ -114,7 +114,7 @@ class Desk:
 
     def forget(self) -> None:
         """As if nothing had been done or had failed; what was read long ago is read anew."""
-        self.parts.api.breaker.answered()
+        self.parts.api.breaker.record_answer()
         self.parts.api.missing_routes.forget()
         with self.app.app_context():
             db.session.execute(db.update(Connection).values(looked_at=LONG_AGO, looking_until=None))

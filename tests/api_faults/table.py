@@ -99,7 +99,7 @@ CASES = (
     Case("saltedge_refresh", of(lambda api: api.saltedge_refresh(BANK)), {"url": "https://example.com/b"}, frozenset({"url"})),
     Case("applications", of(lambda api: api.databases()), [{"id": DATABASE, "name": "dw", "type": "database"}], frozenset({"id"})),
     Case("default_dw_info", of(lambda api: api.warehouse()), {"server_id": 99, "server_name": "dw_1"}, frozenset({"server_name"})),
-    Case("proxy_db", of(lambda api: list(api.ask("select 1", quiet=api._transport._timeout[1]))), NDJSON),
+    Case("proxy_db", of(lambda api: list(api.query("select 1", read_timeout=api._transport._timeout[1]))), NDJSON),
     Case("tables", of(lambda api: api.tables(DATABASE)), [{"id": TABLE, "name": "exact_invoices", "database_id": DATABASE, "order": 1}], frozenset({"id"})),
     Case("table", of(lambda api: api.table(TABLE)), {"id": TABLE, "name": "exact_invoices", "database_id": DATABASE}, frozenset({"id"})),
     Case("fields", of(lambda api: api.columns(TABLE)), FIELDS, frozenset({"name"})),

@@ -61,7 +61,7 @@ def test_every_page_says_in_words_what_happened_and_what_is_known_stays(
     before, wrong = desk.known(), {}
 
     def look(door: Door) -> tuple[TestResponse, float]:
-        desk.parts.api.breaker.answered()
+        desk.parts.api.breaker.record_answer()
         began = time.monotonic()
         return desk.go(door), time.monotonic() - began
 

@@ -23,7 +23,7 @@ def test_passes_lose_nothing_that_was_known_and_say_what_they_could_not_read(
     desk = calm.for_fault(fault)
     before = desk.known()
     for asked, times in PASSES.items():
-        desk.parts.api.breaker.answered()
+        desk.parts.api.breaker.record_answer()
         with raw_server.misbehaving(fault.play, asked):
             results = [desk.read_fleet() for _ in range(times)]
         # The partner's own token is not renewed, but the pass after that goes well.
@@ -34,7 +34,7 @@ def test_passes_lose_nothing_that_was_known_and_say_what_they_could_not_read(
         assert desk.known() == before
         if fails and error is not None:
             assert error.sentence in str(said[0])
-    calm.patient.parts.api.breaker.answered()
+    calm.patient.parts.api.breaker.record_answer()
     assert calm.patient.read_fleet().unreadable == {}
     assert calm.patient.known() == before
 

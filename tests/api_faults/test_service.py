@@ -34,9 +34,8 @@ def client(url: str, *, impatient: bool = False) -> peliqan.Peliqan:
     tokens = peliqan.MemoryTokens()
     tokens.put(ACCOUNT, OLD)
     patience = IN_NO_TIME if impatient else PATIENCE
-    api = peliqan.Peliqan(
-        url, PARTNER, tokens=tokens, read_timeout=patience, retries=1, backoff=0.0
-    )
+    options = peliqan.ClientOptions(read_timeout=patience, retries=1, backoff=0.0)
+    api = peliqan.Peliqan(url, PARTNER, tokens=tokens, options=options)
     # What is too large is told from a megabyte on: sixteen, two hundred times, take their time.
     api.transport.largest = 1 << 20
     return api

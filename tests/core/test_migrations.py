@@ -1,4 +1,4 @@
-"""Migrations in sequence on stored rows: no data is lost, and the previous version still works."""
+"""Migrations in sequence: stored rows stay, and the previous version still works."""
 
 import warnings
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What lists show without counting is what counting gives."""
+"""Counters equal what counting gives."""
 
 import random
 from typing import Any
@@ -57,7 +57,7 @@ def check_accounts() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_counts_stay_true_through_any_readings(parts: Services, clock: Clock, seed: int) -> None:
-    """Statuses move, connections come, go missing, are gone and come back."""
+    """Change statuses; add, omit, remove and restore connections."""
     chance = random.Random(seed)
     for _ in range(12):
         readings = []
@@ -175,7 +175,7 @@ def test_a_search_finds_the_same_with_its_index_as_without(viv: Person) -> None:
 
 
 class Work:
-    """Something that takes so many seconds of a clock of its own, and gives another number each time."""
+    """A computation that takes seconds of its own clock and counts its calls."""
 
     def __init__(self, *seconds: float) -> None:
         self.now, self._seconds, self.times = 0.0, iter(seconds), 0
@@ -186,9 +186,7 @@ class Work:
         return self.times
 
 
-def test_what_takes_long_to_count_is_shown_for_twenty_times_as_long_though_the_snapshot_moves_on() -> (
-    None
-):
+def test_what_takes_long_to_count_is_shown_for_twenty_times_as_long_though_the_snapshot_moves_on():
     work = Work(0.3, 0.3, 0.3, 2, 2)
     kept = SnapshotCache(lambda: work.now)
     assert [kept.get("all", version, work) for version in (1, 1, 2)] == [1, 1, 2]
@@ -198,7 +196,7 @@ def test_what_takes_long_to_count_is_shown_for_twenty_times_as_long_though_the_s
     assert kept.get("all", 3, work) == 3
     work.now += 100
     assert [kept.get("all", version, work) for version in (4, 5)] == [4, 4]
-    # Ten seconds at most.
+    # At most ten seconds.
     work.now += 100
     assert kept.get("all", 6, work) == 5
     work.now += 9.9

@@ -1,4 +1,4 @@
-"""Each status that a run can end with, at everything that asks whether it succeeded: they all say the same of it."""
+"""All code that depends on the success of a run agrees on each status."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -34,9 +34,10 @@ pytestmark = pytest.mark.both_engines
 
 @dataclass(frozen=True)
 class End:
-    """What each consumer says of a run that ended with a status.
+    """The expected results of a run that ended with a status.
 
-    ``rule``: of a connection that has no other run. ``side``: in its evidence, and ``meaning`` beside its badge.
+    ``rule``: the finding if there is no other run. ``side``: the text in its evidence.
+    ``meaning``: the text next to the badge.
     """
 
     succeeded: bool
@@ -54,18 +55,42 @@ FAILED: dict[str, Any] = {"sync": "failed", "badge": "Sync failed", "delivery": 
 ENDS = {
     "COMPLETED": End(True, "ok"),
     "COMPLETED_WITH_ERRORS": End(
-        True, "attention", "partial_errors", "Only partly loaded: shopify", "the rest had errors", "partly loaded",
+        True,
+        "attention",
+        "partial_errors",
+        "Only partly loaded: shopify",
+        "the rest had errors",
+        "partly loaded",
         badge="Sync completed in part",
     ),
-    "ERROR": End(False, "error", "failing", "Runs fail: shopify", "failed at the source", "the source failed", **FAILED),
+    "ERROR": End(
+        False,
+        "error",
+        "failing",
+        "Runs fail: shopify",
+        "failed at the source",
+        "the source failed",
+        **FAILED,
+    ),
     "INTERNAL_ERROR": End(
-        False, "error", "runner_failed", "Peliqan’s runner fails", "failed in Peliqan's own runner", "Peliqan’s own runner failed",
+        False,
+        "error",
+        "runner_failed",
+        "Peliqan’s runner fails",
+        "failed in Peliqan's own runner",
+        "Peliqan’s own runner failed",
         **FAILED,
     ),
     "KILLED": End(
-        False, "error", "failing", "Runs fail: shopify", "was stopped before its end", "stopped before its end", **FAILED
+        False,
+        "error",
+        "failing",
+        "Runs fail: shopify",
+        "was stopped before its end",
+        "stopped before its end",
+        **FAILED,
     ),
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -101,7 +126,7 @@ def test_the_only_run_of_a_connection(
     status: str, parts: Services, sandbox: Sandbox, olga: Person
 ) -> None:
     end, connection, began = ENDS[status], connect(sandbox, first_run=status), parts.clock()
-    # Peliqan checks a new connection for two seconds.
+    # A new connection has the status CHECKING for two seconds.
     sandbox.life.new_connections[connection.id] = (connection, began - timedelta(seconds=5))
     live.read_connection(parts.api, connection.account_id, connection.id, parts.clock())
     row = known(connection)
@@ -111,7 +136,7 @@ def test_the_only_run_of_a_connection(
     assert all(end.side in each.evidence for each in found)
     assert all(("no success is known" in each.evidence) != end.succeeded for each in found)
     told = since_report.read(began - timedelta(minutes=1), parts.clock())
-    # At some hours another connection of the fleet has the same cause already: then it is not new.
+    # At some hours another connection already has the same cause, which is not new then.
     assert (end.title in {line.title for line in told.open}) == bool(end.title)
     [run] = timeline.read(connection.account_id, connection.id, kinds=["run"]).events
     assert (run.word, run.tone, run.text) == (
@@ -206,7 +231,7 @@ def test_while_a_run_is_under_way_the_finding_of_the_one_before_stays(
         assert ENDS[status].side in finding.evidence
         run.ends_at = run.started_at
         sandbox.life.run_seconds = (0, 0)
-        # A second of the sandbox's is one run's id.
+        # The sandbox derives run ids from seconds.
         sandbox.life.forget()
 
 

@@ -1,4 +1,4 @@
-"""A server on a loopback port that answers as a test tells it, well or badly, and remembers what it was asked."""
+"""A fault server: it gives the answers that a test sets, and records the requests."""
 
 import threading
 from collections.abc import Iterator

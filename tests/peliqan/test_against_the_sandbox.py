@@ -1,4 +1,4 @@
-"""The client and the stand-in share no code: here they meet, over a real loopback connection."""
+"""The client against the sandbox, which shares no code with it, over a loopback connection."""
 
 import time
 
@@ -8,9 +8,8 @@ from tests.support.sandbox import ACCOUNTS, Sandbox
 
 
 def client(sandbox: Sandbox) -> peliqan.Peliqan:
-    return peliqan.Peliqan(
-        sandbox.url, TOKEN, tokens=peliqan.MemoryTokens(), read_timeout=10.0, backoff=0.0
-    )
+    options = peliqan.ClientOptions(read_timeout=10.0, backoff=0.0)
+    return peliqan.Peliqan(sandbox.url, TOKEN, tokens=peliqan.MemoryTokens(), options=options)
 
 
 def test_every_account_is_found_over_its_pages_and_again_by_its_own_id(sandbox: Sandbox) -> None:
@@ -50,16 +49,18 @@ def test_a_sync_is_started_followed_to_its_end_and_its_log_read(sandbox: Sandbox
 def test_databases_lead_to_tables_and_tables_to_columns_and_rows(sandbox: Sandbox) -> None:
     account = client(sandbox).for_account(sandbox.healthy.account_id)
     tables = [table for database in account.databases() for table in account.tables(database.id)]
-    table = next(table for table in tables if account.rows(table.id, size=1).count > 1)
+    table = next(
+        table for table in tables if account.rows(table.id, peliqan.RowQuery(size=1)).count > 1
+    )
     assert account.table(table.id).name == table.name
 
     columns = account.columns(table.id)
-    page = account.rows(table.id, size=2)
+    page = account.rows(table.id, peliqan.RowQuery(size=2))
     assert columns[0].primary
     assert len(page.rows) == 2
     assert {column.name for column in columns} <= set(page.rows[0])
     assert account.row(table.id, page.rows[0]["id"])["id"] == page.rows[0]["id"]
-    past = account.rows(table.id, page=100_000)
+    past = account.rows(table.id, peliqan.RowQuery(page=100_000))
     assert (past.rows, past.count) == ((), page.count)
 
 

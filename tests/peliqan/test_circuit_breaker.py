@@ -1,4 +1,4 @@
-"""The breaker: when nobody is asked any more, who asks whether it answers again, and when all are."""
+"""The circuit breaker: when it opens, which process sends probes, and when it closes."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ SERVERS, SYNC, ACCOUNTS = "/api/servers/", "/api/servers/7/syncdb/", "/api/partn
 
 
 class Hands:
-    """A clock whose hands a test moves."""
+    """A clock that a test moves."""
 
     def __init__(self) -> None:
         self.now = BEGAN
@@ -50,22 +50,22 @@ def notes() -> MemoryOutageStore:
 
 
 def fail_once(breaker: CircuitBreaker, account: int, *, timed_out: bool = False) -> bool:
-    """A try without an answer; whether a probe is asked for."""
-    return breaker.failed(account, breaker.answers, timed_out=timed_out)
+    """Record a try without an answer; return whether a probe is wanted."""
+    return breaker.record_failure(account, breaker.answers, timed_out=timed_out)
 
 
 def opened(notes: MemoryOutageStore, hands: Hands) -> CircuitBreaker:
-    """A breaker after failures and a probe that nobody answered."""
+    """Return a breaker that failures and an unanswered probe have opened."""
     breaker = CircuitBreaker(notes, clock=hands)
     while not fail_once(breaker, 1):
         pass
-    breaker.settle(breaker.answers, answered=False, reason="Peliqan did not answer in time.")
+    breaker.record_probe(breaker.answers, answered=False, reason="Peliqan did not answer in time.")
     return breaker
 
 
-def is_open(breaker: CircuitBreaker, *, may_try: bool = False) -> bool:
+def is_open(breaker: CircuitBreaker, *, may_probe: bool = False) -> bool:
     try:
-        breaker.ask(may_try=may_try)
+        breaker.ensure_closed(may_probe=may_probe)
     except CircuitOpen:
         return True
     return False
@@ -79,7 +79,7 @@ def test_a_probe_is_asked_for_after_so_many_failures_in_a_row_and_not_one_before
         IN_A_ROW - 1
     ) + [True]
     assert not is_open(breaker)
-    breaker.settle(breaker.answers, answered=False, reason="No.")
+    breaker.record_probe(breaker.answers, answered=False, reason="No.")
     assert is_open(breaker)
     assert breaker.outage is not None
     assert (breaker.outage.since, breaker.outage.reason) == (BEGAN, "No.")
@@ -91,11 +91,11 @@ def test_a_probe_that_is_answered_keeps_it_closed_and_no_other_is_sent_for_a_whi
     breaker = CircuitBreaker(notes, clock=hands)
     for _ in range(3):
         assert [fail_once(breaker, 7) for _ in range(IN_A_ROW)][-1]
-        breaker.settle(breaker.answers, answered=True)
+        breaker.record_probe(breaker.answers, answered=True)
         assert not any(fail_once(breaker, 7) for _ in range(10 * IN_A_ROW))
         assert not is_open(breaker)
         hands.move(PROBE_EVERY)
-        breaker.answered()
+        breaker.record_answer()
 
 
 def test_only_one_probe_is_under_way_at_a_time(notes: MemoryOutageStore, hands: Hands) -> None:
@@ -109,7 +109,7 @@ def test_an_answer_between_begins_the_count_anew(notes: MemoryOutageStore, hands
     for account in range(3 * IN_A_ROW):
         assert not fail_once(breaker, account)
         if account % (IN_A_ROW - 1) == 0:
-            breaker.answered()
+            breaker.record_answer()
 
 
 def test_a_try_during_which_another_was_answered_is_not_counted(
@@ -117,9 +117,9 @@ def test_a_try_during_which_another_was_answered_is_not_counted(
 ) -> None:
     breaker = CircuitBreaker(notes, clock=hands)
     sent = breaker.answers
-    breaker.answered()
+    breaker.record_answer()
     assert not any(
-        breaker.failed(account, sent, timed_out=True) for account in range(10 * IN_A_ROW)
+        breaker.record_failure(account, sent, timed_out=True) for account in range(10 * IN_A_ROW)
     )
 
 
@@ -130,8 +130,8 @@ def test_an_answer_that_comes_while_the_probe_is_under_way_keeps_it_closed(
     while not fail_once(breaker, 1):
         pass
     sent = breaker.answers
-    breaker.answered()
-    breaker.settle(sent, answered=False, reason="No.")
+    breaker.record_answer()
+    breaker.record_probe(sent, answered=False, reason="No.")
     assert not is_open(breaker)
 
 
@@ -150,9 +150,9 @@ def test_turns_come_ever_more_rarely_and_each_is_one_process_s(
     waits = []
     for _ in range(6):
         began = hands.now
-        while not worker.take_turn():
+        while not worker.claim_probe():
             hands.move(SECOND)
-        assert not other.take_turn()
+        assert not other.claim_probe()
         waits.append((hands.now - began).total_seconds())
     assert waits == [
         FIRST_WAIT.total_seconds(),
@@ -168,7 +168,7 @@ def test_of_many_threads_one_has_the_turn(notes: MemoryOutageStore, hands: Hands
     breaker = opened(notes, hands)
     hands.move(FIRST_WAIT)
     with ThreadPoolExecutor(8) as pool:
-        assert sum(pool.map(lambda _: breaker.take_turn(), range(64))) == 1
+        assert sum(pool.map(lambda _: breaker.claim_probe(), range(64))) == 1
 
 
 def test_a_read_waits_for_the_worker_and_asks_only_where_none_does(
@@ -176,11 +176,11 @@ def test_a_read_waits_for_the_worker_and_asks_only_where_none_does(
 ) -> None:
     breaker = opened(notes, hands)
     hands.move(FIRST_WAIT + OVERDUE - SECOND)
-    assert is_open(breaker, may_try=True)
+    assert is_open(breaker, may_probe=True)
     hands.move(SECOND)
-    assert is_open(breaker, may_try=False)
-    assert not is_open(breaker, may_try=True)
-    assert is_open(breaker, may_try=True)
+    assert is_open(breaker, may_probe=False)
+    assert not is_open(breaker, may_probe=True)
+    assert is_open(breaker, may_probe=True)
 
 
 def test_another_process_learns_of_it_within_a_second_and_of_its_end_as_well(
@@ -191,7 +191,7 @@ def test_another_process_learns_of_it_within_a_second_and_of_its_end_as_well(
     first = opened(notes, hands)
     hands.move(SECOND)
     assert is_open(other)
-    first.answered()
+    first.record_answer()
     assert not is_open(first)
     hands.move(SECOND)
     assert not is_open(other)
@@ -212,7 +212,7 @@ def test_a_clock_that_is_put_back_does_not_keep_it_shut(
     other, first = CircuitBreaker(notes, clock=hands), opened(notes, hands)
     assert is_open(other)
     hands.move(-timedelta(hours=1))
-    first.answered()
+    first.record_answer()
     assert not is_open(other)
 
 
@@ -229,7 +229,7 @@ def api(server: FaultServer, hands: Hands) -> Iterator[peliqan.Peliqan]:
 
 def fail(api: peliqan.Peliqan, times: int = IN_A_ROW) -> None:
     for account_id in range(1, times + 1):
-        # Accounts are told apart by their tokens.
+        # The breaker distinguishes accounts by their tokens.
         api.tokens.put(account_id, f"{CUSTOMER}{account_id}")
         with pytest.raises(peliqan.PeliqanError):
             api.for_account(account_id).connections()
@@ -249,11 +249,14 @@ def test_while_it_answers_nobody_nothing_is_sent_and_the_words_say_so(
     with pytest.raises(peliqan.ApiUnavailable) as started:
         api.for_account(1).start_sync(7)
     with pytest.raises(peliqan.ApiUnavailable):
-        list(api.for_account(1)._transport.stream(api.routes["proxy_db"], CUSTOMER, {}, quiet=1))
+        list(api.for_account(1).query("select 1", warehouse="data"))
     assert time.monotonic() - began < 0.5
     assert len(server.asked) == asked
     assert started.value.outcome_unknown is False
-    since = "Every try since 2 January, 10:42 UTC has failed (the last with: Peliqan has an internal error)"
+    since = (
+        "Every try since 2 January, 10:42 UTC has failed"
+        " (the last with: Peliqan has an internal error)"
+    )
     assert (
         read.value.explained
         == f"Peliqan does not answer. {since}, so it is asked now and then only."
@@ -296,12 +299,12 @@ def test_a_try_that_fails_is_one_request(server: FaultServer, hands: Hands) -> N
     for _ in range(3):
         with pytest.raises(peliqan.PeliqanError):
             api.account_page()
-    # Four tries, then one of the second call and the probe: its retries are given up as soon as it is known.
+    # Four tries, one of the second call, and the probe; then the second call does not retry.
     asked = IN_A_ROW + 1
     assert server.count(ACCOUNTS) == asked
-    assert api.breaker.take_turn() is False
+    assert api.breaker.claim_probe() is False
     hands.move(FIRST_WAIT)
-    assert api.breaker.take_turn() is True
+    assert api.breaker.claim_probe() is True
     assert api.answers_again() is False
     assert server.count(ACCOUNTS) == asked + 1
     server.say(ACCOUNTS, Answer([]))
@@ -314,14 +317,14 @@ def test_what_a_probe_asks_has_nothing_to_do_with_the_failing_accounts(
     server.say(SERVERS, Answer([]))
     assert api.for_account(9).connections() == ()
     good = f"JWT {CUSTOMER}"
-    # Customers' routes are down while the partner's own is not: that is an outage to every customer.
+    # Customers' routes fail while the partner's works, which is an outage for all customers.
     server.say(SERVERS, html(503))
     server.say(ACCOUNTS, Answer([]))
     fail(api)
     assert server.asked[-1].headers["Authorization"] == good
     assert api.breaker.outage is not None
-    # Known of nobody that answers, the partner's own is asked.
-    api.breaker.answered()
+    # No customer's call has succeeded, so the partner's is the probe.
+    api.breaker.record_answer()
     hands.move(PROBE_EVERY)
     asked = server.count(ACCOUNTS)
     api.transport._last_good = None
@@ -350,7 +353,7 @@ def test_a_count_of_requests_that_is_away_says_nothing_of_peliqan(
     server: FaultServer, hands: Hands
 ) -> None:
     pace = peliqan.RateLimiter(4, 10, "redis://127.0.0.1:1/0")
-    api = server.client(breaker=CircuitBreaker(clock=hands), pace=pace)
+    api = server.client(breaker=CircuitBreaker(clock=hands), rate_limiter=pace)
     for _ in range(2 * IN_A_ROW):
         with pytest.raises(peliqan.RateLimiterUnavailable):
             api.account_page()
@@ -360,7 +363,7 @@ def test_a_count_of_requests_that_is_away_says_nothing_of_peliqan(
 def test_whoever_waits_for_a_free_slot_is_told_as_soon_as_it_is_known(
     server: FaultServer, hands: Hands
 ) -> None:
-    """Eight are stuck in time-outs at one slot: those behind them do not wait for theirs."""
+    """Eight calls wait for a slot while others time out: they fail as soon as it opens."""
 
     def stalls(_: Any) -> None:
         server.stopped.wait(5)
@@ -372,7 +375,7 @@ def test_whoever_waits_for_a_free_slot_is_told_as_soon_as_it_is_known(
         retries=0,
         read_timeout=0.15,
         concurrency=2,
-        pace=peliqan.RateLimiter(2),
+        rate_limiter=peliqan.RateLimiter(2),
     )
 
     def call(account_id: int) -> type[Exception]:
@@ -386,7 +389,7 @@ def test_whoever_waits_for_a_free_slot_is_told_as_soon_as_it_is_known(
     with ThreadPoolExecutor(16) as pool:
         began = time.monotonic()
         kinds = list(pool.map(call, range(16)))
-    # Two are under way at a time, and the first two of different accounts that time out are enough.
+    # Two run at a time, and time-outs of two accounts are enough to open it.
     assert kinds.count(peliqan.TimedOut) <= 4
     assert kinds.count(peliqan.ApiUnavailable) >= 12
     assert time.monotonic() - began < 2

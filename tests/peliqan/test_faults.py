@@ -1,4 +1,4 @@
-"""What the service makes of odd answers, against the sandbox and a scripted socket. All that can go wrong: ``tests/api_faults``."""
+"""Odd answers, of the sandbox and a scripted socket; ``tests/api_faults`` has all faults."""
 
 import socket
 import threading
@@ -21,14 +21,13 @@ from tests.support.sandbox import Sandbox
 
 
 def client(url: str, **more: Any) -> peliqan.Peliqan:
-    return peliqan.Peliqan(
-        url, TOKEN, tokens=peliqan.MemoryTokens(), **{"read_timeout": 1.0, "backoff": 0.0, **more}
-    )
+    options = peliqan.ClientOptions(**{"read_timeout": 1.0, "backoff": 0.0, **more})
+    return peliqan.Peliqan(url, TOKEN, tokens=peliqan.MemoryTokens(), options=options)
 
 
 @contextmanager
 def scripted(reply: Callable[[socket.socket], None]) -> Iterator[tuple[str, list[bytes]]]:
-    """A server that lets ``reply`` misbehave on each connection; gives its address and the requests it saw."""
+    """Serve each connection with ``reply``; give the address and the received requests."""
     seen: list[bytes] = []
     listener = socket.create_server(("127.0.0.1", 0))
 

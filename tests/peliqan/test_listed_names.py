@@ -1,9 +1,10 @@
-"""Names in Baserow's comma-separated parameters: what the client sends is what the server's way of splitting gives back."""
+"""Names in Baserow's comma-separated parameters survive quoting and splitting."""
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from dashboard import peliqan
 from dashboard.sandbox.query import _split
 from tests.support.fault_server import Answer, FaultServer
 
@@ -44,7 +45,7 @@ NAMES = (
 
 
 def split(text: str) -> list[str]:
-    """Split as Baserow does (Python's csv reader with a backslash as its escape character), written out as its states."""
+    """Split as Baserow does: as csv with a backslash as escape character, in explicit states."""
     items, item, state, escaped = [], "", "start", False
     for character in text:
         if escaped:
@@ -101,7 +102,7 @@ def test_names_arrive_as_they_are_whatever_is_in_them(
 ) -> None:
     server.say(ROWS, Answer({"count": 0, "results": []}))
     account = server.client().for_account(1)
-    account.rows(3, order_by=f"{sign}{names[0]}", include=names)
+    account.rows(3, peliqan.RowQuery(order_by=f"{sign}{names[0]}", include=names))
     sent = server.asked[-1].query
     assert split(sent["include"][0]) == names
     assert split(sent["order_by"][0]) == [f"{sign}{names[0]}"]
@@ -110,7 +111,7 @@ def test_names_arrive_as_they_are_whatever_is_in_them(
 @pytest.mark.parametrize("name", ["Name", "Full name", "العنوان", "it's", "-x"])
 def test_a_plain_name_is_sent_without_quotes(server: FaultServer, name: str) -> None:
     server.say(ROWS, Answer({"count": 0, "results": []}))
-    server.client().for_account(1).rows(3, order_by=name, include=[name, "b"])
+    server.client().for_account(1).rows(3, peliqan.RowQuery(order_by=name, include=[name, "b"]))
     assert (server.asked[-1].query["order_by"], server.asked[-1].query["include"]) == (
         [name],
         [f"{name},b"],

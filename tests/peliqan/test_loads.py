@@ -1,4 +1,4 @@
-"""What a run says of its tables, in every shape and under every name, over the wire."""
+"""The tables of a run in every shape and under every name, over HTTP."""
 
 import json
 from itertools import product
@@ -64,7 +64,9 @@ def test_the_first_name_under_which_a_count_can_be_read_is_believed(
 
 
 @pytest.mark.parametrize(
-    "tables", [None, "", "[", "not JSON", '"a"', "5", "null", "true", 5, True, 1.5, [None, 5, [], True], "[" * 100_000, "9" * 5_000]
+    "tables",
+    [None, "", "[", "not JSON", '"a"', "5", "null", "true", 5, True, 1.5, [None, 5, [], True],
+     "[" * 100_000, "9" * 5_000],
 )  # fmt: skip
 def test_what_names_no_table_makes_no_run_unreadable(server: FaultServer, tables: Any) -> None:
     run = run_with(server, tables)

@@ -1,4 +1,4 @@
-"""Whatever JSON comes, it is a typed answer or a ``BrokenAnswer``; what Peliqan names in its own words goes first."""
+"""Any JSON is a typed answer or a ``BrokenAnswer``; Peliqan's field names go first."""
 
 import json
 from contextlib import suppress
@@ -30,8 +30,19 @@ from dashboard.peliqan.routes import ROUTES
 from dashboard.peliqan.webhooks import parse_event
 
 MODELS: list[type[Answer]] = [
-    Account, AccountPage, Column, Connection, Database, Link, RowPage, Run, SyncStarted, SyncStatus, Table, Token
-]  # fmt: skip
+    Account,
+    AccountPage,
+    Column,
+    Connection,
+    Database,
+    Link,
+    RowPage,
+    Run,
+    SyncStarted,
+    SyncStatus,
+    Table,
+    Token,
+]
 NAMES = sorted(
     {
         name
@@ -44,7 +55,8 @@ NAMES = sorted(
 )
 LEAVES = (
     st.none() | st.booleans() | st.integers() | st.just(10**400) | st.floats() | st.text()
-    | st.sampled_from(["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00", "2026-01-01T00:00:00Z", "\ud800", "\x00", "1e400"])
+    | st.sampled_from(["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"])
+    | st.sampled_from(["2026-01-01T00:00:00Z", "\ud800", "\x00", "1e400"])
 )  # fmt: skip
 JSON = st.recursive(
     LEAVES,
@@ -70,18 +82,49 @@ KNOWN: list[tuple[type[Answer], dict[str, Any]]] = [
     (Account, {"id": 1, "name": "Acme", "external_id": "cust-1"}),
     (
         Connection,
-        {"id": 2, "name": "c", "server_type": "exact", "health_status": "OK", "is_datawarehouse": True, "is_target": False,
-         "target": 3, "target_schema": {"schema_name": "s"}, "run_interval": 3600, "disable_scheduler": True, "auth_type": "oauth2", "consent_expires_at": "2026-12-01T00:00:00Z"},
+        {
+            "id": 2,
+            "name": "c",
+            "server_type": "exact",
+            "health_status": "OK",
+            "is_datawarehouse": True,
+            "is_target": False,
+            "target": 3,
+            "target_schema": {"schema_name": "s"},
+            "run_interval": 3600,
+            "disable_scheduler": True,
+            "auth_type": "oauth2",
+            "consent_expires_at": "2026-12-01T00:00:00Z",
+        },
     ),
     (
         Run,
-        {"id": 4, "status": "ERROR", "timestamp_start": "2026-01-02T03:04:05", "timestamp_end": "2026-01-02T05:04:05+02:00",
-         "tables": {"a": {"records": 5}}, "error": "e", "status_code_from_source": 1},
+        {
+            "id": 4,
+            "status": "ERROR",
+            "timestamp_start": "2026-01-02T03:04:05",
+            "timestamp_end": "2026-01-02T05:04:05+02:00",
+            "tables": {"a": {"records": 5}},
+            "error": "e",
+            "status_code_from_source": 1,
+        },
     ),
-    (SyncStarted, {"run_data": {"pipeline_run_id": 5, "task_id": "t"}, "task_id": "u", "detail": "d", "syncing": False, "health_status": "OK"}),
-    (SyncStatus, {"running": True, "status": "RUNNING", "task_id": "t", "run_id": 6, "detail": "d"}),
+    (
+        SyncStarted,
+        {
+            "run_data": {"pipeline_run_id": 5, "task_id": "t"},
+            "task_id": "u",
+            "detail": "d",
+            "syncing": False,
+            "health_status": "OK",
+        },
+    ),
+    (
+        SyncStatus,
+        {"running": True, "status": "RUNNING", "task_id": "t", "run_id": 6, "detail": "d"},
+    ),
     (RowPage, {"count": 1, "results": [{"id": 1}], "next": None}),
-]  # fmt: skip
+]
 
 
 @settings(max_examples=100, deadline=None)
@@ -152,7 +195,7 @@ def test_no_secret_shows_in_a_repr() -> None:
 def test_what_has_a_side_effect_is_marked_as_sent_once() -> None:
     once = {route.name for route in ROUTES if route.once}
     assert once == {"integrate", "invite", "syncdb", "reauthorise", "saltedge_refresh"}
-    # A question in SQL only reads; it is a POST because it is long.
+    # An SQL query only reads; it is a POST because it is long.
     assert all(route.once for route in ROUTES if route.method != "GET" and route.name != "proxy_db")
 
 

@@ -1,4 +1,4 @@
-"""Answers that a real Baserow server gave (see index.json): each parses, or is the error that its status means."""
+"""Recorded answers of a real Baserow (see index.json) parse, or raise the right error."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Lists, rows and logs in every shape they come in."""
+"""Lists, rows and logs in every known shape."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -107,14 +107,15 @@ def test_a_page_past_the_end_is_empty_with_the_true_count_from_new_servers_and_o
 ) -> None:
     account = server.client().for_account(1)
     server.say(ROWS, Answer({"count": 42, "results": [], "next": None}))
-    assert (account.rows(3, page=99).count, account.rows(3, page=99).rows) == (42, ())
+    last = peliqan.RowQuery(page=99)
+    assert (account.rows(3, last).count, account.rows(3, last).rows) == (42, ())
     server.say(
         ROWS,
         Answer({"error": "ERROR_INVALID_PAGE"}, 400),
         Answer({"count": 42, "results": [{"id": 1}], "next": "x"}),
     )
     before = server.count(ROWS)
-    seen = account.rows(3, page=99, search="x")
+    seen = account.rows(3, peliqan.RowQuery(page=99, search="x"))
     assert (seen.count, seen.rows, server.count(ROWS) - before) == (42, (), 2)
     assert (server.asked[-1].query["page"], server.asked[-1].query["size"]) == (["1"], ["1"])
     assert server.asked[-1].query["search"] == ["x"]
@@ -134,14 +135,14 @@ def test_what_is_asked_about_rows_goes_into_the_query_and_names_with_commas_are_
 ) -> None:
     server.say(ROWS, Answer({"count": 0, "results": []}))
     account = server.client().for_account(1)
-    account.rows(
-        3,
+    query = peliqan.RowQuery(
         page=2,
         size=50,
         order_by="-Last, first",
         filters={"filter__A&B__equal": "x=y"},
         include=["Name", "Last, first"],
     )
+    account.rows(3, query)
     assert server.asked[-1].query == {
         "user_field_names": ["True"],
         "page": ["2"],

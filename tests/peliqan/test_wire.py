@@ -1,4 +1,4 @@
-"""What goes over the wire and what comes of it. Every fault at every route is in ``tests/api_faults``; here is what is particular."""
+"""Single HTTP exchanges; ``tests/api_faults`` has every fault at every route."""
 
 import logging
 import time
@@ -23,7 +23,7 @@ def head(length: int, status: str = "200 OK", more: str = "") -> bytes:
 
 
 def drips(server: FaultServer, status: str = "200 OK") -> Answer:
-    """One byte at a time, each well within the read timeout, for as long as the test lasts."""
+    """Send one byte at a time, each within the read timeout, until the test ends."""
 
     def raw(out: Any) -> None:
         out.write(head(100_000, status))
@@ -276,24 +276,24 @@ def test_a_question_in_sql_is_hung_up_on_from_another_thread(
         if begins:
             out.write(head(100_000) + b'{"columns": ["id"]}\n')
             out.flush()
-        # Nobody listens any more: the next write, or the one after it, finds that out.
+        # The client has closed the connection: the next write or the one after it fails.
         try:
             while not server.stopped.wait(0.02):
-                if hang_up.was_called:
+                if cancel.was_called:
                     out.write(b" ")
                     out.flush()
         except OSError:
             left.set()
             raise
 
-    hang_up = peliqan.CancelHandle()
+    cancel = peliqan.CancelHandle()
     server.say("/api/applications/default_dw_info/", Answer({"server_id": 1, "server_name": "dw"}))
     server.say("/api/proxy/db/", Answer(raw=raw))
     ended: list[str] = []
 
     def ask() -> None:
         try:
-            for _ in server.client().for_account(1).ask("select 1", hang_up=hang_up):
+            for _ in server.client().for_account(1).query("select 1", cancel=cancel):
                 ended.append("a part")
         except peliqan.PeliqanError as error:
             ended.append(error.code)
@@ -303,7 +303,7 @@ def test_a_question_in_sql_is_hung_up_on_from_another_thread(
     wait_for(
         lambda: server.count("/api/proxy/db/") == 1 and (ended or not begins), "it is under way"
     )
-    hang_up()
+    cancel()
     thread.join(5)
     assert not thread.is_alive()
     assert ended[-1] != "a part"

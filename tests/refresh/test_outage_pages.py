@@ -20,7 +20,7 @@ PAGES = ("/", "/connections", "/accounts", "/causes", "/desk", "/accounts/1001",
 
 def begin_outage(app: Flask, parts: Services, clock: Clock) -> None:
     with app.app_context():
-        parts.outages.begin(
+        parts.outages.start(
             Outage(clock(), clock() + FIRST_WAIT, reason="Peliqan could not be reached.")
         )
     clock.move(seconds=1)
@@ -28,7 +28,7 @@ def begin_outage(app: Flask, parts: Services, clock: Clock) -> None:
 
 def end_outage(app: Flask, parts: Services, clock: Clock) -> None:
     with app.app_context():
-        parts.outages.end(clock())
+        parts.outages.finish(clock())
     clock.move(seconds=1)
 
 

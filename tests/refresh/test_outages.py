@@ -55,7 +55,7 @@ def context(app: Flask) -> Any:
 def begin_outage(parts: Services, clock: Clock) -> Outage:
     """As if a process had found out a moment ago; others know a second later."""
     at = clock()
-    found = parts.outages.begin(Outage(at, at + FIRST_WAIT, reason="Peliqan could not be reached."))
+    found = parts.outages.start(Outage(at, at + FIRST_WAIT, reason="Peliqan could not be reached."))
     clock.move(seconds=1)
     return found
 
@@ -86,15 +86,15 @@ def test_what_is_written_down_is_the_first_ones_and_each_turn_is_had_once(
     outage = Outage(at, at + FIRST_WAIT, reason="No.")
     assert notes.read() is None
     assert notes.ended_at() is None
-    assert notes.begin(outage) == outage
-    assert notes.begin(Outage(at + FIRST_WAIT, at + FIRST_WAIT, reason="Another.")) == outage
-    assert not notes.take_turn(outage, at)
-    assert [notes.take_turn(outage, outage.turn_at) for _ in range(2)] == [True, False]
-    assert notes.read() == outage.after_turn(outage.turn_at)
-    notes.end(at + timedelta(minutes=1))
+    assert notes.start(outage) == outage
+    assert notes.start(Outage(at + FIRST_WAIT, at + FIRST_WAIT, reason="Another.")) == outage
+    assert not notes.claim_probe(outage, at)
+    assert [notes.claim_probe(outage, outage.turn_at) for _ in range(2)] == [True, False]
+    assert notes.read() == outage.after_probe(outage.turn_at)
+    notes.finish(at + timedelta(minutes=1))
     assert (notes.read(), notes.ended_at()) == (None, at + timedelta(minutes=1))
     again = Outage(at + timedelta(hours=1), at + timedelta(hours=2))
-    assert notes.begin(again) == again
+    assert notes.start(again) == again
 
 
 def test_another_host_has_its_own(app: Flask, parts: Services, clock: Clock) -> None:
@@ -110,7 +110,7 @@ def test_a_store_that_is_away_leaves_a_process_with_what_it_knows(
     db.session.execute(db.text("ALTER TABLE api_outage RENAME TO elsewhere"))
     db.session.commit()
     assert parts.outages.read() == outage
-    assert not parts.outages.take_turn(outage, outage.turn_at)
+    assert not parts.outages.claim_probe(outage, outage.turn_at)
 
 
 def test_another_process_is_told_by_the_store(
@@ -124,8 +124,8 @@ def test_another_process_is_told_by_the_store(
         other.api.account_page()
     assert calls(sandbox) == before
     clock.move(seconds=4)
-    assert other.api.breaker.take_turn()
-    assert not parts.api.breaker.take_turn()
+    assert other.api.breaker.claim_probe()
+    assert not parts.api.breaker.claim_probe()
     assert other.api.answers_again()
     clock.move(seconds=1)
     assert parts.api.account_page().accounts
@@ -186,7 +186,7 @@ def test_accounts_between_two_passes_are_put_off_and_not_called_unreadable(
     refresh.read_due(parts)
     assert "Peliqan does not answer." in refresh.refresh_account(parts, 1003).unreadable[1003]
     assert unreadable() == 0
-    parts.outages.end(clock())
+    parts.outages.finish(clock())
     clock.move(minutes=1)
     assert sandbox.state()["calls"].get("servers", 0) == 0
     at = clock()
@@ -258,7 +258,7 @@ def test_where_a_page_found_out_that_it_is_over_the_next_tick_begins_a_pass(
     begin_outage(parts, clock)
     refresh.read_due(parts)
     clock.move(seconds=1)
-    parts.outages.end(clock())
+    parts.outages.finish(clock())
     clock.move(seconds=1)
     start_refresh()
     assert passes.current_id() is not None
@@ -302,7 +302,7 @@ def test_a_bulk_job_waits_for_the_end_and_no_connection_loses_its_turn(
         clock.move(seconds=16)
     assert set(db.session.scalars(select(BulkItem.state))) == {bulk.WAITING}
     assert db.session.scalar(select(func.count()).select_from(Action)) == 0
-    parts.outages.end(clock())
+    parts.outages.finish(clock())
     clock.move(seconds=16)
     leased = bulk.lease(job.id, clock())
     assert leased is not None
@@ -329,7 +329,7 @@ def test_an_export_waits_for_the_end_however_long_and_is_not_given_up(
     for _ in range(8):
         outage = parts.outages.read()
         assert outage is not None
-        parts.outages.take_turn(outage, clock())
+        parts.outages.claim_probe(outage, clock())
         write_export(export.id)
         assert (export.state, export.tries, export.error) == (
             "running",
@@ -338,7 +338,7 @@ def test_an_export_waits_for_the_end_however_long_and_is_not_given_up(
         )
         clock.move(seconds=31)
     assert sandbox.state()["calls"].get("rows", 0) == before
-    parts.outages.end(clock())
+    parts.outages.finish(clock())
     clock.move(seconds=31)
     write_export(export.id)
     assert (export.state, export.error) == ("done", "")
@@ -359,7 +359,7 @@ def test_daily_counts_are_put_off_by_minutes_and_not_by_an_hour_each(
     begin_outage(parts, clock)
     check_tables()
     assert sandbox.state()["calls"].get("rows", 0) == 0
-    parts.outages.end(clock())
+    parts.outages.finish(clock())
     clock.move(minutes=6)
     assert len(table_checks.due(clock())) == 2
     check_tables()
@@ -390,9 +390,9 @@ def test_looks_during_an_outage_are_none_after_which_no_run_could_be_said_to_hav
         begin = parts.outages.read()
         assert begin is not None
         # Nobody's turn: the worker has just had it.
-        parts.outages.take_turn(begin, clock())
+        parts.outages.claim_probe(begin, clock())
         poll_action(action.id)
-    parts.outages.end(clock())
+    parts.outages.finish(clock())
     clock.move(seconds=70)
     poll_action(action.id)
     assert action.settled_at is None
@@ -408,5 +408,5 @@ def test_looks_during_an_outage_are_none_after_which_no_run_could_be_said_to_hav
 def test_there_is_one_row_a_host(parts: Services, clock: Clock) -> None:
     for _ in range(3):
         begin_outage(parts, clock)
-        parts.outages.end(clock())
+        parts.outages.finish(clock())
     assert db.session.scalar(select(func.count()).select_from(ApiOutage)) == 1

@@ -250,7 +250,7 @@ class Refusing:
     def __init__(self, error: peliqan.PeliqanError) -> None:
         self.error = error
 
-    def ask(self, *_: object, **__: object) -> object:
+    def query(self, *_: object, **__: object) -> object:
         raise self.error
 
 

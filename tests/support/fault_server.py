@@ -67,8 +67,9 @@ class FaultServer(ThreadingHTTPServer):
 
     def client(self, token: str = PARTNER, **more: Any) -> peliqan.Peliqan:
         """Return a client with short timeouts and no waits."""
-        more = {"read_timeout": 0.3, "backoff": 0.0, "tokens": peliqan.MemoryTokens(), **more}
-        return peliqan.Peliqan(self.url, token, **more)
+        tokens = more.pop("tokens", None) or peliqan.MemoryTokens()
+        options = peliqan.ClientOptions(**{"read_timeout": 0.3, "backoff": 0.0, **more})
+        return peliqan.Peliqan(self.url, token, tokens=tokens, options=options)
 
     def handle_error(self, *_: Any) -> None:
         """Ignore clients that close the connection: the tests provoke that."""

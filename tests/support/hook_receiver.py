@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from dashboard import peliqan
 from dashboard.audit.models import AuditEntry
 from dashboard.context import Services
 from dashboard.core.database import db
@@ -52,9 +53,9 @@ def tables_at_peliqan(services: Services, connection: Any) -> dict[str, list[Any
     for database in api.databases():
         for table in api.tables(database.id):
             if table.name.startswith(f"{connection.connector.name}_"):
-                count = api.rows(table.id, size=1).count
+                count = api.rows(table.id, peliqan.RowQuery(size=1)).count
                 pages = (
-                    api.rows(table.id, page=page, size=200).rows
+                    api.rows(table.id, peliqan.RowQuery(page=page, size=200)).rows
                     for page in range(1, count // 200 + 2)
                 )
                 found[table.name] = [row["id"] for rows in pages for row in rows]

@@ -25,7 +25,10 @@ class Upstream:
         self.says_next, self.length = True, 0
         self._lock, self._now = threading.Lock(), 0
 
-    def rows(self, table_id: int, *, page: int, size: int, **asked: Any) -> peliqan.RowPage:
+    def rows(
+        self, table_id: int, query: peliqan.RowQuery, *, retry_timeouts: bool
+    ) -> peliqan.RowPage:
+        page, size = query.page, query.size
         with self._lock:
             self._now += 1
             self.most = max(self.most, self._now)
@@ -95,7 +98,7 @@ def test_a_row_that_goes_meanwhile_is_said_since_another_was_skipped() -> None:
 
 def test_pages_that_repeat_themselves_end_the_reading_with_a_sentence() -> None:
     upstream = Upstream(list(range(35)))
-    upstream.rows = lambda table_id, **asked: peliqan.RowPage(
+    upstream.rows = lambda table_id, query, **more: peliqan.RowPage(
         count=35, rows=[{"id": 1}] * 10, next="x"
     )  # type: ignore[method-assign]
     with pytest.raises(TableChanged, match="repeat themselves"):

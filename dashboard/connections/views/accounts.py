@@ -52,7 +52,7 @@ def show(account_id: int) -> ResponseReturnValue:
         notes=notes.notes_on(place),
         place=place,
         waiting=waiting_links.waiting_of_account(account_id),
-        gone=queries.gone_from(account_id) if not connections else (0, None),
+        gone=queries.removed_connections(account_id) if not connections else (0, None),
     )
 
 

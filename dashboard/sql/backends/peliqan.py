@@ -28,7 +28,7 @@ def run_query(
     handle, known = peliqan.CancelHandle(), names_in_statement(statement)
     on_start(handle)
     try:
-        for part in api.ask(statement, quiet=SECONDS, hang_up=handle):
+        for part in api.query(statement, read_timeout=SECONDS, cancel=handle):
             if part.columns is not None:
                 result.columns = [ResultColumn(column.name, column.type) for column in part.columns]
             if not result.add(part.records):

@@ -219,7 +219,7 @@ def _rows(
         peliqan.PeliqanError: the query failed, or the result has other columns.
     """
     count = 0
-    for part in account.ask(query, quiet=None, warehouse=warehouse):
+    for part in account.query(query, read_timeout=None, warehouse=warehouse):
         count += len(part.records)
         if part.columns is not None and len(part.columns) != width:
             raise peliqan.BrokenAnswer(

@@ -185,7 +185,8 @@ def _read_table(
     if column is None:
         return None
     # This column only: the others may hold personal data.
-    page = account.rows(table.id, size=1, order_by=f"-{column}", include=(column,))
+    last = peliqan.RowQuery(size=1, order_by=f"-{column}", include=(column,))
+    page = account.rows(table.id, last)
     received = (read_time(row.get(column)) for row in page.rows)
     newest = max(
         (time for time in received if time is not None and time <= at + CLOCK_SKEW), default=None

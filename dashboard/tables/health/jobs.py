@@ -39,11 +39,13 @@ def check_table(
     Raises:
         peliqan.PeliqanError: a part of it cannot be read; nothing is stored then.
     """
-    page = api.rows(table.id, page=query.page, size=query.per_page, **query.upstream(columns))
-    count = api.rows(table.id, size=1).count if query.is_narrowed else page.count
+    wanted = peliqan.RowQuery(page=query.page, size=query.per_page, **query.upstream(columns))
+    page = api.rows(table.id, wanted)
+    count = api.rows(table.id, peliqan.RowQuery(size=1)).count if query.is_narrowed else page.count
     newest, column = None, received_at(columns)
     if column is not None:
-        rows = api.rows(table.id, size=1, order_by=f"-{column}", include=(column,)).rows
+        last = peliqan.RowQuery(size=1, order_by=f"-{column}", include=(column,))
+        rows = api.rows(table.id, last).rows
         times = [read_time(row.get(column)) for row in rows]
         newest = max(
             (time for time in times if time is not None and time <= at + CLOCK_SKEW), default=None
@@ -77,7 +79,7 @@ def count_due(api: peliqan.Peliqan, clock: Callable[[], datetime], stop: Event) 
         if table is None:
             continue
         try:
-            rows = api.for_account(account_id).rows(table_id, size=1).count
+            rows = api.for_account(account_id).rows(table_id, peliqan.RowQuery(size=1)).count
         except GONE:
             table_checks.reschedule(table, clock(), for_good=True)
         except peliqan.ApiUnavailable:

@@ -180,7 +180,8 @@ class _Turn:
         hits = 0
         for number in range(1, CHECKED_PAGES + 1):
             columns = self._columns_of(table)
-            page = self._api.rows(table.table_id, page=number, size=PAGE, search=self._value)
+            wanted = peliqan.RowQuery(page=number, size=PAGE, search=self._value)
+            page = self._api.rows(table.table_id, wanted)
             hits += self._add_hits(table, columns, page.rows, hits)
             if len(page.rows) < PAGE or hits:
                 break
@@ -188,7 +189,7 @@ class _Turn:
 
     def _read_page(self, table: SearchedTable) -> SearchedTable:
         columns = self._columns_of(table)
-        page = self._api.rows(table.table_id, page=table.page + 1, size=PAGE)
+        page = self._api.rows(table.table_id, peliqan.RowQuery(page=table.page + 1, size=PAGE))
         ids = hashlib.sha256(repr([row.get("id") for row in page.rows]).encode()).hexdigest()[:16]
         if page.rows and ids == table.last:
             return replace(table, state=UNREADABLE, note="Its pages repeat themselves.")
