@@ -1,1 +1,1 @@
-"""The fleet refresh: reads accounts and connections at Peliqan and writes what changed."""
+"""The fleet refresh: reads accounts and connections from Peliqan and writes what changed."""

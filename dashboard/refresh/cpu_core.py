@@ -1,7 +1,7 @@
-"""One core of the machine for threads that read.
+"""Run the threads that read on one core of the machine.
 
-They take turns with Python's lock and never compute at once; where each turn is another core's, waking that core takes longer
-than the turn itself.
+These threads alternate with Python's lock and never compute in parallel. If each turn ran on
+another core, waking that core would take longer than the turn itself.
 """
 
 import os
@@ -13,11 +13,12 @@ from contextlib import contextmanager
 
 @contextmanager
 def run_on_one_core(claims: str = "partner-console") -> Iterator[None]:
-    """Keep this thread, and those that it begins meanwhile, on a core where no other process of this machine reads.
+    """Keep this thread, and threads it starts, on a core where no other process reads.
 
-    Without effect where all are taken or the system has no such thing. A claim is a name of Linux's own that goes with its
-    process, however that ends. Two containers do not see each other's, so the first core tried is any. ``claims``: what the
-    names begin with, the same for all who keep out of each other's way.
+    Has no effect if all cores are claimed or the system does not support it. A claim is a name in
+    Linux's abstract socket namespace, which disappears with its process. Containers do not see
+    each other's claims, so a process tries the cores in random order. ``claims``: the prefix of
+    the names, the same for all processes that avoid each other.
     """
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as claim:

@@ -1,6 +1,7 @@
-"""One account's calls: its connections, then the runs of those that moved. Asks no database, writes to none."""
+"""The calls of one account: connections, then runs where needed. Uses no database."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from dashboard import peliqan
@@ -9,22 +10,30 @@ from dashboard.peliqan.statuses import Severity
 from dashboard.refresh.schedule import SHORTEST, next_reading
 from dashboard.refresh.writer import AccountFetch, StoredConnection, is_news
 
-# Where the schedule says that a run was due but the status did not move, its time is still worth knowing: this rarely.
+# If a run was due but the status did not change, its runs are read again after this time.
 RUNS_AGE = timedelta(hours=6)
 NOT_WELL = {Severity.ERROR, Severity.ATTENTION, Severity.UNKNOWN, Severity.BUSY}
 
 
+@dataclass(frozen=True)
+class AccountToRead:
+    """An account to read, and what is stored about it.
+
+    ``known``: its stored connections by id. ``watched_until``: until then it is read more often.
+    ``was_readable``: the last read succeeded.
+    """
+
+    account_id: int
+    known: Mapping[int, StoredConnection]
+    watched_until: datetime | None = None
+    was_readable: bool = True
+
+
 def read_account(
-    api: peliqan.Peliqan,
-    account_id: int,
-    known: Mapping[int, StoredConnection],
-    clock: Clock,
-    interval: float,
-    *,
-    watched_until: datetime | None = None,
-    was_readable: bool = True,
+    api: peliqan.Peliqan, wanted: AccountToRead, clock: Clock, interval: float
 ) -> AccountFetch:
-    """Read one account. ``interval``: seconds between two passes, by which the next reading is paced."""
+    """Read one account; an error is part of the result. ``interval``: seconds between refreshes."""
+    account_id, known, watched_until = wanted.account_id, wanted.known, wanted.watched_until
     account = api.for_account(account_id)
     at = clock()
     try:
@@ -54,15 +63,15 @@ def read_account(
         due_at,
         connections,
         runs,
-        news=bool(runs) or not was_readable or is_news(connections, known),
+        news=bool(runs) or not wanted.was_readable or is_news(connections, known),
     )
 
 
 def confirm_empty_listing(account: peliqan.AccountApi, connection_id: int) -> None:
-    """A listing that has shrunk to nothing is not believed while a connection answers when asked for by itself.
+    """Check that an account with an empty listing has really lost a connection that it had.
 
     Raises:
-        peliqan.PeliqanError: it is not believed, or that cannot be told.
+        peliqan.PeliqanError: the connection still exists, or could not be read.
     """
     try:
         account.connection_by_id(connection_id)
@@ -74,12 +83,15 @@ def confirm_empty_listing(account: peliqan.AccountApi, connection_id: int) -> No
 
 
 def needs_runs(seen: peliqan.Connection, known: StoredConnection | None, at: datetime) -> bool:
-    """Whether a connection's runs are worth a call: it is new or its status moved; rarely, for what else may have ended."""
+    """Return whether a connection's runs are worth a call.
+
+    True for a new connection, for a changed status, and rarely if another run may have ended.
+    """
     if known is None or known.runs_read_at is None or known.status != seen.status:
         return True
     age = at - known.runs_read_at
     if known.running:
-        # After a quarter of its age, as a break is.
+        # After a quarter of the run's age, as ``next_reading`` does.
         return age >= max(SHORTEST, (at - (known.last_run_at or known.runs_read_at)) / 4)
     expected = known.last_run_at is None or (
         known.run_expected_at is not None and known.run_expected_at <= at

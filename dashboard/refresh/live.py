@@ -1,4 +1,4 @@
-"""Read one connection now, because somebody looks at it or did something to it; the answer updates the snapshot."""
+"""Read one connection now, for a user's page or action, and update the snapshot."""
 
 from datetime import datetime, timedelta
 
@@ -14,22 +14,22 @@ from dashboard.refresh import queue as refresh_queue
 from dashboard.refresh import writer
 from dashboard.refresh.schedule import soon
 
-# Fresh enough not to be asked for again when somebody opens the page.
+# Data of this age is not read again when a page opens.
 FRESH = timedelta(seconds=30)
 
 
 def watch(services: Services, account_id: int) -> None:
-    """Somebody has a page of this account open: the fleet's workers read it more often for a while."""
+    """Mark an account as watched, so that workers read it more often for a while. Commits."""
     refresh_queue.mark_watched(
         account_id, services.clock(), soon(services.settings.dashboard_refresh_interval)
     )
 
 
 def read_if_old(api: peliqan.Peliqan, connection: Connection, at: datetime) -> None:
-    """Read a connection that somebody looks at, unless it is fresh or another viewer is asking: one call, however many look.
+    """Read a connection for a page, unless its data is fresh or another request is reading it.
 
     Raises:
-        peliqan.PeliqanError: nothing is changed then.
+        peliqan.PeliqanError: the read failed; nothing is changed.
     """
     if at - connection.looked_at >= FRESH and writer.start_read(
         connection.account_id, connection.id, at
@@ -43,12 +43,12 @@ def read_if_old(api: peliqan.Peliqan, connection: Connection, at: datetime) -> N
 def read_connection(
     api: peliqan.Peliqan, account_id: int, connection_id: int, at: datetime
 ) -> Connection:
-    """Its health and latest runs, from the API into the snapshot: two calls, one commit.
+    """Read a connection's health and latest runs into the snapshot: two calls. Commits.
 
-    A connection that the snapshot did not know yet (just made in the widget) is added.
+    Adds a connection that the snapshot does not have, such as one just made in the widget.
 
     Raises:
-        peliqan.PeliqanError: nothing is changed then.
+        peliqan.PeliqanError: the read failed; nothing is changed.
     """
     account = api.for_account(account_id)
     seen = account.connection(connection_id)
@@ -56,21 +56,19 @@ def read_connection(
     lock_snapshot()
     row = queries.connection_or_none(account_id, connection_id)
     if row is not None:
-        # One connection asked for by itself answers with less than the list does (the embedding page promises id, name
-        # and health_status): what it leaves out is not news.
-        kept = {
+        # The answer for one connection has fewer fields than the list (the embedding page promises
+        # id, name and health_status). Missing fields keep their stored values.
+        stored = {
             name: getattr(row, name)
             for name in ("name", "connector", "run_interval", "auth_type")
             if not getattr(seen, name)
         }
-        unsaid = {
+        absent = {
             name: getattr(row, name)
             for name in ("is_warehouse", "is_target", "target_id", "scheduler_off")
+            if name not in seen.model_fields_set
         }
-        unsaid = {
-            name: value for name, value in unsaid.items() if name not in seen.model_fields_set
-        }
-        seen = seen.model_copy(update={**kept, **unsaid})
+        seen = seen.model_copy(update={**stored, **absent})
     row = writer.save_connection(account_id, seen, row, at)
     row.looked_at = at
     fleet_runs.save([(row, runs, at)])
@@ -80,10 +78,12 @@ def read_connection(
 
 
 def find_or_add_account(api: peliqan.Peliqan, external_id: str, at: datetime) -> Account:
-    """The account with an external id, asked for at the API and put into the snapshot: it may be minutes old.
+    """Return the account with an external id, read from the API and saved. Commits.
+
+    The account may be a few minutes old and not in the snapshot yet.
 
     Raises:
-        peliqan.PeliqanError: ``NotFound`` when Peliqan has no such account.
+        peliqan.PeliqanError: ``NotFound`` if Peliqan has no such account.
     """
     found = api.account(external_id)
     writer.save_accounts([found], at)

@@ -10,14 +10,15 @@ from dashboard.core.row_access import EVERYONE, Visibility
 
 
 class Refresh(Model):
-    """One pass over the fleet: how far it is, what could not be read. Open while ``ended_at`` is None.
+    """One refresh of the fleet: its progress and result. Open while ``ended_at`` is None.
 
-    ``active`` is 1 while it runs and None afterwards: the unique column lets only one run at a time. ``listing_until`` is the
-    lease of whoever asks for the list of accounts. ``rate``: accounts a second, lately.
+    ``active`` is 1 while it runs and None afterwards; the unique column allows one at a time.
+    ``listing_until``: the lease of the worker that reads the list of accounts. ``rate``: recent
+    accounts a second.
     """
 
     __tablename__ = "refresh"
-    # A refresh is over the whole fleet.
+    # Its numbers cover the whole fleet, so restricted users do not see them.
     visibility = Visibility(
         "refresh",
         {
@@ -43,10 +44,10 @@ class Refresh(Model):
 
 
 class ApiOutage(Model):
-    """Whether the API at a host answers, for all processes: a row a host, from its first outage on.
+    """The state of the API at a host, for all processes; a row exists after one outage.
 
-    While one lasts ``since`` says from when on nothing was answered, ``turn_at`` when somebody is to ask next, after ``turns``
-    times, and ``reason`` what happened last. ``ended_at``: when it answered again, at the end of the one before.
+    During an outage: ``since`` is its start, ``turn_at`` the time of the next probe, ``turns`` the
+    number of probes sent, ``reason`` what happened. ``ended_at``: the end of the last outage.
     """
 
     __tablename__ = "api_outage"

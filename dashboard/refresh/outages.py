@@ -1,4 +1,4 @@
-"""Outages of the API, written down for all processes (``peliqan.circuit_breaker``). Each call is its own transaction."""
+"""Outages of the API, stored for all processes (``peliqan.circuit_breaker``)."""
 
 import logging
 from collections.abc import Iterator
@@ -17,20 +17,23 @@ log = logging.getLogger(__name__)
 
 
 class DatabaseOutageStore:
-    """A ``peliqan.OutageNotes`` in the store. While that is away, a process goes by what it knows."""
+    """A ``peliqan.OutageStore`` in the database. Each call is its own transaction.
+
+    If the database is unavailable, a process uses what it knows.
+    """
 
     def __init__(self, engine: Engine, host: str) -> None:
         self._engine, self.host = engine, host
         self._known: Outage | None = None
 
     def read(self) -> Outage | None:
-        """The outage that lasts."""
+        """Return the current outage; None if the API answers."""
         with self._transaction() as session:
             self._known = self._read(session)
         return self._known
 
     def start(self, outage: Outage) -> Outage:
-        """Write it down, unless one is; that counts."""
+        """Store an outage, or return the one that another process has stored already."""
         self._known = outage
         with self._transaction() as session:
             upsert(
@@ -40,40 +43,40 @@ class DatabaseOutageStore:
                 session=session,
             )
             none = update(ApiOutage).where(ApiOutage.host == self.host, ApiOutage.since.is_(None))
-            told = {
+            values = {
                 "since": outage.since,
                 "turn_at": outage.turn_at,
                 "turns": outage.turns,
                 "reason": outage.reason,
             }
-            change(none.values(**told), session)
+            change(none.values(**values), session)
             self._known = self._read(session) or outage
         return self._known
 
     def claim_probe(self, outage: Outage, at: datetime) -> bool:
-        """Whether the turn is the caller's."""
-        taken, after = 0, outage.after_probe(at)
+        """Return whether the caller sends the next probe; only one process gets True."""
+        claimed, after = 0, outage.after_probe(at)
         with self._transaction() as session:
-            free = (
+            due = (
                 ApiOutage.since.is_not(None),
                 ApiOutage.turns == outage.turns,
                 ApiOutage.turn_at <= at,
             )
-            mine = update(ApiOutage).where(ApiOutage.host == self.host, *free)
-            taken = change(mine.values(turn_at=after.turn_at, turns=after.turns), session)
-        return bool(taken)
+            unclaimed = update(ApiOutage).where(ApiOutage.host == self.host, *due)
+            claimed = change(unclaimed.values(turn_at=after.turn_at, turns=after.turns), session)
+        return bool(claimed)
 
     def finish(self, at: datetime) -> None:
-        """It is over."""
+        """Record that the API answers again."""
         self._known = None
         with self._transaction() as session:
-            lasting = update(ApiOutage).where(
+            current = update(ApiOutage).where(
                 ApiOutage.host == self.host, ApiOutage.since.is_not(None)
             )
-            change(lasting.values(since=None, turn_at=None, ended_at=at), session)
+            change(current.values(since=None, turn_at=None, ended_at=at), session)
 
     def ended_at(self) -> datetime | None:
-        """When the last outage ended; None where none has, or one lasts."""
+        """Return when the last outage ended; None if there was none or one continues."""
         with self._transaction() as session:
             over = select(ApiOutage.ended_at).where(
                 ApiOutage.host == self.host, ApiOutage.since.is_(None)
@@ -82,8 +85,8 @@ class DatabaseOutageStore:
         return None
 
     def _read(self, session: Session) -> Outage | None:
-        lasting = select(ApiOutage).where(ApiOutage.host == self.host, ApiOutage.since.is_not(None))
-        row = session.scalar(lasting)
+        current = select(ApiOutage).where(ApiOutage.host == self.host, ApiOutage.since.is_not(None))
+        row = session.scalar(current)
         if row is None or row.since is None or row.turn_at is None:
             return None
         return Outage(row.since, row.turn_at, row.turns, row.reason)

@@ -1,7 +1,7 @@
-"""Passes over the fleet: a row each, opened once, joined by every worker, closed when every account was tried.
+"""Refreshes of the fleet: one row each, started once, joined by every worker, then closed.
 
-Who is done with is told by the accounts' own ``tried_at``. So a pass that was interrupted goes on where it was, whoever goes
-on with it, and nothing is counted twice.
+A refresh is complete when every account was tried. The accounts' own ``tried_at`` records this, so
+any worker can continue an interrupted refresh, and nothing counts twice.
 """
 
 from datetime import datetime, timedelta
@@ -13,30 +13,32 @@ from dashboard.core.database import add_if_new, change, db
 from dashboard.fleet.models import Account, AccountRefreshState
 from dashboard.refresh.models import ApiOutage, Refresh
 
-# Whoever asks for the list of accounts, or has accounts in hand, says so anew at least this often.
+# The lease of the worker that reads the list, and of leased accounts. Workers extend it earlier.
 LEASE = timedelta(seconds=30)
-# A pass that nobody has touched for so long has no worker.
+# A refresh without progress for this time has no worker.
 IDLE_AFTER = timedelta(seconds=90)
+# The weight of the latest measurement in the displayed rate.
 # How much the latest second counts in the rate that is shown.
 SMOOTHING = 0.3
 _COMPLETE = select(func.max(Refresh.ended_at)).where(
     Refresh.ended_at.is_not(None), Refresh.error.is_(None)
 )
 _SILENT = select(ApiOutage.since).where(ApiOutage.host == bindparam("host")).scalar_subquery()
-# Made once: every page asks.
-_STANDING = (
-    select(Refresh, _COMPLETE.scalar_subquery(), _SILENT).order_by(Refresh.id.desc()).limit(1)
-)
+# Built once, since every page uses it.
+_STATUS = select(Refresh, _COMPLETE.scalar_subquery(), _SILENT).order_by(Refresh.id.desc()).limit(1)
 
 
 def latest() -> Refresh | None:
-    """The pass under way, or the last one."""
+    """Return the current refresh, or else the last one; None if there was none."""
     return db.session.scalar(select(Refresh).order_by(Refresh.id.desc()).limit(1))
 
 
 class RefreshStatus(NamedTuple):
-    """``last``: the pass under way, or the last one. ``as_of``: when the last one ended that went well. ``silent_since``: since
-    when the API does not answer."""
+    """The state of the refresh.
+
+    ``last``: the current or last refresh. ``as_of``: the end of the last successful one.
+    ``silent_since``: the start of the current outage of the API.
+    """
 
     last: Refresh | None
     as_of: datetime | None
@@ -44,10 +46,10 @@ class RefreshStatus(NamedTuple):
 
 
 def known(host: str = "") -> RefreshStatus:
-    """How it stands, with the API at this host."""
-    found = db.session.execute(_STANDING, {"host": host}).first()
+    """Return the state of the refresh, with the outage of the API at this host."""
+    found = db.session.execute(_STATUS, {"host": host}).first()
     if found is None:
-        # Only before the first pass of all.
+        # Only before the first refresh.
         return RefreshStatus(
             None, None, db.session.scalar(select(ApiOutage.since).where(ApiOutage.host == host))
         )
@@ -55,26 +57,26 @@ def known(host: str = "") -> RefreshStatus:
 
 
 def current() -> Refresh | None:
-    """The pass under way."""
+    """Return the current refresh; None if none is running."""
     return db.session.scalar(select(Refresh).where(Refresh.active == 1))
 
 
 def current_id() -> int | None:
-    """The id of the pass under way."""
+    """Return the id of the current refresh; None if none is running."""
     return db.session.scalar(select(Refresh.id).where(Refresh.active == 1))
 
 
-def get(pass_id: int) -> Refresh:
-    """A pass, as it is now."""
+def get(refresh_id: int) -> Refresh:
+    """Return a refresh, read again from the database."""
     return db.session.scalars(
-        select(Refresh).where(Refresh.id == pass_id).execution_options(populate_existing=True)
+        select(Refresh).where(Refresh.id == refresh_id).execution_options(populate_existing=True)
     ).one()
 
 
 def is_due(at: datetime, interval: float, answers_since: datetime | None = None) -> bool:
-    """Whether ``interval`` seconds have gone by since the last pass began, and none is under way.
+    """Return whether a refresh is due: none runs, and the last started ``interval`` seconds ago.
 
-    One that was stopped is not waited for if the API answers again since it ended.
+    A refresh that an outage stopped is repeated as soon as the API answers: ``answers_since``.
     """
     last = latest()
     if last is None:
@@ -86,14 +88,14 @@ def is_due(at: datetime, interval: float, answers_since: datetime | None = None)
 
 
 def start_or_join(at: datetime) -> Refresh:
-    """The pass under way, or a new one, in which every account is due. Commits."""
+    """Return the current refresh, or start one, which makes every account due. Commits."""
     found = current()
     if found is not None:
         return found
     opened = add_if_new(Refresh(active=1, started_at=at, alive_at=at))
     if opened is None:
         db.session.rollback()
-        # Another opened it; should it be closed again already, it will do for the asker as well.
+        # Another worker started it. If it has ended already, it serves the caller as well.
         found = latest()
         assert found is not None
         return found
@@ -104,25 +106,25 @@ def start_or_join(at: datetime) -> Refresh:
     return opened
 
 
-def lease_listing(pass_id: int, at: datetime) -> bool:
-    """Whether the caller is to ask for the list of accounts: nobody else does. Commits."""
+def lease_listing(refresh_id: int, at: datetime) -> bool:
+    """Lease the reading of the list of accounts; return whether the caller got it. Commits."""
     free = or_(Refresh.listing_until.is_(None), Refresh.listing_until < at)
-    return _update(pass_id, and_(Refresh.listed_at.is_(None), free), listing_until=at + LEASE)
+    return _update(refresh_id, and_(Refresh.listed_at.is_(None), free), listing_until=at + LEASE)
 
 
-def extend_listing_lease(pass_id: int, at: datetime) -> None:
-    """The caller still asks for the list. Commits."""
-    _update(pass_id, Refresh.listed_at.is_(None), listing_until=at + LEASE)
+def extend_listing_lease(refresh_id: int, at: datetime) -> None:
+    """Extend the caller's lease of the list. Commits."""
+    _update(refresh_id, Refresh.listed_at.is_(None), listing_until=at + LEASE)
 
 
-def end_listing(pass_id: int, at: datetime) -> None:
-    """The list is complete. Commits."""
-    _update(pass_id, Refresh.listed_at.is_(None), listed_at=at, listing_until=None)
+def end_listing(refresh_id: int, at: datetime) -> None:
+    """Record that the list is complete. Commits."""
+    _update(refresh_id, Refresh.listed_at.is_(None), listed_at=at, listing_until=None)
 
 
-def save_progress(pass_id: int, at: datetime) -> bool:
-    """Count what the pass has done and write it down; whether every account was tried. Commits."""
-    found = db.session.scalar(select(Refresh).where(Refresh.id == pass_id, Refresh.active == 1))
+def save_progress(refresh_id: int, at: datetime) -> bool:
+    """Count and save the progress; return whether every account was tried. Commits."""
+    found = db.session.scalar(select(Refresh).where(Refresh.id == refresh_id, Refresh.active == 1))
     if found is None:
         return True
     accounts, done, unreadable = _count(found.started_at)
@@ -132,29 +134,30 @@ def save_progress(pass_id: int, at: datetime) -> bool:
         lately = (done - found.done) / seconds
         rate = lately if rate is None else (1 - SMOOTHING) * rate + SMOOTHING * lately
     values = {"accounts": accounts, "done": done, "unreadable": unreadable}
-    # Its own clock for the rate: two workers that count within a second would each see half of what was done.
-    moved = {"alive_at": at, "rate": rate} if seconds >= 1 else {}
+    # The rate has a clock of its own: of two workers that count within a second, each would measure
+    # only a part.
+    measured = {"alive_at": at, "rate": rate} if seconds >= 1 else {}
     complete = found.listed_at is not None and done >= accounts
     if not complete:
-        _due_again(found.started_at, at)
-    _update(pass_id, None, **values, **moved)
+        _make_due(found.started_at, at)
+    _update(refresh_id, None, **values, **measured)
     return complete
 
 
-def close(pass_id: int, at: datetime, error: str | None = None) -> bool:
-    """Close the pass with what it has done by now; whether it was open. Commits.
+def close(refresh_id: int, at: datetime, error: str | None = None) -> bool:
+    """Close the refresh with its final counts; return whether it was open. Commits.
 
-    Counted once more: of two workers that note its progress, the one that counted first may write last.
+    Counts again, since of two workers that save progress the earlier count may be saved last.
     """
-    accounts, done, unreadable = _count(get(pass_id).started_at)
+    accounts, done, unreadable = _count(get(refresh_id).started_at)
     counted = {"accounts": accounts, "done": done, "unreadable": unreadable}
     return _update(
-        pass_id, None, active=None, ended_at=at, listing_until=None, error=error, **counted
+        refresh_id, None, active=None, ended_at=at, listing_until=None, error=error, **counted
     )
 
 
 def unreadable_in(found: Refresh) -> dict[int, str]:
-    """The accounts that could not be read in a pass, with the reasons."""
+    """Return the accounts that could not be read in a refresh, with the reasons."""
     failed = (
         select(Account.id, Account.unreadable_reason)
         .join(AccountRefreshState, AccountRefreshState.account_id == Account.id)
@@ -168,8 +171,11 @@ def unreadable_in(found: Refresh) -> dict[int, str]:
     }
 
 
-def _due_again(since: datetime, at: datetime) -> None:
-    """Accounts that were read before the pass began, but written down after: put off, though the pass waits for them."""
+def _make_due(since: datetime, at: datetime) -> None:
+    """Make accounts due that were read before the refresh started but saved after that.
+
+    Saving them has rescheduled them, while the refresh waits for them.
+    """
     untried = (AccountRefreshState.due_at > at + 2 * LEASE) & (AccountRefreshState.tried_at < since)
     change(update(AccountRefreshState).where(untried).values(due_at=at))
 
@@ -191,9 +197,9 @@ def _count(since: datetime) -> tuple[int, int, int]:
     return accounts, done or 0, db.session.scalar(failed) or 0
 
 
-def _update(pass_id: int, condition: ColumnElement[bool] | None, **values: object) -> bool:
+def _update(refresh_id: int, condition: ColumnElement[bool] | None, **values: object) -> bool:
     where = [
-        Refresh.id == pass_id,
+        Refresh.id == refresh_id,
         Refresh.active == 1,
         *([] if condition is None else [condition]),
     ]

@@ -1,7 +1,7 @@
-"""Which accounts are due to be read, and who has them in hand. A job that comes again and again is due in the same way.
+"""Which accounts are due to be read, and their leases.
 
-To take something is to put it off for as long as a lease lasts. Whoever finishes it says when it is due next; what a killed
-worker had in hand is due again by itself.
+``lease_accounts`` moves ``due_at`` forward by the lease time. A worker that finishes sets the next
+``due_at``; if it dies, the account becomes due again when the lease expires.
 """
 
 from collections.abc import Collection
@@ -19,7 +19,7 @@ WATCHED_FOR = timedelta(minutes=10)
 
 @dataclass(frozen=True)
 class LeasedAccount:
-    """An account in hand. ``token`` is encrypted."""
+    """An account that the caller has leased. ``token`` is encrypted."""
 
     account_id: int
     token: bytes | None
@@ -28,8 +28,8 @@ class LeasedAccount:
 
 
 def lease_accounts(at: datetime, most: int) -> list[LeasedAccount]:
-    """At most ``most`` accounts that are due, longest due first: the caller's for now. Commits."""
-    # A common table expression, since PostgreSQL may run a plain subquery with a limit more than once.
+    """Lease at most ``most`` due accounts, longest due first, and return them. Commits."""
+    # PostgreSQL may run a plain subquery with a limit more than once, but not a CTE.
     ready = (
         select(AccountRefreshState.account_id)
         .where(AccountRefreshState.due_at <= at)
@@ -38,17 +38,17 @@ def lease_accounts(at: datetime, most: int) -> list[LeasedAccount]:
         .with_for_update(skip_locked=True)
         .cte("ready")
     )
-    taking = (
+    leasing = (
         update(AccountRefreshState)
         .where(AccountRefreshState.account_id.in_(select(ready.c.account_id)))
         .values(due_at=at + LEASE)
     )
-    taken = db.session.execute(
-        taking.returning(
+    leased = db.session.execute(
+        leasing.returning(
             AccountRefreshState.account_id, AccountRefreshState.watched_until
         ).execution_options(synchronize_session=False)
     )
-    watched: dict[int, datetime | None] = {row.account_id: row.watched_until for row in taken}
+    watched: dict[int, datetime | None] = {row.account_id: row.watched_until for row in leased}
     db.session.commit()
     if not watched:
         return []
@@ -64,16 +64,16 @@ def lease_accounts(at: datetime, most: int) -> list[LeasedAccount]:
 
 
 def extend_leases(account_ids: Collection[int], at: datetime) -> None:
-    """The caller still has them in hand. Commits."""
-    held = update(AccountRefreshState).where(
+    """Extend the caller's leases of these accounts. Commits."""
+    leased = update(AccountRefreshState).where(
         AccountRefreshState.account_id.in_(account_ids), AccountRefreshState.due_at.is_not(None)
     )
-    change(held.values(due_at=at + LEASE))
+    change(leased.values(due_at=at + LEASE))
     db.session.commit()
 
 
 def any_due(at: datetime, at_least: int = 1) -> bool:
-    """Whether at least so many accounts are due."""
+    """Return whether at least this number of accounts is due."""
     ready = (
         select(AccountRefreshState.account_id)
         .where(AccountRefreshState.due_at <= at)
@@ -84,18 +84,19 @@ def any_due(at: datetime, at_least: int = 1) -> bool:
 
 
 def count_listed() -> int:
-    """How many accounts there are to read."""
+    """Return the number of listed accounts."""
     return (
         db.session.scalar(select(func.count()).where(AccountRefreshState.due_at.is_not(None))) or 0
     )
 
 
 def mark_watched(account_id: int, at: datetime, soon: timedelta) -> None:
-    """Somebody looks at a page of this account: it is read at least every ``soon`` for the next minutes. Commits.
+    """Record that a user has a page of the account open. Commits.
 
-    Written at most every few minutes, however many look.
+    The account is then read at least every ``soon`` for 10 minutes. Writes at most once in 5
+    minutes, however many users have the page open.
     """
-    noted = (
+    watched = (
         update(AccountRefreshState)
         .where(
             AccountRefreshState.account_id == account_id,
@@ -111,14 +112,14 @@ def mark_watched(account_id: int, at: datetime, soon: timedelta) -> None:
             ),
         )
     )
-    change(noted)
+    change(watched)
     db.session.commit()
 
 
 def prioritise(account_ids: Collection[int], since: datetime) -> set[int]:
-    """Have these read before all that became due after ``since``; those of them that are listed at all. Does not commit.
+    """Make accounts due at ``since``; return those of them that are listed. Does not commit.
 
-    What somebody writes at this moment stays as it is: nobody is waited for here.
+    Skips rows that another transaction has locked instead of waiting for it.
     """
     if not account_ids:
         return set()

@@ -1,4 +1,7 @@
-"""One worker's share of a pass: accounts taken, read in threads, written in batches by the thread that called."""
+"""One worker's share of a refresh: accounts are leased, read in threads, then saved.
+
+The calling thread saves them in batches.
+"""
 
 import logging
 import queue
@@ -20,21 +23,22 @@ from dashboard.fleet import hourly_counts, queries
 from dashboard.peliqan.circuit_breaker import IN_A_ROW
 from dashboard.refresh import passes, writer
 from dashboard.refresh import queue as refresh_queue
-from dashboard.refresh.fetch import read_account
+from dashboard.refresh.fetch import AccountToRead, read_account
 from dashboard.refresh.writer import AccountFetch
 
 V = TypeVar("V")
 log = logging.getLogger(__name__)
 BATCH = 100
-# What brings news, runs above all, is written sooner: it takes memory.
+# Accounts with changes, above all with runs, are saved sooner, since they take memory.
 NEWS = 15
 WRITE_EVERY = timedelta(seconds=0.5)
 COUNT_EVERY = timedelta(seconds=2)
-LOOK_AGAIN = 1.0
+# Seconds between two checks of a database or of another worker's progress.
+POLL_SECONDS = 1.0
 
 
 class Reader:
-    """One worker's share: accounts taken, in flight, and read but not yet written."""
+    """One worker's share: accounts leased, being read, and read but not yet saved."""
 
     def __init__(
         self, services: Services, stop: Event, progress: Callable[[int, int], None]
@@ -43,10 +47,10 @@ class Reader:
         self._tokens = _Tokens()
         self._api = services.api.with_tokens(self._tokens)
         self._ready: queue.SimpleQueue[Future[AccountFetch]] = queue.SimpleQueue()
-        self._in_hand: set[int] = set()
+        self._leased: set[int] = set()
         self._batch: list[AccountFetch] = []
-        # Accounts that did not answer, until anything was answered after them. If nothing is, or no account at all can be read,
-        # it was the API and not them.
+        # Accounts that did not answer, until any answer comes after them. If none comes, or no
+        # account can be read, the API is down and the accounts are not at fault.
         self._suspects: list[AccountFetch] = []
         self._answers = 0
         self._read_any = False
@@ -54,8 +58,8 @@ class Reader:
         self._listing_error: str | None = None
         self._listing: Thread | None = None
         now = services.clock()
-        self._written_at = self._counted_at = self._kept_at = now
-        # Enough behind those in flight that no slot waits; never more than can be read while the lease is kept.
+        self._written_at = self._counted_at = self._extended_at = now
+        # Enough queued reads to use every slot, and no more than can be read within the lease.
         in_flight, rate = (
             services.settings.dashboard_api_concurrency,
             services.settings.dashboard_api_rate,
@@ -63,22 +67,22 @@ class Reader:
         self._most = 3 * in_flight if rate is None else min(3 * in_flight, max(2, 5 * rate))
 
     def run(self) -> None:
-        """See ``read_due``."""
-        self._pass_id = pass_id = self._patiently(passes.current_id)
-        if pass_id is None and self._patiently(_outage_lasts):
+        """Read until nothing is due (``service.read_due``)."""
+        self._refresh_id = refresh_id = self._with_retries(passes.current_id)
+        if refresh_id is None and self._with_retries(_outage_lasts):
             return
-        if pass_id is not None and self._patiently(
-            lambda: passes.lease_listing(pass_id, self._services.clock())
+        if refresh_id is not None and self._with_retries(
+            lambda: passes.lease_listing(refresh_id, self._services.clock())
         ):
             self._listing = Thread(
-                target=copy_context().run, args=(self._list, pass_id), name="listing"
+                target=copy_context().run, args=(self._list, refresh_id), name="listing"
             )
             self._listing.start()
         with ThreadPoolExecutor(
             self._services.settings.dashboard_api_concurrency + 2, thread_name_prefix="refresh"
         ) as pool:
             try:
-                while self._go_on(pool):
+                while self._step(pool):
                     pass
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
@@ -89,16 +93,16 @@ class Reader:
         if self._count() and self._listing_error is not None and not self._stop.is_set():
             self._close_unlisted()
 
-    def _go_on(self, pool: ThreadPoolExecutor) -> bool:
-        """Take, collect, write; False when there is nothing more to do."""
+    def _step(self, pool: ThreadPoolExecutor) -> bool:
+        """Lease, collect and save; return False when nothing is left to do."""
         if self._outage is not None:
             return False
-        # As it is before anything is taken or collected: a listing that ends meanwhile, or a write that takes so long that all in
-        # hand is read by then, leaves accounts behind that are due.
+        # Read before leasing and collecting. If the listing ends meanwhile, or saving takes long
+        # enough for all leased accounts to be read, other accounts are still due.
         listing = self._listing is not None and self._listing.is_alive() and not self._stop.is_set()
         if not self._stop.is_set():
-            self._take(pool)
-        at_work = bool(self._in_hand)
+            self._lease(pool)
+        at_work = bool(self._leased)
         if at_work or listing:
             self._collect()
         if self._read_any and self._api.breaker.answers != self._answers:
@@ -109,45 +113,45 @@ class Reader:
             self._write()
         if at - self._counted_at >= COUNT_EVERY and not self._count():
             return False
-        in_hand = self._in_hand | {each.account_id for each in self._suspects}
-        if in_hand and at - self._kept_at >= passes.LEASE / 3:
-            self._patiently(lambda: refresh_queue.extend_leases(in_hand, at))
-            self._kept_at = at
+        leased = self._leased | {each.account_id for each in self._suspects}
+        if leased and at - self._extended_at >= passes.LEASE / 3:
+            self._with_retries(lambda: refresh_queue.extend_leases(leased, at))
+            self._extended_at = at
         return at_work or listing
 
-    def _take(self, pool: ThreadPoolExecutor) -> None:
-        room = self._most - len(self._in_hand)
+    def _lease(self, pool: ThreadPoolExecutor) -> None:
+        room = self._most - len(self._leased)
         if room < max(1, self._most // 3):
             return
         at = self._services.clock()
-        taken = self._patiently(lambda: refresh_queue.lease_accounts(at, room))
+        leased = self._with_retries(lambda: refresh_queue.lease_accounts(at, room))
         known = (
-            self._patiently(lambda: writer.known_of([each.account_id for each in taken]))
-            if taken
+            self._with_retries(lambda: writer.known_of([each.account_id for each in leased]))
+            if leased
             else {}
         )
-        for each in taken:
-            if each.account_id in self._in_hand:
+        for each in leased:
+            if each.account_id in self._leased:
                 continue
-            self._in_hand.add(each.account_id)
+            self._leased.add(each.account_id)
             if (token := self._services.vault.decrypt(each.token)) is not None:
-                self._tokens.remember(each.account_id, token)
-            # In this thread's context: a call says which task it is made for.
+                self._tokens.add_stored(each.account_id, token)
+            wanted = AccountToRead(
+                each.account_id, known[each.account_id], each.watched_until, each.was_readable
+            )
+            # In this thread's context, so that observers know the task of each call.
             reading = pool.submit(
                 copy_context().run,
                 read_account,
                 self._api,
-                each.account_id,
-                known[each.account_id],
+                wanted,
                 self._services.clock,
                 self._services.settings.dashboard_refresh_interval,
-                watched_until=each.watched_until,
-                was_readable=each.was_readable,
             )
             reading.add_done_callback(self._ready.put)
 
     def _collect(self) -> None:
-        """What has been read, waiting a little for the first."""
+        """Collect the accounts that were read; wait up to 0.1 s for the first."""
         try:
             done = self._ready.get(timeout=0.1)
             while True:
@@ -157,9 +161,9 @@ class Reader:
             return
 
     def _sort_in(self, reading: AccountFetch) -> None:
-        self._in_hand.discard(reading.account_id)
+        self._leased.discard(reading.account_id)
         if isinstance(reading.error, peliqan.NOT_SENT):
-            # It was not asked, so nothing is to be said of it; it is due again when our lease on it is over.
+            # Nothing was sent, so nothing is recorded; the account is due when its lease expires.
             self._outage = reading.error.explained
             return
         if not isinstance(reading.error, peliqan.OUTAGE):
@@ -173,98 +177,104 @@ class Reader:
         return len(self._batch) >= BATCH or sum(reading.news for reading in self._batch) >= NEWS
 
     def _settle_suspects(self) -> None:
-        """At the end: the last few that did not answer, or all there are."""
+        """Decide on the last accounts that did not answer: their fault, or an outage."""
         if self._outage is not None or not self._suspects:
             return
         error = self._suspects[-1].error
         assert error is not None
         answers = self._api.breaker.answers != self._answers or self._api.check()
         nothing_read = (
-            self._pass_id is not None
+            self._refresh_id is not None
             and not self._read_any
-            and self._patiently(refresh_queue.count_listed) <= len(self._suspects)
+            and self._with_retries(refresh_queue.count_listed) <= len(self._suspects)
         )
         if nothing_read or not answers:
             self._outage = error.explained
             if len(self._suspects) >= IN_A_ROW:
-                # Customers' routes can be down while the partner's, which a probe may have asked, are not.
+                # Customers' routes can fail while the partner's, which a probe may use, works.
                 self._api.breaker.open(error.sentence)
         else:
             self._batch += self._suspects
 
     def _write(self) -> None:
-        """Everything that was read, in one transaction."""
+        """Save everything that was read, in one transaction."""
         batch, self._written_at = self._batch, self._services.clock()
         if batch:
             tokens = _encrypted(self._services, self._tokens, batch)
-            self._patiently(lambda: writer.save_readings(batch, tokens))
+            self._with_retries(lambda: writer.save_readings(batch, tokens))
             db.session.expunge_all()
         self._batch = []
 
     def _count(self) -> bool:
-        """Note the pass's progress, and close it when it is complete; False when it is not under way any more."""
+        """Save the progress, and close the refresh when it is complete.
+
+        Return False if the refresh is no longer active, or if one has started meanwhile.
+        """
         self._counted_at = at = self._services.clock()
-        if self._pass_id is None:
-            # One that began meanwhile has to be listed for and counted: begin anew.
-            return self._patiently(passes.current_id) is None
-        pass_id = self._pass_id
+        if self._refresh_id is None:
+            # A refresh that started meanwhile needs a listing and counts, so ``run`` starts over.
+            return self._with_retries(passes.current_id) is None
+        refresh_id = self._refresh_id
         if self._outage is not None:
-            self._write_outage(pass_id, at)
+            self._write_outage(refresh_id, at)
             return False
-        if self._patiently(lambda: passes.save_progress(pass_id, at)):
-            if self._patiently(lambda: passes.close(pass_id, at)):
-                self._patiently(lambda: evaluate.evaluate_after_refresh(at))
-                self._patiently(lambda: hourly_counts.save_hourly_counts(at))
-            self._patiently(gather_statistics)
-        found = self._patiently(lambda: passes.get(pass_id))
+        if self._with_retries(lambda: passes.save_progress(refresh_id, at)):
+            if self._with_retries(lambda: passes.close(refresh_id, at)):
+                self._with_retries(lambda: evaluate.evaluate_after_refresh(at))
+                self._with_retries(lambda: hourly_counts.save_hourly_counts(at))
+            self._with_retries(gather_statistics)
+        found = self._with_retries(lambda: passes.get(refresh_id))
         self._progress(found.done, found.accounts or 0)
         return found.active == 1
 
-    def _write_outage(self, pass_id: int, at: datetime) -> None:
-        self._patiently(lambda: passes.save_progress(pass_id, at))
-        done = self._patiently(lambda: passes.get(pass_id)).done
+    def _write_outage(self, refresh_id: int, at: datetime) -> None:
+        self._with_retries(lambda: passes.save_progress(refresh_id, at))
+        done = self._with_retries(lambda: passes.get(refresh_id)).done
         error = f"{self._outage} The pass stopped after {done} accounts." if done else self._outage
-        self._patiently(lambda: passes.close(pass_id, at, error))
+        self._with_retries(lambda: passes.close(refresh_id, at, error))
 
     def _close_unlisted(self) -> None:
-        """Close a pass whose list of accounts could not be read, with what was read of the accounts that are known."""
-        pass_id = self._pass_id
-        assert pass_id is not None
-        done = self._patiently(lambda: passes.get(pass_id)).done
-        error = f"{self._listing_error} The list of accounts could not be read to its end; {done} known accounts were read."
-        self._patiently(lambda: passes.close(pass_id, self._services.clock(), error))
+        """Close a refresh whose list of accounts could not be read; known accounts were read."""
+        refresh_id = self._refresh_id
+        assert refresh_id is not None
+        done = self._with_retries(lambda: passes.get(refresh_id)).done
+        error = (
+            f"{self._listing_error} The list of accounts could not be read to its end;"
+            f" {done} known accounts were read."
+        )
+        self._with_retries(lambda: passes.close(refresh_id, self._services.clock(), error))
 
-    def _list(self, pass_id: int) -> None:
-        """Ask for the list of accounts beside the reading, page by page: what is new is due at once."""
+    def _list(self, refresh_id: int) -> None:
+        """Read the list of accounts page by page, while others read accounts; new ones are due."""
         seen: set[int] = set()
         with self._services.app.app_context():
             try:
                 for page in self._services.api.account_pages():
                     at = self._services.clock()
-                    self._patiently(partial(writer.save_accounts, page, at))
-                    self._patiently(partial(passes.extend_listing_lease, pass_id, at))
+                    self._with_retries(partial(writer.save_accounts, page, at))
+                    self._with_retries(partial(passes.extend_listing_lease, refresh_id, at))
                     seen.update(account.id for account in page)
                     if self._stop.is_set() or self._outage is not None:
                         return
-                self._doubt(seen)
+                self._confirm_empty_listing(seen)
             except peliqan.PeliqanError as error:
-                # Accounts that are known are read all the same: one page of the list can be broken for weeks.
+                # Known accounts are read nevertheless: a page of the list can fail for weeks.
                 if isinstance(error, peliqan.NOT_SENT):
                     self._outage = error.explained
                 else:
                     self._listing_error = error.explained
                 return
             at = self._services.clock()
-            self._patiently(lambda: writer.miss_accounts(seen, at))
-            self._patiently(lambda: passes.end_listing(pass_id, at))
+            self._with_retries(lambda: writer.miss_accounts(seen, at))
+            self._with_retries(lambda: passes.end_listing(refresh_id, at))
 
-    def _doubt(self, seen: set[int]) -> None:
-        """A list that has shrunk to nothing is not believed while one who was in it is still there when asked for by itself.
+    def _confirm_empty_listing(self, seen: set[int]) -> None:
+        """Check that an empty list has really lost an account that it had.
 
         Raises:
-            peliqan.PeliqanError: it is not believed, or that cannot be told.
+            peliqan.PeliqanError: the account still exists, or could not be read.
         """
-        known = None if seen else self._patiently(queries.any_account_id)
+        known = None if seen else self._with_retries(queries.any_account_id)
         if known is None:
             return
         try:
@@ -276,11 +286,13 @@ class Reader:
             note=f"it lists no account any more, though account {known} is still there",
         )
 
-    def _patiently(self, work: Callable[[], V]) -> V:
-        """Do something with the database, and again while it is away. Everything done so may be done twice.
+    def _with_retries(self, work: Callable[[], V]) -> V:
+        """Run work with the database, and retry it while the database is unavailable.
+
+        ``work`` may run twice, so it has to be repeatable.
 
         Raises:
-            DBAPIError: it is still away when ``stop`` is set.
+            DBAPIError: the database is still unavailable when ``stop`` is set.
         """
         while True:
             try:
@@ -294,26 +306,26 @@ class Reader:
                     extra={"away": error},
                 )
                 leave_transaction()
-                if self._stop.wait(LOOK_AGAIN):
+                if self._stop.wait(POLL_SECONDS):
                     raise
 
 
 class _Tokens(peliqan.MemoryTokens):
-    """Tokens of the accounts in hand; those that are new are to be kept."""
+    """Tokens of leased accounts. ``new``: tokens to save."""
 
     def __init__(self) -> None:
         super().__init__()
         self.new: dict[int, str] = {}
 
-    def remember(self, account_id: int, token: str) -> None:
+    def add_stored(self, account_id: int, token: str) -> None:
         super().put(account_id, token)
 
     def put(self, account_id: int, token: str) -> None:
         super().put(account_id, token)
         self.new[account_id] = token
 
-    def forget(self, account_id: int) -> str | None:
-        """Done with the account; its token, if it is new."""
+    def release(self, account_id: int) -> str | None:
+        """Remove the account's token; return it if it is new."""
         self.drop(account_id, self.get(account_id) or "")
         return self.new.pop(account_id, None)
 
@@ -321,7 +333,7 @@ class _Tokens(peliqan.MemoryTokens):
 def _encrypted(
     services: Services, tokens: _Tokens, readings: list[AccountFetch]
 ) -> dict[int, bytes]:
-    new = {reading.account_id: tokens.forget(reading.account_id) for reading in readings}
+    new = {reading.account_id: tokens.release(reading.account_id) for reading in readings}
     return {
         account_id: services.vault.encrypt(token)
         for account_id, token in new.items()
@@ -330,13 +342,13 @@ def _encrypted(
 
 
 def _is_away(error: DBAPIError) -> bool:
-    """Whether trying again can help: the connection is gone, or the database is busy or starting."""
+    """Return whether a retry can help: connection lost, or database busy or starting."""
     if "no such" in str(error.orig):
         return False
     return error.connection_invalidated or isinstance(error, (OperationalError, InterfaceError))
 
 
 def _outage_lasts() -> bool:
-    """Whether the last pass ended in an outage: then only the next pass tries again."""
+    """Return whether an outage ended the last refresh; then only the next one tries again."""
     last = passes.latest()
     return last is not None and last.error is not None

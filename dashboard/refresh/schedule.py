@@ -1,15 +1,15 @@
-"""How often to look: closely at what just moved or is watched, ever more gently at the rest."""
+"""When to read an account next: soon after a change or while watched, otherwise rarely."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-# What is quiet waits for the next pass, which makes everything due.
-WITH_THE_NEXT_PASS = datetime(9999, 1, 1, tzinfo=UTC)
+# Accounts without changes wait for the next refresh, which makes everything due.
+WITH_NEXT_REFRESH = datetime(9999, 1, 1, tzinfo=UTC)
 SHORTEST = timedelta(seconds=60)
 
 
 def soon(interval: float) -> timedelta:
-    """How often what is watched is read: a fifth of the seconds between two passes, and no more than once a minute."""
+    """Return how often a watched account is read: ``interval`` / 5 seconds, at least 60 seconds."""
     return max(SHORTEST, timedelta(seconds=interval / 5))
 
 
@@ -19,17 +19,18 @@ def next_reading(
     not_well_since: Iterable[datetime],
     watched_until: datetime | None,
 ) -> datetime:
-    """When to read an account again before the next pass does.
+    """Return when to read an account again; usually with the next refresh.
 
-    ``not_well_since``: since when each of its connections is in error, wants attention or is busy. The account is read again
-    after a quarter of the time since the youngest of these, but not before ``soon``: a fresh break is followed closely, and
-    costs about a dozen readings in all until it is as old as four passes. ``interval``: seconds between two passes. On a full
-    second, so that one write notes it for many accounts.
+    ``not_well_since``: for each connection in error, attention, unknown or busy, the start of that
+    state. The account is read after a quarter of the time since the latest of these, but not before
+    ``soon``. So a new failure is read often, about a dozen times until it is four refreshes old.
+    ``interval``: seconds between two refreshes. The result is a full second, so that one statement
+    can set it for many accounts.
     """
     waits = [(at - since) / 4 for since in not_well_since]
     if watched_until is not None and watched_until > at:
         waits.append(timedelta())
     wait = max(soon(interval), min(waits, default=timedelta.max))
     if wait >= timedelta(seconds=interval):
-        return WITH_THE_NEXT_PASS
+        return WITH_NEXT_REFRESH
     return (at + wait).replace(microsecond=0) + timedelta(seconds=1)

@@ -1,6 +1,6 @@
-"""A pass over the fleet, alone or beside other workers: list the accounts, read those that are due, until all were tried.
+"""A refresh of the fleet, by one or more workers: list the accounts, read the due ones.
 
-``reader`` does a worker's share.
+``reader`` does one worker's share.
 """
 
 import gc
@@ -14,16 +14,19 @@ from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.fleet.models import AccountRefreshState
 from dashboard.refresh import cpu_core, passes, writer
-from dashboard.refresh.fetch import read_account
-from dashboard.refresh.reader import LOOK_AGAIN, Reader
+from dashboard.refresh.fetch import AccountToRead, read_account
+from dashboard.refresh.reader import POLL_SECONDS, Reader
 
-# Seconds until a thread that computes lets another go on; Python's own is twenty-five times this.
+# Seconds until a computing thread lets another one run; Python's default is 25 times as long.
 SWITCH = 0.0002
 
 
 @dataclass(frozen=True)
 class Result:
-    """How a pass ended. ``unreadable`` maps account ids to the reason; ``error`` is set when the pass was stopped."""
+    """The result of a refresh.
+
+    ``unreadable`` maps account ids to reasons. ``error``: why it was stopped; None if it was not.
+    """
 
     accounts: int
     unreadable: dict[int, str]
@@ -31,11 +34,11 @@ class Result:
 
 
 def tune_interpreter() -> None:
-    """For a process that does nothing but read, once: with dozens of calls out, answers wait for whichever thread computes.
+    """Tune Python for a process that only reads. Call it once.
 
-    A pass with 64 calls in flight takes two thirds of the time with it, and no more of the processor. Of that, the search for
-    garbage was a sixteenth: what was loaded at the start stays, without the garbage of its loading, and next to nothing else is
-    held in circles.
+    With 64 calls in flight a refresh takes two thirds of the time, without more CPU. A short switch
+    interval lets answers be processed soon. The garbage collector took 1/16 of the CPU time: it
+    now skips objects from the start, and little else is in reference cycles.
     """
     sys.setswitchinterval(SWITCH)
     gc.collect()
@@ -46,37 +49,35 @@ def tune_interpreter() -> None:
 def refresh_fleet(
     services: Services, *, progress: Callable[[int, int], None] = lambda done, accounts: None
 ) -> Result:
-    """One whole pass in the foreground, or what is left of the one under way. ``progress(done, accounts)``: as it goes.
+    """Run a refresh in the foreground, or the rest of the current one. Commits.
 
-    Somebody wants it now: where Peliqan is known not to answer, it is asked all the same whether it does again.
+    A user waits for it, so it sends a probe even during a known outage. ``progress(done,
+    accounts)`` is called as it proceeds.
     """
     if services.api.breaker.outage is not None:
         services.api.answers_again()
     found = passes.start_or_join(services.clock())
-    pass_id, again = found.id, Event()
-    while passes.current_id() == pass_id:
+    refresh_id, again = found.id, Event()
+    while passes.current_id() == refresh_id:
         read_due(services, progress=progress)
-        if passes.current_id() == pass_id:
-            # What is left is in another's hands: until that is done, or its lease is over.
-            again.wait(LOOK_AGAIN)
+        if passes.current_id() == refresh_id:
+            # Other workers have leased the rest: wait until they finish or the leases expire.
+            again.wait(POLL_SECONDS)
     db.session.expire_all()
-    found = passes.get(pass_id)
+    found = passes.get(refresh_id)
     return Result(found.accounts or 0, passes.unreadable_in(found), found.error)
 
 
 def refresh_account(services: Services, account_id: int) -> Result:
-    """One account, now. Where Peliqan does not answer, and so was not asked, nothing is noted of the account."""
+    """Read one account now. Commits. During an outage, when nothing is sent, it writes nothing."""
     known = writer.known_of([account_id])
-    kept = db.session.get(AccountRefreshState, account_id)
-    watched_until = kept.watched_until if kept is not None else None
+    state = db.session.get(AccountRefreshState, account_id)
+    watched_until = state.watched_until if state is not None else None
     reading = read_account(
         services.api,
-        account_id,
-        known[account_id],
+        AccountToRead(account_id, known[account_id], watched_until, was_readable=False),
         services.clock,
         services.settings.dashboard_refresh_interval,
-        watched_until=watched_until,
-        was_readable=False,
     )
     if not isinstance(reading.error, peliqan.NOT_SENT):
         writer.save_readings([reading], {})
@@ -89,10 +90,11 @@ def read_due(
     stop: Event | None = None,
     progress: Callable[[int, int], None] = lambda done, accounts: None,
 ) -> None:
-    """Read accounts that are due until none is; list them first, where a pass is under way that nobody has listed for.
+    """Read accounts until none is due. Commits.
 
-    Returns early when ``stop`` is set, with what was in hand written down. Outages end the pass; a database that is away is
-    waited for.
+    If a refresh runs and nobody reads the list of accounts, reads that as well. Returns early when
+    ``stop`` is set, after saving what was read. An outage ends the refresh. Waits for a database
+    that is unavailable.
     """
     with cpu_core.run_on_one_core():
         Reader(services, stop or Event(), progress).run()

@@ -1,6 +1,6 @@
-"""What the refresh read, for packages above this one; ``app.py`` connects them."""
+"""Signals of the refresh for packages above this one; ``app.py`` connects them."""
 
 from blinker import Signal
 
-# Sent within the transaction that saves them. ``fetches``: of each account, what was read or why it could not be.
+# Sent in the transaction that saves the reads. ``fetches``: the result for each account.
 accounts_read = Signal()

@@ -1,4 +1,4 @@
-"""The tasks of the fleet refresh: start one, read what is due, probe an API that does not answer."""
+"""The tasks of the fleet refresh: start one, read due accounts, probe an API that is down."""
 
 from datetime import datetime, timedelta
 from typing import Final
@@ -9,19 +9,20 @@ from dashboard.refresh import queue as refresh_queue
 from dashboard.refresh import service as refresh
 from dashboard.tasks.queue import task
 
-# Seconds until a worker comes back to a refresh whose rest other workers have.
+# Seconds until a worker checks again on a refresh whose rest other workers have leased.
 COME_BACK_AFTER: Final = 5
 
 
 @task("open_pass")
 def start_refresh() -> None:
-    """Start a refresh if one is due, and have the fleet read. While the API is away, probe it instead."""
-    parts = services()
-    if parts.api.breaker.outage is not None:
+    """Start a refresh if one is due, and enqueue its reads. During an outage, probe instead."""
+    current = services()
+    if current.api.breaker.outage is not None:
         probe_api.enqueue()
         return
-    at = parts.clock()
-    if passes.is_due(at, parts.settings.dashboard_refresh_interval, parts.outages.ended_at()):
+    at = current.clock()
+    interval = current.settings.dashboard_refresh_interval
+    if passes.is_due(at, interval, current.outages.ended_at()):
         passes.start_or_join(at)
     if passes.current_id() is not None:
         read_due.enqueue()
@@ -29,7 +30,7 @@ def start_refresh() -> None:
 
 @task("ask_again")
 def probe_api() -> None:
-    """While the API is away: send one cheap read when it is this process's turn. If it is answered, start a refresh."""
+    """During an outage, send a probe if this process claims it; after an answer, refresh."""
     breaker = services().api.breaker
     if breaker.claim_probe():
         services().api.answers_again()
@@ -42,33 +43,33 @@ def probe_api() -> None:
 
 @task("read", queue="readings")
 def read_due() -> None:
-    """Read what is due; have another worker help where that is much, and come back while a refresh is not complete."""
-    parts = services()
+    """Read due accounts; enqueue help if there are many, and continue until the refresh is done."""
+    current = services()
     if (
-        refresh_queue.any_due(parts.clock(), 3 * parts.settings.dashboard_api_concurrency)
+        refresh_queue.any_due(current.clock(), 3 * current.settings.dashboard_api_concurrency)
         and not _is_enqueued()
     ):
         read_due.enqueue()
-    refresh.read_due(parts, stop=parts.queues.stop)
-    if parts.api.breaker.outage is not None:
+    refresh.read_due(current, stop=current.queues.stop)
+    if current.api.breaker.outage is not None:
         probe_api.enqueue()
     if passes.current_id() is not None:
-        # A refresh that started while nothing was due has everything left to do; the rest of one that ends is with other workers.
-        if refresh_queue.any_due(parts.clock()):
+        # All accounts are due if it started meanwhile. Otherwise other workers have the rest.
+        if refresh_queue.any_due(current.clock()):
             read_due.enqueue()
         else:
             read_due.enqueue(delay=COME_BACK_AFTER)
     elif (last := passes.latest()) is not None:
         until = (
             last.started_at
-            + timedelta(seconds=parts.settings.dashboard_refresh_interval)
-            - parts.clock()
+            + timedelta(seconds=current.settings.dashboard_refresh_interval)
+            - current.clock()
         )
         start_refresh.enqueue(delay=max(0.0, until.total_seconds()))
 
 
 def enqueue_due(at: datetime) -> None:
-    """Start a refresh if one is due; else enqueue the read of accounts that are due. Commits."""
+    """Start a refresh if one is due; else enqueue the read of due accounts. Commits."""
     start_refresh()
     if passes.current_id() is None and refresh_queue.any_due(at):
         read_due.enqueue()

@@ -1,8 +1,8 @@
-"""The snapshot: what a pass over the fleet and the looks of agents write, and what the pages read.
+"""Write the snapshot, which the refresh and live reads update and the pages read.
 
-Nothing is forgotten because one answer failed or was empty: an account or a connection is gone only after two complete
-listings in a row without it, and comes back as soon as it is seen. A listing in which none is left does not even count as
-complete while one of them answers when asked for by itself (``refresh.fetch``, ``refresh.reader``).
+A failed or empty answer removes nothing. An account or connection is removed after two complete
+listings in a row omit it, and restored as soon as it is listed. An empty listing is not complete
+while one of its former members can still be read (``refresh.fetch``, ``refresh.reader``).
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -22,12 +22,13 @@ from dashboard.fleet.models import Account, AccountRefreshState, Connection, Hea
 from dashboard.peliqan.statuses import ASSUMED_INTERVAL
 from dashboard.refresh import signals
 
-LOOK = timedelta(seconds=15)
+# The lease of a live read of one connection.
+READ_LEASE = timedelta(seconds=15)
 
 
 @dataclass(frozen=True)
 class StoredConnection:
-    """What the snapshot knows of a connection: enough to tell whether a reading brings news."""
+    """A connection in the snapshot: enough to tell whether a read changes it."""
 
     shown: tuple[Any, ...]
     status: str
@@ -39,7 +40,7 @@ class StoredConnection:
 
 
 def facts_of(seen: peliqan.Connection) -> dict[str, Any]:
-    """What a reading says of a connection, by the names of the columns that keep it."""
+    """Return the columns that a read of a connection determines, with their values."""
     return {
         "name": clean(seen.name),
         "connector": clean(seen.connector),
@@ -67,16 +68,16 @@ _TIMES = (
 
 
 def start_read(account_id: int, connection_id: int, at: datetime) -> bool:
-    """Whether the caller is to ask for a connection's live state: for a few seconds nobody else does. Commits."""
+    """Lease the live read of a connection; return whether the caller got it. Commits."""
     free = or_(Connection.looking_until.is_(None), Connection.looking_until < at)
     here = (Connection.account_id == account_id, Connection.id == connection_id)
-    taken = change(update(Connection).where(*here, free).values(looking_until=at + LOOK))
+    leased = change(update(Connection).where(*here, free).values(looking_until=at + READ_LEASE))
     db.session.commit()
-    return bool(taken)
+    return bool(leased)
 
 
 def finish_read(account_id: int, connection_id: int) -> None:
-    """The caller has its answer, or none. Commits."""
+    """Release the lease of a live read. Commits."""
     change(
         update(Connection)
         .where(Connection.account_id == account_id, Connection.id == connection_id)
@@ -86,7 +87,7 @@ def finish_read(account_id: int, connection_id: int) -> None:
 
 
 def known_of(account_ids: Collection[int]) -> dict[int, dict[int, StoredConnection]]:
-    """What is known of these accounts' connections, by account and id, without those that are gone."""
+    """Return these accounts' stored connections by account and id, without removed ones."""
     found: dict[int, dict[int, StoredConnection]] = {account_id: {} for account_id in account_ids}
     columns = (*_TIMES, *(getattr(Connection, name) for name in _FACTS))
     query = select(Connection.account_id, Connection.id, *columns)
@@ -97,13 +98,13 @@ def known_of(account_ids: Collection[int]) -> dict[int, dict[int, StoredConnecti
         if row.last_run_at and not row.scheduler_off:
             expected = row.last_run_at + timedelta(seconds=row.run_interval or ASSUMED_INTERVAL)
         found[row.account_id][row.id] = StoredConnection(
-            # One that was missing and is back is news, whatever it says.
+            # A connection that was missing once and is listed again counts as changed.
             () if row.missing_at else tuple(row[-len(_FACTS) :]),
             row.status,
             row.status_since,
             row.running,
             row.last_run_at,
-            # What an event told since is to be read, as if nothing had been.
+            # After an event the runs have to be read, as if they never were.
             row.runs_read_at
             if row.event_at is None or row.runs_read_at is None or row.event_at <= row.runs_read_at
             else None,
@@ -113,7 +114,7 @@ def known_of(account_ids: Collection[int]) -> dict[int, dict[int, StoredConnecti
 
 
 def is_news(seen: Sequence[peliqan.Connection], known: Mapping[int, StoredConnection]) -> bool:
-    """Whether a complete reading of an account's connections differs from what is known."""
+    """Return whether a complete read of an account's connections differs from the snapshot."""
     return len(seen) != len(known) or any(
         each.id not in known or known[each.id].shown != tuple(facts_of(each).values())
         for each in seen
@@ -121,7 +122,7 @@ def is_news(seen: Sequence[peliqan.Connection], known: Mapping[int, StoredConnec
 
 
 def save_accounts(accounts: Iterable[peliqan.Account], at: datetime) -> None:
-    """Add new accounts, due at once; update changed ones; bring back those seen again. Commits."""
+    """Add new accounts, due now; update changed ones; restore removed ones. Commits."""
     seen = {account.id: account for account in accounts}
     query = select(
         Account.id,
@@ -134,11 +135,11 @@ def save_accounts(accounts: Iterable[peliqan.Account], at: datetime) -> None:
 
     def is_known(account: peliqan.Account) -> bool:
         row = known.get(account.id)
-        said = (clean(account.name), account.external_id)
+        names = (clean(account.name), account.external_id)
         return (
             row is not None
             and row.due_at is not None
-            and (row.name, row.external_id) == said
+            and (row.name, row.external_id) == names
             and row.missing_at is None
         )
 
@@ -165,9 +166,9 @@ def save_accounts(accounts: Iterable[peliqan.Account], at: datetime) -> None:
 
 
 def miss_accounts(seen: Collection[int], at: datetime) -> None:
-    """After a complete listing: accounts that were not in it are missing, and gone at the second time. Commits."""
+    """Mark accounts that a complete listing omits: missing, or removed the second time. Commits."""
     alive = select(Account.id).where(Account.gone_at.is_(None))
-    # A large partner's are not held twice over.
+    # Rows are streamed, so that a large partner's ids are not in memory twice.
     missing = [
         account_id
         for account_id in db.session.scalars(alive).yield_per(1000)
@@ -190,9 +191,9 @@ def miss_accounts(seen: Collection[int], at: datetime) -> None:
 
 @dataclass(frozen=True)
 class AccountFetch:
-    """What one account's calls gave; ``error`` instead of ``connections`` when it could not be read.
+    """The result of reading one account: ``connections``, or ``error`` if that failed.
 
-    ``due_at`` is when to read it next; ``news`` whether anything differs from what is known.
+    ``due_at``: when to read it next. ``news``: anything differs from the snapshot.
     """
 
     account_id: int
@@ -205,9 +206,10 @@ class AccountFetch:
 
 
 def save_readings(readings: Sequence[AccountFetch], tokens: Mapping[int, bytes]) -> None:
-    """Readings of some accounts, in one transaction: what brings no news costs no write but the time of the reading.
+    """Save the reads of some accounts in one transaction. Commits.
 
-    ``tokens``: new ones of these accounts, encrypted. An account that could not be read keeps its last known state. Commits.
+    A read without changes writes only its time. ``tokens``: new ones of these accounts, encrypted.
+    An unreadable account keeps its last known state.
     """
     if any(reading.news or reading.error for reading in readings):
         lock_snapshot()
@@ -216,21 +218,21 @@ def save_readings(readings: Sequence[AccountFetch], tokens: Mapping[int, bytes])
             failed = update(Account).where(Account.id == reading.account_id)
             change(failed.values(unreadable_reason=reading.error.explained))
     _save_news([reading for reading in readings if reading.news and reading.error is None])
-    _note_checks(readings)
+    _save_times(readings)
     signals.accounts_read.send(fetches=readings)
-    well_again = [
+    readable_ids = [
         reading.account_id for reading in readings if reading.news and reading.error is None
     ]
-    if well_again:
+    if readable_ids:
         unreadable = update(Account).where(
-            Account.id.in_(well_again), Account.unreadable_reason.is_not(None)
+            Account.id.in_(readable_ids), Account.unreadable_reason.is_not(None)
         )
         change(unreadable.values(unreadable_reason=None))
-    keeping = (
-        update(Account).where(Account.id == bindparam("which")).values(token=bindparam("kept"))
+    storing = (
+        update(Account).where(Account.id == bindparam("which")).values(token=bindparam("stored"))
     )
     change_many(
-        keeping, [{"which": account_id, "kept": kept} for account_id, kept in tokens.items()]
+        storing, [{"which": account_id, "stored": token} for account_id, token in tokens.items()]
     )
     news = [reading for reading in readings if reading.news or reading.error]
     if news:
@@ -240,13 +242,13 @@ def save_readings(readings: Sequence[AccountFetch], tokens: Mapping[int, bytes])
     db.session.commit()
 
 
-def _note_checks(readings: Sequence[AccountFetch]) -> None:
-    """A statement for each time that they are due at, which for almost all is the same: with the next pass."""
+def _save_times(readings: Sequence[AccountFetch]) -> None:
+    """Save the times of reads with one statement for each ``due_at``, which most accounts share."""
     groups: dict[tuple[datetime, bool], list[AccountFetch]] = {}
     for each in readings:
         groups.setdefault((each.due_at, each.error is None), []).append(each)
     for (due_at, went_well), group in groups.items():
-        # The earliest of theirs: what is shown is never older than it says.
+        # The earliest time of the group: shown data is never older than it claims.
         tried_at = min(each.at for each in group)
         checked = {"checked_at": tried_at} if went_well else {}
         these = AccountRefreshState.account_id.in_([each.account_id for each in group])
@@ -284,18 +286,16 @@ def _save_news(readings: Sequence[AccountFetch]) -> None:
 def save_connection(
     account_id: int, seen: peliqan.Connection, row: Connection | None, at: datetime
 ) -> Connection:
-    """One connection as just seen. A changed status goes into the history. Does not commit."""
+    """Save a connection as read; record a changed status in the history. Does not commit."""
     severity = seen.severity.value
     if row is None:
         row = Connection(
             account_id=account_id, id=seen.id, first_seen_at=at, status_since=at, looked_at=at
         )
         db.session.add(row)
-        db.session.add(_change(account_id, seen.id, at, None, None, seen.status, severity))
+        db.session.add(_health_change(seen, account_id, at, None))
     elif row.status != clean(seen.status):
-        db.session.add(
-            _change(account_id, seen.id, at, row.status, row.severity, seen.status, severity)
-        )
+        db.session.add(_health_change(seen, account_id, at, row))
         row.status_since = at
     for name, value in facts_of(seen).items():
         setattr(row, name, value)
@@ -311,21 +311,15 @@ def _miss(row: Account | Connection, at: datetime) -> None:
         row.gone_at = at
 
 
-def _change(
-    account_id: int,
-    connection_id: int,
-    at: datetime,
-    was: str | None,
-    was_severity: str | None,
-    became: str,
-    severity: str,
+def _health_change(
+    seen: peliqan.Connection, account_id: int, at: datetime, row: Connection | None
 ) -> HealthChange:
     return HealthChange(
         account_id=account_id,
-        connection_id=connection_id,
+        connection_id=seen.id,
         at=at,
-        was=was,
-        was_severity=was_severity,
-        became=clean(became),
-        became_severity=severity,
+        was=row.status if row is not None else None,
+        was_severity=row.severity if row is not None else None,
+        became=clean(seen.status),
+        became_severity=seen.severity.value,
     )

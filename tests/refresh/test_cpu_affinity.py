@@ -1,4 +1,4 @@
-"""Which core of the machine reads."""
+"""The core on which accounts are read."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ from threading import Thread
 
 from dashboard.refresh import cpu_core
 
-# Other tests read as well, in processes of their own.
+# Other tests also read, in other processes.
 CLAIMS = f"test-{os.getpid()}"
 SAYS_ITS_CORES = """
 import os, sys
@@ -33,7 +33,7 @@ def test_a_second_process_that_reads_takes_another_core_where_there_is_one() -> 
     cores = sorted(os.sched_getaffinity(0))
     with cpu_core.run_on_one_core(CLAIMS):
         (mine,) = os.sched_getaffinity(0)
-        # A process may go wherever there is room before it takes its core; a child would inherit the parent's.
+        # Each process claims a core by itself: a child would inherit its parent's.
         os.sched_setaffinity(0, cores)
         command = [sys.executable, "-c", SAYS_ITS_CORES, CLAIMS]
         other = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)

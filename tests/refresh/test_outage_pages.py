@@ -1,4 +1,4 @@
-"""Pages while Peliqan answers nobody: quick, with a banner, and nothing that is pressed is sent."""
+"""Pages during an outage of Peliqan are quick, show a banner, and send nothing."""
 
 import time
 
@@ -60,16 +60,10 @@ def test_the_banner_goes_with_the_next_page(
 @pytest.mark.parametrize("below", ["/sync", "/reauthorise"])
 @pytest.mark.parametrize("htmx", [False, True])
 def test_a_press_is_refused_at_once_with_words_and_the_audit_trail_says_that_it_was_not_sent(
-    olga: Person,
-    app: Flask,
-    parts: Services,
-    clock: Clock,
-    sandbox: Sandbox,
-    below: str,
-    htmx: bool,
+    olga: Person, app: Flask, clock: Clock, sandbox: Sandbox, below: str, htmx: bool
 ) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
-    begin_outage(app, parts, clock)
+    begin_outage(app, app.extensions["services"], clock)
     before = sandbox.state()["calls"]
     began = time.monotonic()
     answer = olga.post(path_of(connection, below), htmx=htmx)

@@ -1,4 +1,4 @@
-"""Peliqan answers nobody: what all processes know of it, what the worker does, and that nothing is lost or said of anybody."""
+"""Outages of Peliqan: shared by all processes, probed by a worker, and no data is lost."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -53,7 +53,7 @@ def context(app: Flask) -> Any:
 
 
 def begin_outage(parts: Services, clock: Clock) -> Outage:
-    """As if a process had found out a moment ago; others know a second later."""
+    """Start an outage, as a process does; other processes know 1 second later."""
     at = clock()
     found = parts.outages.start(Outage(at, at + FIRST_WAIT, reason="Peliqan could not be reached."))
     clock.move(seconds=1)
@@ -159,12 +159,12 @@ def test_an_outage_in_the_middle_of_a_pass_says_nothing_of_those_who_were_not_as
     assert result.error is not None
     assert unreadable() == 0
     assert parts.api.breaker.outage is not None
-    # Without the breaker each of ten accounts would be asked four times.
+    # Without the breaker each of ten accounts would be read four times.
     assert (
         sandbox.state()["calls"]["servers"] - before
         < 10 + 2 * parts.settings.dashboard_api_concurrency
     )
-    # Somebody's own pass asks all the same, once.
+    # A refresh that a user starts sends one probe.
     sandbox.fault("sub_accounts", status=503)
     before = calls(sandbox)
     assert refresh.refresh_fleet(parts).error is not None
@@ -389,7 +389,7 @@ def test_looks_during_an_outage_are_none_after_which_no_run_could_be_said_to_hav
         clock.move(seconds=70)
         begin = parts.outages.read()
         assert begin is not None
-        # Nobody's turn: the worker has just had it.
+        # The worker has just claimed the probe.
         parts.outages.claim_probe(begin, clock())
         poll_action(action.id)
     parts.outages.finish(clock())

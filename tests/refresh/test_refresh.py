@@ -1,4 +1,4 @@
-"""A pass over the fleet, against the sandbox over sockets."""
+"""A refresh of the fleet, against the sandbox over HTTP."""
 
 from datetime import timedelta
 from typing import Any
@@ -62,7 +62,7 @@ def test_one_turn_reads_all_that_is_due_however_long_it_takes_to_write(
 
     def note_read(api: Any, account_id: int, *told: Any, **more: Any) -> AccountFetch:
         found = read_account(api, account_id, *told, **more)
-        # So that there is something to write with every look.
+        # So that every read has something to write.
         clock.move(seconds=0.2)
         read.append(account_id)
         return found
@@ -118,7 +118,7 @@ def test_one_empty_answer_forgets_nothing_and_a_second_one_marks_it_gone(
 ) -> None:
     connection = sandbox.healthy
     sandbox.fault("servers", kind=None, status=200, body=[])
-    # They are gone indeed: none answers when asked for by itself.
+    # They are really removed: none can be read alone.
     sandbox.fault("server", status=404)
     run(parts)
     row = db.session.get_one(Connection, (connection.account_id, connection.id))
@@ -209,7 +209,7 @@ def test_runs_are_expected_a_day_apart_where_peliqan_names_no_interval(sandbox: 
 def test_a_pass_that_was_interrupted_goes_on_where_it_was(
     parts: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
-    """Half of the accounts were tried by a worker that was killed: the next one reads the other half, once."""
+    """A killed worker has tried half of the accounts; the next one reads the other half."""
     pass_id = passes.start_or_join(clock()).id
     half = refresh_queue.lease_accounts(clock(), ACCOUNTS // 2)
     readings = [
@@ -228,7 +228,7 @@ def test_a_pass_that_was_interrupted_goes_on_where_it_was(
 def test_a_pass_reads_what_was_written_down_after_it_began_but_read_before(
     parts: Services, clock: Clock
 ) -> None:
-    """Otherwise it would wait for ever for accounts that nobody reads."""
+    """Otherwise the refresh would wait for ever for accounts that nobody reads."""
     before = clock()
     clock.move(seconds=1)
     pass_id = passes.start_or_join(clock()).id
@@ -243,7 +243,7 @@ def test_a_closed_pass_has_all_that_was_done_whoever_counted_last(
 ) -> None:
     pass_id = passes.start_or_join(clock()).id
     passes.end_listing(pass_id, clock())
-    # What a worker counted before others wrote, and wrote after them.
+    # A worker counted before others saved, and saves after them.
     assert not passes.save_progress(pass_id, clock())
     db.session.execute(update(AccountRefreshState).values(tried_at=clock()))
     db.session.commit()

@@ -1,4 +1,4 @@
-"""Workers as processes, killed and cut off: on SQLite alone, and on PostgreSQL and Redis."""
+"""Workers as processes, killed and disconnected, on both pairs of engines."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ from dashboard.fleet.models import AccountRefreshState, Connection
 from dashboard.monitoring import queries as service_status
 from dashboard.refresh import passes
 from dashboard.refresh.models import Refresh
-from dashboard.refresh.schedule import WITH_THE_NEXT_PASS
+from dashboard.refresh.schedule import WITH_NEXT_REFRESH
 from dashboard.refresh.tasks import read_due
 from dashboard.sql import service as query_runs
 from dashboard.sql.models import QueryResult
@@ -57,7 +57,7 @@ def newest(app: Flask) -> Refresh:
 
 
 def begin(app: Flask, clock: Clock) -> int:
-    """Everything is due."""
+    """Make everything due."""
     with app.app_context():
         found = passes.start_or_join(clock()).id
         db.session.remove()
@@ -101,7 +101,7 @@ def test_a_worker_that_had_nothing_to_do_takes_part_at_once_in_a_pass_that_begin
         db.session.execute(
             update(AccountRefreshState)
             .where(AccountRefreshState.account_id.not_in(kept))
-            .values(due_at=WITH_THE_NEXT_PASS)
+            .values(due_at=WITH_NEXT_REFRESH)
         )
         db.session.commit()
         read_due()
@@ -146,7 +146,7 @@ def test_a_killed_workers_accounts_are_taken_over_within_a_minute(
     assert time.monotonic() - killed < 60
     found = newest(app)
     assert (found.accounts, found.done, found.error) == (ACCOUNTS, ACCOUNTS, None)
-    # What the first one had in hand, and read but not yet written, is read again: no more than that.
+    # Only accounts that the first one had leased and not saved are read again.
     assert ACCOUNTS <= sandbox.state()["calls"]["servers"] - before <= ACCOUNTS + 20
 
 
@@ -176,14 +176,14 @@ def test_a_worker_with_nothing_in_hand_ends_soon_after_it_is_asked_to(
     asked = time.monotonic()
     idle.send_signal(signal.SIGTERM)
     assert idle.wait(60) == 0
-    # Each of six queues may wait a second for a message of Redis'; not one after another.
+    # Each of six queues may wait 1 second for a message in Redis, but at the same time.
     assert time.monotonic() - asked < 4
 
 
 def test_a_worker_keeps_a_large_answer_in_seconds_and_then_ends_when_it_is_asked_to(
     app: Flask, parts: Services, machines: Processes, clock: Clock
 ) -> None:
-    """700 letters in each of 10,000 rows: work that goes over each of them again and again took minutes."""
+    """10,000 rows of 700 letters: code that scans each text repeatedly took minutes."""
     text = (
         "with recursive n(i) as (select 1 union all select i + 1 from n where i < 10000)"
         " select replace(hex(zeroblob(350)), '0', 'x') as remark from n"
@@ -254,7 +254,7 @@ def sign_in(url: str) -> tuple[requests.Session, requests.Response]:
 
 @pytest.mark.parametrize("engine", ["servers"], indirect=True)
 class TestServersThatGoAway:
-    """They are started again by the ``store`` fixture."""
+    """Stop the servers; the ``store`` fixture starts them again."""
 
     def test_without_redis_pages_are_shown_and_what_needs_it_says_so(
         self, machines: Processes, servers: Servers
@@ -328,7 +328,7 @@ class TestServersThatGoAway:
         self, machines: Processes, servers: Servers, which: str, name: str, command: str
     ) -> None:
         getattr(servers, which).stop()
-        # Never the default port, where something else may listen.
+        # Not the default port, where another server may listen.
         options = [f"--port={free_port()}"] if command == "serve" else []
         process = machines.start(command, *options, stderr=subprocess.PIPE)
         said = process.communicate(timeout=30)[1].decode()
