@@ -129,7 +129,7 @@ class QueryFailed(PeliqanError):
 
     code = "query_failed"
     sentence = "The warehouse did not carry this out."
-    next_step = "Change the question and ask again."
+    next_step = "Change the query and run it again."
 
     @property
     def explained(self) -> str:
@@ -150,7 +150,7 @@ class RateLimited(PeliqanError):
 
     code = "rate_limited"
     sentence = "Peliqan asks to slow down."
-    next_step = "The console waits and tries again by itself."
+    next_step = "The console waits and retries automatically."
 
 
 class BrokenAnswer(PeliqanError):
@@ -179,8 +179,8 @@ class RateLimiterUnavailable(PeliqanError):
     """
 
     code = "no_pace"
-    sentence = "The console cannot tell how fast it may ask Peliqan: Redis does not answer."
-    next_step = "Nothing was sent. It works again by itself as soon as Redis does."
+    sentence = "The shared rate limit is unavailable: Redis does not answer."
+    next_step = "Nothing was sent. Try again when Redis answers."
 
 
 class ApiUnavailable(PeliqanError):
@@ -188,9 +188,7 @@ class ApiUnavailable(PeliqanError):
 
     code = "away"
     sentence = "Peliqan does not answer."
-    next_step = (
-        "The console looks for itself whether it answers again; try again when the banner is gone."
-    )
+    next_step = "The console checks regularly; try again when the banner disappears."
 
 
 # No answer, or a 5xx: the failures that the circuit breaker counts.

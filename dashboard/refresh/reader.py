@@ -230,7 +230,9 @@ class Reader:
     def _write_outage(self, refresh_id: int, at: datetime) -> None:
         self._with_retries(lambda: passes.save_progress(refresh_id, at))
         done = self._with_retries(lambda: passes.get(refresh_id)).done
-        error = f"{self._outage} The pass stopped after {done} accounts." if done else self._outage
+        error = (
+            f"{self._outage} The refresh stopped after {done} accounts." if done else self._outage
+        )
         self._with_retries(lambda: passes.close(refresh_id, at, error))
 
     def _close_unlisted(self) -> None:
