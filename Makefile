@@ -30,7 +30,7 @@ bench: programs $(VENV)/dev ## One table: passes, watching and pages, beside wha
 lint: $(VENV)/dev ## Style, spelling, and which package imports which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/djlint templates --lint --quiet
+	$(BIN)/djlint templates --check --lint --quiet
 	$(BIN)/codespell
 	$(BIN)/lint-imports
 
