@@ -68,7 +68,11 @@ ACTION_BUTTONS: Final = {
     "check": ActionButton("connections.check", "Check now", "activity"),
 }
 # Actions of users on a connection, as sentences name them.
-ACTION_KINDS: Final = {"sync": "sync", "reauthorise": "reauthorise", "saltedge_refresh": "bank refresh"}
+ACTION_KINDS: Final = {
+    "sync": "sync",
+    "reauthorise": "reauthorise",
+    "saltedge_refresh": "bank refresh",
+}
 # Outcomes of actions, by their stored word; the key "" stands for an action that is not finished.
 ACTION_OUTCOMES: Final = {
     "worked": StateLabel("ok", "worked"),
@@ -85,10 +89,27 @@ OUTCOME_FILTERS: Final = {
 }
 
 # Tones of messages of alert rules, and of entries of the audit trail: their text is the stored word.
-ALERT_MESSAGE_TONES: Final = {"waiting": "open", "sent": "ok", "failed": "error", "dropped": "off", "known": "unknown"}
-AUDIT_TONES: Final = {"done": "ok", "failed": "error", "refused": "attention", "pending": "busy", "unknown": "unknown"}
+ALERT_MESSAGE_TONES: Final = {
+    "waiting": "open",
+    "sent": "ok",
+    "failed": "error",
+    "dropped": "off",
+    "known": "unknown",
+}
+AUDIT_TONES: Final = {
+    "done": "ok",
+    "failed": "error",
+    "refused": "attention",
+    "pending": "busy",
+    "unknown": "unknown",
+}
 WEBHOOK_EVENT_TONES: Final = {"done": "ok", "failed": "error", "ignored": "off", "waiting": "busy"}
-WEBHOOK_EVENT_FILTERS: Final = {"waiting": "Waiting", "done": "Done", "ignored": "Ignored", "failed": "Failed"}
+WEBHOOK_EVENT_FILTERS: Final = {
+    "waiting": "Waiting",
+    "done": "Done",
+    "ignored": "Ignored",
+    "failed": "Failed",
+}
 
 ACCOUNT_FILTERS: Final = {"yes": "Readable", "no": "Unreadable"}
 CAUSE_FILTERS: Final = {
@@ -128,7 +149,11 @@ BULK_LINK_STATES: Final = {
 }
 
 # Links that customers are to follow.
-LINK_KINDS: Final = {"reauthorise": "Reauthorise", "saltedge_refresh": "Bank refresh", "invite": "Invite"}
+LINK_KINDS: Final = {
+    "reauthorise": "Reauthorise",
+    "saltedge_refresh": "Bank refresh",
+    "invite": "Invite",
+}
 LINK_STAGES: Final = {
     "remind": StateLabel("attention", "Nothing followed: remind them"),
     "unsent": StateLabel("open", "Not sent yet"),
@@ -154,7 +179,11 @@ BANK_CONSENT_STATES: Final = {
 }
 
 # A sync that was started on a connection's page: while it is under way, and as it ended.
-SYNC_UNDER_WAY: Final = {"starting": "Starting", "running": "Syncing", "unknown": "Outcome unknown, checking"}
+SYNC_UNDER_WAY: Final = {
+    "starting": "Starting",
+    "running": "Syncing",
+    "unknown": "Outcome unknown, checking",
+}
 SYNC_RESULTS: Final = {
     "done": StateLabel("ok", "Sync completed"),
     "failed": StateLabel("error", "Sync failed"),
@@ -229,4 +258,8 @@ ALERT_KINDS: Final = {
 
 def texts(*tables: Mapping[str, StateLabel | SeverityLabel | str]) -> dict[str, str]:
     """Return the texts of all tables by their keys, for the choices of a list's filters."""
-    return {key: label if isinstance(label, str) else label.text for table in tables for key, label in table.items()}
+    return {
+        key: label if isinstance(label, str) else label.text
+        for table in tables
+        for key, label in table.items()
+    }

@@ -84,12 +84,12 @@ def object_url(endpoint: str, **numbers: int) -> str:
 
 def connection_url(account_id: int, connection_id: int) -> str:
     """Return the address of a connection's page."""
-    return row_url("connections.show", account_id=account_id, connection_id=connection_id)
+    return object_url("connections.show", account_id=account_id, connection_id=connection_id)
 
 
 def account_url(account_id: int) -> str:
     """Return the address of an account's page."""
-    return row_url("accounts.show", account_id=account_id)
+    return object_url("accounts.show", account_id=account_id)
 
 
 def quick_url_for(endpoint: str, **values: Any) -> str:

@@ -46,14 +46,20 @@ def long_lines(text: str) -> list[int]:
 
 
 def long_macros(text: str) -> list[str]:
-    return [found["name"] for found in MACRO.finditer(text) if found[0].removeprefix(found["comment"]).count("\n") >= MAX_MACRO]
+    return [
+        found["name"]
+        for found in MACRO.finditer(text)
+        if found[0].removeprefix(found["comment"]).count("\n") >= MAX_MACRO
+    ]
 
 
 def macros_without_params(text: str) -> list[str]:
     """Macros with parameters that the comment at their head does not name."""
     missing = []
     for found in MACRO.finditer(text):
-        names = re.findall(r"(?:^|,)\s*(\w+)", re.sub(r"\"[^\"]*\"|\([^)]*\)|\{[^}]*\}", "", found["params"]))
+        names = re.findall(
+            r"(?:^|,)\s*(\w+)", re.sub(r"\"[^\"]*\"|\([^)]*\)|\{[^}]*\}", "", found["params"])
+        )
         if names and not _names_all(found["comment"], names):
             missing.append(found["name"])
     return missing
@@ -121,7 +127,9 @@ def test_every_menu_and_every_button_of_the_tables_leads_to_a_route(app: Flask) 
 
 
 def test_the_tones_of_all_states_are_severities_with_a_label_and_an_icon_of_the_sprite() -> None:
-    tables = [value for name, value in vars(labels).items() if name.isupper() and isinstance(value, dict)]
+    tables = [
+        value for name, value in vars(labels).items() if name.isupper() and isinstance(value, dict)
+    ]
     entries = [each for table in tables for each in table.values()]
     tones = {each.tone for each in entries if isinstance(each, labels.StateLabel)}
     assert tones <= labels.SEVERITY_LABELS.keys()
@@ -141,15 +149,32 @@ def test_djlint_would_change_nothing() -> None:
 def test_each_check_finds_what_it_is_for() -> None:
     body = "\n".join(["<p>line</p>"] * MAX_MACRO)
     assert long_lines("x" * 121 + "\nshort") == [1]
-    assert long_macros(f"{{# params: a. #}}\n{{% macro long(a) -%}}\n{body}\n{{%- endmacro %}}") == ["long"]
+    assert long_macros(
+        f"{{# params: a. #}}\n{{% macro long(a) -%}}\n{body}\n{{%- endmacro %}}"
+    ) == ["long"]
     assert long_macros("{% macro short() -%}\n<p></p>\n{%- endmacro %}") == []
-    assert macros_without_params("{# Some text. #}\n{% macro bare(one, two=(1, 2)) %}{% endmacro %}") == ["bare"]
-    assert macros_without_params("{# params: one. #}\n{% macro half(one, two={}) %}{% endmacro %}") == ["half"]
-    assert macros_without_params("{# params: one, two (a number). #}\n{% macro whole(one, two=2) %}{% endmacro %}") == []
+    assert macros_without_params(
+        "{# Some text. #}\n{% macro bare(one, two=(1, 2)) %}{% endmacro %}"
+    ) == ["bare"]
+    assert macros_without_params(
+        "{# params: one. #}\n{% macro half(one, two={}) %}{% endmacro %}"
+    ) == ["half"]
+    assert (
+        macros_without_params(
+            "{# params: one, two (a number). #}\n{% macro whole(one, two=2) %}{% endmacro %}"
+        )
+        == []
+    )
     assert includes_in_with('{% with a = 1 %}<p>{% include "x.html" %}</p>{% endwith %}')
     assert large_dicts('{% set x = {"a": 1, "b": 2, "c": 3, "d": 4} %}')
     assert large_dicts('{% set x = {"a": 1, "b": 2, "c": 3} %}') == []
-    assert refers_upwards("causes/x.html", '{% from "bulk/macros.html" import bar %}') == ["bulk/macros.html"]
-    assert refers_upwards("bulk/x.html", '{% include "tables/_rows.html" %}') == ["tables/_rows.html"]
-    assert refers_upwards("components/x.html", '{% include "causes/_causes.html" %}') == ["causes/_causes.html"]
+    assert refers_upwards("causes/x.html", '{% from "bulk/macros.html" import bar %}') == [
+        "bulk/macros.html"
+    ]
+    assert refers_upwards("bulk/x.html", '{% include "tables/_rows.html" %}') == [
+        "tables/_rows.html"
+    ]
+    assert refers_upwards("components/x.html", '{% include "causes/_causes.html" %}') == [
+        "causes/_causes.html"
+    ]
     assert refers_upwards("bulk/x.html", '{% from "causes/macros.html" import cause_title %}') == []
