@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 from dashboard.actions.models import Action
 from dashboard.core.database import db
 from dashboard.findings.models import Finding
-from dashboard.findings.rules.registry import GRAVITIES, PARTIAL, WITHOUT_SUCCESS
+from dashboard.findings.rules.registry import FINDING_SEVERITIES, PARTIAL, WITHOUT_SUCCESS
 from dashboard.fleet.models import Connection
 from dashboard.peliqan.statuses import RunOutcome, Severity, outcome_of_run, severity_of_health
 
@@ -118,10 +118,10 @@ def _verdict(action: Action, connection: Connection) -> str:
     findings = [
         row for row in db.session.execute(open_now) if not (loads_again and row.rule == PARTIAL)
     ]
-    nothing = len(GRAVITIES)
-    before = GRAVITIES.index(action.severity_before) if action.severity_before else nothing
+    nothing = len(FINDING_SEVERITIES)
+    before = FINDING_SEVERITIES.index(action.severity_before) if action.severity_before else nothing
     now = min((rank for _, rank, _ in findings), default=nothing)
-    graver = now < min(before, GRAVITIES.index("info"))
+    graver = now < min(before, FINDING_SEVERITIES.index("info"))
     health_fell = _HOW_BAD.get(connection.severity, 0) > _HOW_BAD.get(
         severity_of_health(action.status_before), 0
     )

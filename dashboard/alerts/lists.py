@@ -8,7 +8,7 @@ from sqlalchemy.orm import contains_eager
 from dashboard.alerts.models import AlertMessage, AlertRule
 from dashboard.alerts.outbox import KNOWN, MESSAGE_STATES
 from dashboard.core.times import shown_minute
-from dashboard.findings.rules.registry import GRAVITIES
+from dashboard.findings.rules.registry import FINDING_SEVERITIES
 from dashboard.fleet.models import Account
 from dashboard.listing.listing import Filter, Listing, shown_time
 
@@ -22,7 +22,7 @@ ALERT_RULES = Listing(
     search=(AlertRule.name_folded, AlertRule.words),
     exact=(AlertRule.account_id,),
     filters={
-        "severity": Filter(AlertRule.severity, "From severity", GRAVITIES),
+        "severity": Filter(AlertRule.severity, "From severity", FINDING_SEVERITIES),
         "on": Filter(case((AlertRule.on, "on"), else_="off"), "On or off", ("on", "off")),
     },
     sorts={

@@ -27,7 +27,7 @@ from dashboard.core.search_text import with_folds
 from dashboard.core.text import comparable
 from dashboard.findings import models as states
 from dashboard.findings.models import Cause, Finding
-from dashboard.findings.rules.registry import GRAVITIES
+from dashboard.findings.rules.registry import FINDING_SEVERITIES
 
 NEW, RECOVERED, DIGEST, TEST = "new", "recovered", "digest", "test"
 WAITING, SENT, FAILED, DROPPED, KNOWN = "waiting", "sent", "failed", "dropped", "known"
@@ -234,7 +234,7 @@ def _matching(rule: AlertRule, since: datetime | None = None) -> list[Cause]:
 
 
 def _is_about(rule: AlertRule) -> Iterable[ColumnElement[bool]]:
-    yield Cause.severity_rank <= GRAVITIES.index(rule.severity)
+    yield Cause.severity_rank <= FINDING_SEVERITIES.index(rule.severity)
     if rule.connector:
         # A cause without a connector concerns each connector that has a finding of it.
         active = or_(Finding.recovered_at.is_(None), Cause.state == states.RECOVERED)

@@ -14,7 +14,7 @@ from dashboard.core.database import change, db
 from dashboard.core.search_text import with_folds
 from dashboard.core.text import comparable
 from dashboard.core.times import read_minute, read_zone, shown_minute
-from dashboard.findings.rules.registry import GRAVITIES
+from dashboard.findings.rules.registry import FINDING_SEVERITIES
 from dashboard.fleet.models import Account, ConnectionCount
 
 SENDS: Final = {
@@ -69,8 +69,8 @@ def _problem(rule: AlertRuleInput) -> str | None:
         return "Choose what the rule sends: new causes, recoveries, the digest."
     if outbox.RECOVERED in rule.sends and outbox.NEW not in rule.sends:
         return "A rule sends the recovery of causes that it sent before: choose new causes as well."
-    if rule.severity not in GRAVITIES:
-        return f"Choose from which severity on: {', '.join(GRAVITIES)}."
+    if rule.severity not in FINDING_SEVERITIES:
+        return f"Choose from which severity on: {', '.join(FINDING_SEVERITIES)}."
     if (rule.quiet_from is None) != (rule.quiet_to is None):
         return "Quiet hours need both a beginning and an end, or neither."
     if rule.quiet_from is not None and rule.quiet_from == rule.quiet_to:

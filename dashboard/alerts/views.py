@@ -14,7 +14,7 @@ from dashboard.audit import service as audit
 from dashboard.context import services
 from dashboard.core.database import db
 from dashboard.core.times import shown_minute
-from dashboard.findings.rules.registry import GRAVITIES
+from dashboard.findings.rules.registry import FINDING_SEVERITIES
 from dashboard.users.access import visitor
 from dashboard.web import times
 from dashboard.web.access import requires
@@ -44,7 +44,7 @@ def index() -> ResponseReturnValue:
 @requires("admin")
 def new() -> ResponseReturnValue:
     """Show the form of a new rule, with common defaults."""
-    typed = {"severity": GRAVITIES[0], "zone": times.zone().key, "digest_at": "08:00"}
+    typed = {"severity": FINDING_SEVERITIES[0], "zone": times.zone().key, "digest_at": "08:00"}
     return _form(None, typed, [outbox.NEW, outbox.RECOVERED])
 
 
@@ -190,7 +190,7 @@ def _form(
         typed=typed,
         chosen=sends,
         sends=alert_rules.SENDS,
-        severities=GRAVITIES,
+        severities=FINDING_SEVERITIES,
         connectors=alert_rules.connectors(),
         problem=problem,
     )

@@ -1,1 +1,1 @@
-"""What is wrong with a connection, and which connections share one cause."""
+"""Findings of connections, and the causes that group them."""

@@ -1,7 +1,8 @@
-"""Causes: findings that are alike, counted together. A hundred red connections are often three causes.
+"""Causes: groups of similar findings.
 
-A cause is one rule, one connector and one error text without what differs from customer to customer. Many connections of one
-connector that went dark in the same hour are a cause of their own: that is the platform, not the customers.
+A cause is one rule, one connector and one normalised error text (`normalise.py`). Many connections
+of one connector that went dark in the same hour share a cause marked ``platform``: the fault is
+then on Peliqan's side, not the customers'.
 """
 
 import hashlib
@@ -17,7 +18,7 @@ from dashboard.core.database import change, db
 from dashboard.core.search_text import with_folds
 from dashboard.findings.models import NEW, RECOVERED, STATES, SUPPRESSED, Cause, Finding
 from dashboard.findings.rules.normalise import normalised
-from dashboard.findings.rules.registry import GRAVITIES
+from dashboard.findings.rules.registry import FINDING_SEVERITIES
 
 DARK = "dark"
 HOUR = timedelta(hours=1)
@@ -25,7 +26,7 @@ MOST_IN_ONE_QUERY = 500
 
 
 class Key(NamedTuple):
-    """What tells causes apart. ``text``: normalised; of what the platform did, the hour."""
+    """The identity of a cause. ``text``: normalised error; for platform causes, the hour."""
 
     rule: str
     connector: str
@@ -33,100 +34,99 @@ class Key(NamedTuple):
 
     @property
     def hashed(self) -> str:
-        """Short enough for an index, whatever the text."""
+        """Return the key as a SHA-256 hex digest, short enough for an index."""
         return hashlib.sha256("\0".join(self).encode()).hexdigest()
 
 
 class Seed(NamedTuple):
-    """What a new cause begins with: the severity of its first finding, and an example."""
+    """Initial values of a new cause: severity of its first finding, and an example."""
 
     severity: str
     example: str
 
 
 class ExistingCause(NamedTuple):
-    """A cause, as far as its findings need it."""
+    """The fields of a cause that the evaluation of its findings needs."""
 
     id: int
     suppressed_until: datetime | None
 
 
 @dataclass
-class Tally:
-    """Whose numbers have to be counted anew: causes by id, and connectors with the hours in which something went dark."""
+class PendingRecount:
+    """The causes to count again. ``dark_hours``: connectors, with hours in which data stopped."""
 
-    touched: set[int] = field(default_factory=set)
-    dark: set[tuple[str, datetime]] = field(default_factory=set)
+    cause_ids: set[int] = field(default_factory=set)
+    dark_hours: set[tuple[str, datetime]] = field(default_factory=set)
 
 
-def text_of(error: str) -> str:
-    """The error by which causes are told apart."""
+def error_key(error: str) -> str:
+    """Return the normalised error, which distinguishes causes; "" for no error."""
     return normalised(error) if error else ""
 
 
-def find_or_make(wanted: Mapping[Key, Seed], at: datetime) -> dict[Key, ExistingCause]:
-    """The causes for these keys, new ones made. Within ``begin_change``, so that nobody makes the same. Does not commit."""
-    found = _known(wanted)
+def find_or_create(wanted: Mapping[Key, Seed], at: datetime) -> dict[Key, ExistingCause]:
+    """Return the causes of these keys; insert those that do not exist. Does not commit.
+
+    Call after ``lock_snapshot``, so that no other process inserts the same cause.
+    """
+    found = _existing(wanted)
     new = {key: seed for key, seed in wanted.items() if key not in found}
     if new:
         db.session.execute(insert(Cause), [_row(key, seed, at) for key, seed in new.items()])
-        found |= _known(new)
+        found |= _existing(new)
     return found
 
 
-def settle(tally: Tally, at: datetime, platform: int) -> None:
-    """Count the causes that were touched; what has nothing left has recovered, what has something again is open anew."""
-    for connector, hour in sorted(tally.dark):
-        tally.touched |= _gather_dark(connector, hour, at, platform)
-    ids = sorted(tally.touched)
+def update_counts(pending: PendingRecount, at: datetime, platform: int) -> None:
+    """Count these causes again: those without findings recover, others reopen. Does not commit.
+
+    ``platform``: from so many connections on, a dark hour gets a cause of its own.
+    """
+    for connector, hour in sorted(pending.dark_hours):
+        pending.cause_ids |= _group_dark(connector, hour, at, platform)
+    ids = sorted(pending.cause_ids)
     for start in range(0, len(ids), MOST_IN_ONE_QUERY):
-        _settle(ids[start : start + MOST_IN_ONE_QUERY], at)
+        _update_counts(ids[start : start + MOST_IN_ONE_QUERY], at)
 
 
-def recount(at: datetime) -> None:
-    """Count all of them. Does not commit."""
-    settle(Tally(touched=set(db.session.scalars(select(Cause.id)))), at, 0)
+def recount_all(at: datetime) -> None:
+    """Count all causes again. Does not commit."""
+    update_counts(PendingRecount(cause_ids=set(db.session.scalars(select(Cause.id)))), at, 0)
 
 
-def _settle(ids: list[int], at: datetime) -> None:
+def _update_counts(ids: list[int], at: datetime) -> None:
     numbers = (
         func.count(Finding.connection_id),
         func.count(Finding.account_id.distinct()),
         func.min(Finding.severity_rank),
     )
-    unsettled = select(Finding.cause_id, *numbers).where(
+    current = select(Finding.cause_id, *numbers).where(
         Finding.cause_id.in_(ids), Finding.recovered_at.is_(None)
     )
-    counted = {row[0]: row[1:] for row in db.session.execute(unsettled.group_by(Finding.cause_id))}
-    known = select(Cause.id, Cause.state, Cause.most, Cause.times, Cause.suppressed_until).where(
+    counted = {row[0]: row[1:] for row in db.session.execute(current.group_by(Finding.cause_id))}
+    stored = select(Cause.id, Cause.state, Cause.most, Cause.times, Cause.suppressed_until).where(
         Cause.id.in_(ids)
     )
-    for cause in db.session.execute(known):
+    for cause in db.session.execute(stored):
         if cause.id not in counted:
-            _end(cause.id, cause.state, at)
+            _recover(cause.id, cause.state, at)
             continue
         connections, accounts, rank = counted[cause.id]
         values: dict[str, Any] = {
             "connections": connections,
             "accounts": accounts,
-            "severity": GRAVITIES[rank],
+            "severity": FINDING_SEVERITIES[rank],
             "severity_rank": rank,
             "most": max(cause.most, connections),
         }
         if cause.state == RECOVERED:
-            state = (
-                SUPPRESSED
-                if cause.suppressed_until is not None and cause.suppressed_until > at
-                else NEW
-            )
-            again = {
+            state = SUPPRESSED if _is_suppressed(cause, at) else NEW
+            values |= {
                 "since": at,
                 "times": cause.times + 1,
                 "most": connections,
                 "recovered_at": None,
-            }
-            values |= {
-                **again,
                 "state": state,
                 "state_rank": STATES.index(state),
                 "owner": None,
@@ -135,8 +135,12 @@ def _settle(ids: list[int], at: datetime) -> None:
         change(update(Cause).where(Cause.id == cause.id).values(values))
 
 
-def _end(cause_id: int, state: str, at: datetime) -> None:
-    """Recovered; forgotten where it never had a finding that stayed with it, and nobody said anything of it."""
+def _is_suppressed(cause: Any, at: datetime) -> bool:
+    return cause.suppressed_until is not None and cause.suppressed_until > at
+
+
+def _recover(cause_id: int, state: str, at: datetime) -> None:
+    """Mark a cause as recovered; delete it when no finding, alert or note refers to it."""
     if state == RECOVERED:
         return
     if not any(
@@ -145,28 +149,28 @@ def _end(cause_id: int, state: str, at: datetime) -> None:
     ):
         change(delete(Cause).where(Cause.id == cause_id))
         return
-    over = {
+    recovered = {
         "state": RECOVERED,
         "state_rank": STATES.index(RECOVERED),
         "recovered_at": at,
         "connections": 0,
         "accounts": 0,
     }
-    change(update(Cause).where(Cause.id == cause_id).values(over))
+    change(update(Cause).where(Cause.id == cause_id).values(recovered))
 
 
 @cache
 def _referring() -> list[Column[Any]]:
-    """Whatever speaks of a cause by its id: findings, alerts, notes."""
+    """Return all columns with a foreign key to causes: of findings, alerts, notes and others."""
     keys = (key for table in db.metadata.tables.values() for key in table.foreign_keys)
     return [key.parent for key in keys if key.column is Cause.__table__.c.id]
 
 
-def _gather_dark(connector: str, hour: datetime, at: datetime, platform: int) -> set[int]:
-    """Give what went dark in the same hour a cause of its own, where it is many; the causes whose findings moved.
+def _group_dark(connector: str, hour: datetime, at: datetime, platform: int) -> set[int]:
+    """Move findings that went dark in the same hour to one cause; return the changed causes.
 
-    An outage that begins within an hour is noticed by what was due in the rest of it and in the next: so a neighbouring hour's
-    are of the same cause.
+    Does nothing below ``platform`` findings. Findings of the hours before and after belong to the
+    same cause: an outage affects connections that were due until the end of the next hour.
     """
     here = (Finding.rule == DARK, Finding.connector == connector, Finding.recovered_at.is_(None))
     in_hour = (
@@ -176,9 +180,9 @@ def _gather_dark(connector: str, hour: datetime, at: datetime, platform: int) ->
         near: Key(DARK, connector, f"since {near:%Y-%m-%dT%H}")
         for near in (hour, hour - HOUR, hour + HOUR)
     }
-    going_on = _known(keys.values(), unsettled=True)
-    began = next((near for near, key in keys.items() if key in going_on), hour)
-    if in_hour < platform and keys[began] not in going_on:
+    current = _existing(keys.values(), only_current=True)
+    began = next((near for near, key in keys.items() if key in current), hour)
+    if in_hour < platform and keys[began] not in current:
         return set()
     near = (*here, Finding.missing_since.between(began - HOUR, began + HOUR))
     by_cause = dict(
@@ -186,21 +190,25 @@ def _gather_dark(connector: str, hour: datetime, at: datetime, platform: int) ->
             select(Finding.cause_id, func.count()).where(*near).group_by(Finding.cause_id)
         ).all()
     )
-    example = f"{sum(by_cause.values())} connections of {connector} have had no data since {began:%d %B %Y, %H}:00 UTC."
-    cause = find_or_make({keys[began]: Seed("critical", example)}, at)[keys[began]]
+    example = (
+        f"{sum(by_cause.values())} connections of {connector} have had no data"
+        f" since {began:%d %B %Y, %H}:00 UTC."
+    )
+    cause = find_or_create({keys[began]: Seed("critical", example)}, at)[keys[began]]
     change(
         update(Cause)
         .where(Cause.id == cause.id)
         .values(with_folds(Cause, {"platform": True, "example": example}))
     )
-    moving: dict[str, Any] = {"cause_id": cause.id}
-    if cause.suppressed_until is not None and cause.suppressed_until > at:
-        moving |= {"state": SUPPRESSED, "state_rank": STATES.index(SUPPRESSED)}
-    change(update(Finding).where(*near, Finding.cause_id != cause.id).values(moving))
+    moved: dict[str, Any] = {"cause_id": cause.id}
+    if _is_suppressed(cause, at):
+        moved |= {"state": SUPPRESSED, "state_rank": STATES.index(SUPPRESSED)}
+    change(update(Finding).where(*near, Finding.cause_id != cause.id).values(moved))
     return {cause.id, *by_cause}
 
 
-def _known(keys: Collection[Key], *, unsettled: bool = False) -> dict[Key, ExistingCause]:
+def _existing(keys: Collection[Key], *, only_current: bool = False) -> dict[Key, ExistingCause]:
+    """Return the stored causes of these keys; ``only_current``: without recovered ones."""
     by_hash = {key.hashed: key for key in keys}
     found: dict[Key, ExistingCause] = {}
     hashes = list(by_hash)
@@ -208,7 +216,7 @@ def _known(keys: Collection[Key], *, unsettled: bool = False) -> dict[Key, Exist
         these = select(Cause.key, Cause.id, Cause.suppressed_until).where(
             Cause.key.in_(hashes[start : start + MOST_IN_ONE_QUERY])
         )
-        if unsettled:
+        if only_current:
             these = these.where(Cause.recovered_at.is_(None))
         found |= {
             by_hash[key]: ExistingCause(id, until) for key, id, until in db.session.execute(these)
@@ -223,7 +231,7 @@ def _row(key: Key, seed: Seed, at: datetime) -> dict[str, Any]:
         "connector": key.connector,
         "text": key.text,
         "severity": seed.severity,
-        "severity_rank": GRAVITIES.index(seed.severity),
+        "severity_rank": FINDING_SEVERITIES.index(seed.severity),
         "state": NEW,
         "state_rank": STATES.index(NEW),
         "since": at,

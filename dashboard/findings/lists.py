@@ -1,4 +1,4 @@
-"""The lists of findings and causes. What has recovered, or is to be spared, is shown where it is asked for."""
+"""The lists of findings and causes. Suppressed and recovered rows need a state filter."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ from sqlalchemy import case, select
 from sqlalchemy.orm import contains_eager
 
 from dashboard.findings.models import CAUSE_STATES, RECOVERED, STATES, SUPPRESSED, Cause, Finding
-from dashboard.findings.rules.registry import BY_NAME, GRAVITIES
+from dashboard.findings.rules.registry import BY_NAME, FINDING_SEVERITIES
 from dashboard.fleet.models import Account, Connection
 from dashboard.listing.listing import Filter, Listing, Newest, shown_time
 
-_SETTLED = (SUPPRESSED, RECOVERED)
+_HIDDEN = (SUPPRESSED, RECOVERED)
 _CONTRADICTS = case((Finding.contradicts, "yes"), else_="no")
 
 FINDINGS = Listing(
@@ -37,10 +37,10 @@ FINDINGS = Listing(
     ),
     exact=(Finding.account_id, Finding.connection_id),
     filters={
-        "severity": Filter(Finding.severity, "Severity", GRAVITIES),
+        "severity": Filter(Finding.severity, "Severity", FINDING_SEVERITIES),
         "rule": Filter(Finding.rule, "Rule", tuple(BY_NAME)),
         "connector": Filter(Finding.connector, "Connector"),
-        "state": Filter(Finding.state, "State", STATES, hides=_SETTLED),
+        "state": Filter(Finding.state, "State", STATES, hides=_HIDDEN),
         "contradicts": Filter(_CONTRADICTS, "Says OK, but", ("yes", "no")),
         "account": Filter(Finding.account_id, "Account", number=True, counted=False),
         "cause": Filter(Finding.cause_id, "Cause", number=True, counted=False),
@@ -57,7 +57,7 @@ FINDINGS = Listing(
 
 
 def serialize_finding(finding: Finding) -> dict[str, Any]:
-    """One finding as scripts see it."""
+    """Return a finding as a JSON object."""
     return {
         "id": finding.id,
         "rule": finding.rule,
@@ -83,10 +83,10 @@ CAUSES = Listing(
     search=(Cause.connector_folded, Cause.rule, Cause.text_folded, Cause.example_folded),
     exact=(Cause.id,),
     filters={
-        "severity": Filter(Cause.severity, "Severity", GRAVITIES),
+        "severity": Filter(Cause.severity, "Severity", FINDING_SEVERITIES),
         "rule": Filter(Cause.rule, "Rule", tuple(BY_NAME)),
         "connector": Filter(Cause.connector, "Connector"),
-        "state": Filter(Cause.state, "State", CAUSE_STATES, hides=_SETTLED),
+        "state": Filter(Cause.state, "State", CAUSE_STATES, hides=_HIDDEN),
     },
     sorts={
         "severity": (Cause.severity_rank, Newest(Cause.accounts), Newest(Cause.since), Cause.id),
@@ -100,7 +100,7 @@ CAUSES = Listing(
 
 
 def serialize_cause(cause: Cause) -> dict[str, Any]:
-    """One cause as scripts see it."""
+    """Return a cause as a JSON object."""
     return {
         "id": cause.id,
         "rule": cause.rule,

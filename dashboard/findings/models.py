@@ -1,4 +1,4 @@
-"""What is wrong, one by one and by cause."""
+"""Models of findings, causes and what their evaluation needs."""
 
 from datetime import datetime
 from typing import Any, Final
@@ -9,21 +9,21 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 from dashboard.core.database import BigId, Model, UtcTime
 from dashboard.core.row_access import BY_ACCOUNT, EVERYONE, Visibility
 from dashboard.core.search_text import folded
-from dashboard.findings.rules.registry import BY_NAME, GRAVITIES
+from dashboard.findings.rules.registry import BY_NAME, FINDING_SEVERITIES
 from dashboard.fleet.models import Account, Connection
 
 NEW, OPEN, UNCHECKED, SUPPRESSED, RECOVERED = "new", "open", "unchecked", "suppressed", "recovered"
-# As lists sort them: what is to be looked at first.
+# The order in which lists sort: what needs attention first.
 STATES = (NEW, OPEN, UNCHECKED, SUPPRESSED, RECOVERED)
 CAUSE_STATES = (NEW, OPEN, SUPPRESSED, RECOVERED)
-# What one rule says of one connection holds once at a time.
+# At most one finding of a rule and a connection has not recovered.
 _UNSETTLED = text("recovered_at IS NULL")
 _CONTRADICTS = text("contradicts = 1"), text("contradicts")
 _DARK = text("rule = 'dark' AND recovered_at IS NULL")
 
 
 class SeverityStateMixin(Model):
-    """What findings and causes have in common: how much they matter, how they stand, until when nobody wants to hear of them."""
+    """Columns that findings and causes share: severity, state and suppression."""
 
     __abstract__ = True
 
@@ -46,28 +46,31 @@ class SeverityStateMixin(Model):
 
     @validates("severity")
     def _rank_severity(self, _key: str, severity: str) -> str:
-        self.severity_rank = GRAVITIES.index(severity)
+        self.severity_rank = FINDING_SEVERITIES.index(severity)
         return severity
 
     @property
     def title(self) -> str:
-        """The rule in words."""
+        """The rule's title."""
         return BY_NAME[self.rule].title if self.rule in BY_NAME else self.rule.replace("_", " ")
 
 
-# A finding of a cause that is not of the visible accounts.
+# SQL: a finding of the cause in an account that the user may not see.
 BEYOND_VISIBLE: Final = (
     "SELECT 1 FROM finding WHERE finding.cause_id = {cause} AND finding.account_id NOT IN ({{ids}})"
 )
 _IF_NONE: Final = "CASE WHEN mine.accounts = 0 THEN {then} ELSE {otherwise} END"
-# A cause as if there were no other accounts; what somebody wrote of it may speak of others.
+# SQL: a cause as if only visible accounts existed. Free text is hidden if it may name others.
 _OF_VISIBLE: Final = Visibility(
     "cause JOIN (SELECT finding.cause_id, max(finding.id) AS newest,"
-    " count(CASE WHEN finding.recovered_at IS NULL THEN finding.connection_id END) AS connections,"
-    " count(DISTINCT CASE WHEN finding.recovered_at IS NULL THEN finding.account_id END) AS accounts,"
+    " count(CASE WHEN finding.recovered_at IS NULL THEN finding.connection_id END)"
+    " AS connections,"
+    " count(DISTINCT CASE WHEN finding.recovered_at IS NULL THEN finding.account_id END)"
+    " AS accounts,"
     " min(CASE WHEN finding.recovered_at IS NULL THEN finding.first_seen_at END) AS since,"
     " max(finding.recovered_at) AS recovered_at"
-    " FROM finding WHERE finding.account_id IN ({ids}) GROUP BY finding.cause_id) AS mine ON mine.cause_id = cause.id",
+    " FROM finding WHERE finding.account_id IN ({ids}) GROUP BY finding.cause_id)"
+    " AS mine ON mine.cause_id = cause.id",
     {
         "connections": "mine.connections",
         "accounts": "mine.accounts",
@@ -79,20 +82,24 @@ _OF_VISIBLE: Final = Visibility(
             then="coalesce(cause.recovered_at, mine.recovered_at)", otherwise="cause.recovered_at"
         ),
         "example": "(SELECT finding.evidence FROM finding WHERE finding.id = mine.newest)",
-        "example_folded": "(SELECT finding.evidence_folded FROM finding WHERE finding.id = mine.newest)",
+        "example_folded": (
+            "(SELECT finding.evidence_folded FROM finding WHERE finding.id = mine.newest)"
+        ),
         "suppressed_reason": (
-            f"CASE WHEN EXISTS ({BEYOND_VISIBLE.format(cause='cause.id')}) THEN '' ELSE cause.suppressed_reason END"
+            f"CASE WHEN EXISTS ({BEYOND_VISIBLE.format(cause='cause.id')})"
+            " THEN '' ELSE cause.suppressed_reason END"
         ),
     },
 )
 
 
 class Cause(SeverityStateMixin):
-    """What lies behind findings that are alike: one rule, one connector, one error text.
+    """A group of similar findings: one rule, one connector, one error text.
 
-    ``key`` tells causes apart; ``text`` is the error without what differs from customer to customer, ``example`` one as it
-    came. ``connections`` and ``accounts`` count what is open now, ``most`` the most connections there were. ``since``: when this
-    episode began; ``times``: how many there were. ``platform``: many went dark in the same hour: it lies on the platform's side.
+    ``key``: hash of these three. ``text``: the normalised error; ``example``: an original one.
+    ``connections`` and ``accounts``: open now; ``most``: the most connections of this episode.
+    ``since``: start of this episode; ``times``: number of episodes. ``platform``: many
+    connections went dark in the same hour, so the fault is on Peliqan's side.
     """
 
     __tablename__ = "cause"
@@ -119,10 +126,11 @@ class Cause(SeverityStateMixin):
 
 
 class Finding(SeverityStateMixin):
-    """What one rule says of one connection, or of an account (``connection_id`` None), from first seen to recovered.
+    """What a rule found in a connection, from first seen to recovered.
 
-    ``evidence``: a sentence with its figures, true at ``confirmed_at``. ``missing_since``: the hour in which the first run
-    was due that brought nothing. ``contradicts``: Peliqan calls the connection well.
+    ``connection_id``: None for a finding of the account itself. ``evidence``: a sentence with
+    figures, true at ``confirmed_at``. ``missing_since``: hour of the first run that was due and
+    brought no data. ``contradicts``: Peliqan's own status says that the connection is healthy.
     """
 
     __tablename__ = "finding"
@@ -173,13 +181,14 @@ class Finding(SeverityStateMixin):
     connection: Mapped[Connection | None] = relationship(
         lazy="raise",
         viewonly=True,
-        primaryjoin="and_(foreign(Finding.account_id) == Connection.account_id, foreign(Finding.connection_id) == Connection.id)",
+        primaryjoin="and_(foreign(Finding.account_id) == Connection.account_id,"
+        " foreign(Finding.connection_id) == Connection.id)",
         uselist=False,
     )
 
 
 class ConnectorMedian(Model):
-    """How long a run of a connector usually takes, in seconds: the median over its connections' latest successful runs."""
+    """Median seconds of a connector's runs: the latest successful run of each connection."""
 
     __tablename__ = "connector_median"
     visibility = EVERYONE
@@ -189,10 +198,10 @@ class ConnectorMedian(Model):
 
 
 class DataCheck(Model):
-    """The latest check of what a connection loaded; times and states: ``tables.data_checks.service``.
+    """The latest check of a connection's data. Scheduling: ``tables.data_checks.service``.
 
-    ``warehouse``: its name at Peliqan; ``schema_name``: the schema that was counted. ``tables``: ``CountedTable`` as objects;
-    ``more_tables``: how many tables of the schema were left out.
+    ``warehouse``: its name at Peliqan; ``schema_name``: the counted schema. ``tables``: one
+    ``CountedTable`` each, as objects; ``more_tables``: number of tables that were left out.
     """
 
     __tablename__ = "data_check"

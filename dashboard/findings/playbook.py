@@ -1,6 +1,7 @@
-"""The playbook: what to do about each finding, in plain files that a support team edits. Read once, when the console starts.
+"""The playbook: what to do about each finding, in Markdown files that a support team edits.
 
-A file is TOML between two lines of ``+++`` and five sections of Markdown. HTML in it is shown as text; pictures are not taken.
+Read once, when the console starts. A file is TOML between two lines of ``+++``, then five sections
+of Markdown. HTML in it is shown as text; images are not supported.
 """
 
 import re
@@ -21,7 +22,7 @@ from dashboard.findings.rules.registry import BY_NAME
 ACTIONS: Final = ("sync", "reauthorise", "saltedge_refresh")
 STEPS: Final = (*ACTIONS, "check", "none")
 SECTIONS: Final = ("What it means", "How to confirm", "First step", "What not to do", "Fixed when")
-# Where many connections went dark in the same hour, it lies on the platform's side, and what to do is another thing.
+# A platform cause needs other steps than a single dark connection.
 PLATFORM: Final = "dark_platform"
 RULES: Final = (*BY_NAME, PLATFORM)
 _FRONT = re.compile(r"\A\+\+\+\n(.*?)^\+\+\+\n(.*)\Z", re.DOTALL | re.MULTILINE)
@@ -29,12 +30,12 @@ _MARKDOWN: Final = MarkdownIt("commonmark", {"html": False}).disable("image")
 
 
 class PlaybookError(Exception):
-    """One message that names every file that is missing or cannot be read, with the reason."""
+    """A message that names every file that is missing or invalid, with the reason."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, and what stands under it as HTML that is safe to show."""
+    """A heading and its text, as HTML that is safe to show."""
 
     title: str
     html: Markup
@@ -42,7 +43,10 @@ class Section:
 
 @dataclass(frozen=True)
 class Play:
-    """What to do about one rule's findings. ``first_step``: one of ``STEPS``; ``dont``: those of ``ACTIONS`` to warn of."""
+    """The playbook's entry for a rule.
+
+    ``first_step``: one of ``STEPS``; ``dont``: those of ``ACTIONS`` to warn of.
+    """
 
     rule: str
     title: str
@@ -52,28 +56,31 @@ class Play:
 
     @property
     def first(self) -> Section:
-        """The section that stands beside the button."""
+        """The section "First step", which pages show next to the button."""
         return next(section for section in self.sections if section.title == "First step")
 
     @property
     def rest(self) -> tuple[Section, ...]:
-        """The others."""
+        """All other sections."""
         return tuple(section for section in self.sections if section.title != "First step")
 
 
 @dataclass(frozen=True)
 class Playbook:
-    """All plays, by rule."""
+    """All plays by rule."""
 
     plays: Mapping[str, Play]
 
     def of(self, rule: str, *, platform: bool = False) -> Play | None:
-        """The play for a rule; ``platform``: for its causes on the platform's side. None for a rule that is no more."""
+        """Return the play for a rule, or None for a rule that no longer exists.
+
+        ``platform``: the play for platform causes, if the rule has one.
+        """
         return self.plays.get(f"{rule}_platform" if platform else rule) or self.plays.get(rule)
 
 
 class _Front(BaseModel):
-    """What stands between the lines of ``+++``. ``title``: only where it is not the rule's."""
+    """The settings between the lines of ``+++``. ``title``: only if it differs from the rule's."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -83,10 +90,10 @@ class _Front(BaseModel):
 
 
 def read_playbook(folder: Path) -> Playbook:
-    """All plays from the files of a folder.
+    """Return the plays of all rules from the files of a folder.
 
     Raises:
-        PlaybookError: a file is missing, malformed, or belongs to no rule.
+        PlaybookError: A file is missing, invalid, or belongs to no rule.
     """
     plays: dict[str, Play] = {}
     problems = []
@@ -110,15 +117,15 @@ def read_playbook(folder: Path) -> Playbook:
 
 @cache
 def read_play(rule: str, text: str) -> Play:
-    """One play from its file's text; the same text is read once in a process.
+    """Return the play of a file's text. Cached by text.
 
     Raises:
-        ValueError: with a sentence that says what is wrong with it.
+        ValueError: The text is invalid; the message says why.
     """
-    parts = _FRONT.match(text.lstrip("\ufeff").replace("\r\n", "\n"))
-    if parts is None:
+    matched = _FRONT.match(text.lstrip("\ufeff").replace("\r\n", "\n"))
+    if matched is None:
         raise ValueError("it must begin with its settings between two lines of +++")
-    front = _Front.model_validate(tomllib.loads(parts[1]))
+    front = _Front.model_validate(tomllib.loads(matched[1]))
     if front.first_step not in STEPS:
         raise ValueError(f"first_step “{front.first_step}” is none of {', '.join(STEPS)}")
     for action in front.dont:
@@ -129,18 +136,19 @@ def read_play(rule: str, text: str) -> Play:
     title = front.title or (BY_NAME[rule].title if rule in BY_NAME else "")
     if not title:
         raise ValueError("it needs a title")
-    return Play(rule, title, front.first_step, tuple(front.dont), _sections(parts[2]))
+    return Play(rule, title, front.first_step, tuple(front.dont), _sections(matched[2]))
 
 
 def _sections(text: str) -> tuple[Section, ...]:
-    """The body, cut at its headings."""
+    """Return the sections of the body, split at its headings."""
     found: list[tuple[str, list[Token]]] = []
     tokens = iter(_MARKDOWN.parse(text))
     for token in tokens:
         if token.type == "heading_open":
             if token.tag != "h2":
+                heading = next(tokens).content
                 raise ValueError(
-                    f"its headings begin with ##, and there are five; “{next(tokens).content}” is another"
+                    f"its headings begin with ##, and there are five; “{heading}” is another"
                 )
             found.append((next(tokens).content, []))
             next(tokens)
@@ -158,12 +166,12 @@ def _sections(text: str) -> tuple[Section, ...]:
 
 
 def _html(tokens: list[Token]) -> Markup:
-    # Safe: HTML in the file is text for this parser, and links lead nowhere but to addresses that it lets pass.
+    # Safe: the parser escapes HTML in the file and refuses unsafe link schemes.
     return Markup(_MARKDOWN.renderer.render(tokens, _MARKDOWN.options, {}))  # noqa: S704
 
 
 def _reason(error: Exception) -> str:
-    """In a few words, whichever library found it."""
+    """Return the reason in a few words, from whichever library raised the error."""
     if isinstance(error, ValidationError):
         return "; ".join(
             f"{'.'.join(map(str, each['loc']))}: {each['msg']}"

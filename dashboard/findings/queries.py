@@ -1,10 +1,10 @@
-"""What pages and reports ask of findings and causes beside the lists."""
+"""Queries about findings and causes for pages and reports; the lists are in ``lists.py``."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import contains_eager
 
 from dashboard.core import row_access
@@ -15,7 +15,7 @@ from dashboard.fleet.models import Account, Connection
 
 DAY = timedelta(hours=24)
 TREND_POINTS = 56
-# That it has not recovered is said twice: it is what the index of contradictions begins with.
+# The first condition follows from the second, but the index of contradictions begins with it.
 _CONTRADICTS = (
     Finding.contradicts,
     Finding.recovered_at.is_(None),
@@ -25,56 +25,56 @@ _CONTRADICTS = (
 
 @dataclass(frozen=True)
 class CauseDelta:
-    """How a cause grew and shrank within a day."""
+    """How many findings of a cause appeared and recovered within 24 hours."""
 
     came: int = 0
     went: int = 0
 
 
 def cause_or_none(cause_id: int) -> Cause | None:
-    """One cause."""
+    """Return one cause."""
     return db.session.get(Cause, cause_id)
 
 
 def is_fully_visible(cause: Cause) -> bool:
-    """Whether all that is behind a cause is of customers that the person sees."""
+    """Return whether the user may see the accounts of all findings of a cause."""
     if not row_access.is_restricted():
         return True
     counting = select(func.count()).select_from(Finding).where(Finding.cause_id == cause.id)
     with row_access.unrestricted():
-        all_of_it = db.session.scalar(counting)
-    return db.session.scalar(counting) == all_of_it
+        total = db.session.scalar(counting)
+    return db.session.scalar(counting) == total
 
 
 def finding_or_none(finding_id: int) -> Finding | None:
-    """One finding."""
+    """Return one finding."""
     return db.session.get(Finding, finding_id)
 
 
 def of_connection(account_id: int, connection_id: int) -> list[Finding]:
-    """What is wrong with a connection now, worst first, with the causes behind."""
-    mine = select(Finding).join(Finding.cause).options(contains_eager(Finding.cause))
-    mine = mine.where(
-        Finding.account_id == account_id,
-        Finding.connection_id == connection_id,
-        Finding.recovered_at.is_(None),
+    """Return the current findings of a connection with their causes, worst first."""
+    return list(
+        db.session.scalars(_current(account_id).where(Finding.connection_id == connection_id))
     )
-    return list(db.session.scalars(mine.order_by(Finding.severity_rank, Finding.id)))
 
 
 def of_account(account_id: int) -> list[Finding]:
-    """What is wrong with an account itself now."""
-    mine = select(Finding).join(Finding.cause).options(contains_eager(Finding.cause))
-    mine = mine.where(
-        Finding.account_id == account_id,
-        Finding.connection_id.is_(None),
-        Finding.recovered_at.is_(None),
+    """Return the current findings of an account itself with their causes, worst first."""
+    return list(db.session.scalars(_current(account_id).where(Finding.connection_id.is_(None))))
+
+
+def _current(account_id: int) -> Select[Finding]:
+    return (
+        select(Finding)
+        .join(Finding.cause)
+        .options(contains_eager(Finding.cause))
+        .where(Finding.account_id == account_id, Finding.recovered_at.is_(None))
+        .order_by(Finding.severity_rank, Finding.id)
     )
-    return list(db.session.scalars(mine.order_by(Finding.severity_rank, Finding.id)))
 
 
 def worst_causes(most: int) -> list[Cause]:
-    """The causes that matter most now."""
+    """Return the current causes with the highest severity and the most accounts."""
     here = select(Cause).where(Cause.state.not_in((RECOVERED, SUPPRESSED)))
     return list(
         db.session.scalars(
@@ -84,7 +84,7 @@ def worst_causes(most: int) -> list[Cause]:
 
 
 def count_causes() -> tuple[int, int]:
-    """How many causes there are now, and how many connections have them. Not counted anew while nothing changes."""
+    """Return the number of current causes and of connections with one. Cached."""
     return cached("causes and what has them", _count_causes)
 
 
@@ -102,7 +102,7 @@ def _count_causes() -> tuple[int, int]:
 
 
 def contradictions(most: int) -> tuple[list[Finding], int]:
-    """What Peliqan calls well and is not: the latest few, and how many there are."""
+    """Return findings of connections that Peliqan calls healthy: the worst few, and the total."""
     shown = (
         select(Finding)
         .join(Finding.account)
@@ -124,14 +124,14 @@ def contradictions(most: int) -> tuple[list[Finding], int]:
 
 
 def count_contradictions() -> int:
-    """How many connections Peliqan calls well that are not, finding by finding."""
+    """Return the number of findings that contradict Peliqan's status. Cached."""
     return cached(
         "contradictions", lambda: db.session.scalar(select(func.count()).where(*_CONTRADICTS)) or 0
     )
 
 
 def cause_deltas(causes: Sequence[Cause], at: datetime) -> dict[int, CauseDelta]:
-    """How these causes grew and shrank in the 24 hours before ``at``."""
+    """Return how these causes changed in the 24 hours before ``at``, by cause id."""
     ids = [cause.id for cause in causes]
     came = select(Finding.cause_id, func.count()).where(
         Finding.cause_id.in_(ids), Finding.first_seen_at > at - DAY
@@ -145,20 +145,20 @@ def cause_deltas(causes: Sequence[Cause], at: datetime) -> dict[int, CauseDelta]
 
 
 def trend(cause: Cause, at: datetime, days: int = 7) -> list[tuple[datetime, int]]:
-    """How many connections (or accounts) had this cause, at even steps over the last days up to ``at``."""
+    """Return the number of open findings of a cause at 56 even steps up to ``at``."""
     step = timedelta(days=days) / TREND_POINTS
     start = at - step * (TREND_POINTS - 1)
-    lives = select(Finding.first_seen_at, Finding.recovered_at).where(Finding.cause_id == cause.id)
-    lives = lives.where((Finding.recovered_at.is_(None)) | (Finding.recovered_at > start))
+    spans = select(Finding.first_seen_at, Finding.recovered_at).where(Finding.cause_id == cause.id)
+    spans = spans.where((Finding.recovered_at.is_(None)) | (Finding.recovered_at > start))
     change = [0] * (TREND_POINTS + 1)
 
-    def place(time: datetime) -> int:
+    def step_of(time: datetime) -> int:
         return min(TREND_POINTS, max(0, -(-(time - start) // step)))
 
-    for first_seen_at, recovered_at in db.session.execute(lives):
-        change[place(first_seen_at)] += 1
+    for first_seen_at, recovered_at in db.session.execute(spans):
+        change[step_of(first_seen_at)] += 1
         if recovered_at is not None:
-            change[place(recovered_at)] -= 1
+            change[step_of(recovered_at)] -= 1
     points, now = [], 0
     for number in range(TREND_POINTS):
         now += change[number]

@@ -1,6 +1,7 @@
-"""What happened to findings, for packages above this one; ``app.py`` connects them."""
+"""Signals about findings for features above this one; ``app.py`` connects them."""
 
 from blinker import Signal
 
-# Sent within the transaction. ``connections``: account and connection ids of the findings that recovered, ``at``: when.
+# Sent within the transaction. ``connections``: set of (account id, connection id or None) of the
+# recovered findings; ``at``: time of the evaluation.
 recovered = Signal()

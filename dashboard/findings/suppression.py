@@ -1,4 +1,4 @@
-"""Sparing people a finding or a cause they know of: always until a date, always with a reason."""
+"""Suppression of findings and causes: always until a date and with a reason."""
 
 from datetime import datetime, timedelta
 
@@ -14,26 +14,24 @@ _RANK = STATES.index(SUPPRESSED)
 
 
 class NoReason(ValueError):
-    """A sentence: nobody is spared anything without a reason, or for longer than a month."""
+    """A missing reason or an invalid number of days; the message is a sentence for the user."""
 
 
-def suppress(row: Finding | Cause, who: str, reason: str, days: int, at: datetime) -> None:
-    """Spare people this finding, or this cause with all that is and comes to be behind it, for some days. Commits.
+def suppress(row: Finding | Cause, user_email: str, reason: str, days: int, at: datetime) -> None:
+    """Suppress a finding, or a cause with its present and future findings. Commits.
 
     Raises:
-        NoReason: no reason was given, or other days than ``DAYS``.
+        NoReason: The reason is empty, or ``days`` is not one of ``DAYS``.
     """
     if not reason.strip():
-        raise NoReason("Say why: whoever finds it suppressed will want to know.")
+        raise NoReason("Say why: the page shows the reason while this is suppressed.")
     if days not in DAYS:
         raise NoReason(f"It can be suppressed for {', '.join(map(str, DAYS))} days.")
-    # Nobody evaluates meanwhile: what joins the cause from here on finds it suppressed.
+    # With the lock no evaluation runs, so each finding that joins the cause later is suppressed.
     lock_snapshot()
-    row.suppressed_until, row.suppressed_by, row.suppressed_reason = (
-        at + timedelta(days=days),
-        who,
-        reason.strip()[:500],
-    )
+    row.suppressed_until = at + timedelta(days=days)
+    row.suppressed_by = user_email
+    row.suppressed_reason = reason.strip()[:500]
     if row.state != RECOVERED:
         row.state = SUPPRESSED
     if isinstance(row, Cause):
@@ -43,7 +41,7 @@ def suppress(row: Finding | Cause, who: str, reason: str, days: int, at: datetim
 
 
 def unsuppress(row: Finding | Cause, at: datetime) -> None:
-    """Spare people no longer. Commits."""
+    """End the suppression of a finding or cause. Commits."""
     row.suppressed_until = row.suppressed_by = row.suppressed_reason = None
     db.session.commit()
     expire_states(at)

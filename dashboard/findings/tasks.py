@@ -1,4 +1,4 @@
-"""What time alone changes in findings."""
+"""Periodic task of findings: changes that only depend on time."""
 
 from datetime import datetime
 
@@ -10,7 +10,7 @@ from dashboard.tasks.queue import DAY
 def enqueue_due(at: datetime) -> None:
     """Expire states of findings that end by now; once a day, evaluate all connections. Commits.
 
-    Consents end by the calendar alone. Everything else is evaluated when it changes.
+    The daily evaluation is for bank consents, which end without a change of the connection.
     """
     evaluate.expire_states(at)
     if periodic.claim_periodic("findings", at, DAY):

@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dashboard.core.database import db, upsert
 from dashboard.findings.models import Finding
-from dashboard.findings.rules.registry import GRAVITIES
+from dashboard.findings.rules.registry import FINDING_SEVERITIES
 from dashboard.fleet.models import SEVERITIES, Account, AccountRefreshState, ConnectionCount
 from dashboard.refresh import passes
 from dashboard.tasks.periodic import PeriodicTask
@@ -92,7 +92,7 @@ def ensure_writable(at: datetime) -> None:
 
 def count() -> Counts:
     """Count active findings, listed connections and accounts."""
-    gravities = Counter(dict.fromkeys(GRAVITIES, 0))
+    gravities = Counter(dict.fromkeys(FINDING_SEVERITIES, 0))
     active = (
         select(Finding.severity, func.count())
         .where(Finding.recovered_at.is_(None))

@@ -46,7 +46,7 @@ def find(connection: Connection, at: Any, *found: str) -> None:
     db.session.execute(delete(Finding).where(*place))
     for each in found:
         rule, severity = each.split()
-        cause = causes.find_or_make(
+        cause = causes.find_or_create(
             {causes.Key(rule, "a connector"): causes.Seed(severity, "")}, at
         )
         (known,) = cause.values()

@@ -318,10 +318,10 @@ def test_two_connections_of_one_name_are_found_and_the_elder_is_named(clock: Clo
 def test_causes_of_the_same_error_at_another_connector_are_others() -> None:
     at = datetime(2026, 11, 24, tzinfo=UTC)
     seed = causes.Seed("critical", "x")
-    made = causes.find_or_make(
+    made = causes.find_or_create(
         {causes.Key("failing", "a", "t"): seed, causes.Key("failing", "b", "t"): seed}, at
     )
-    again = causes.find_or_make({causes.Key("failing", "a", "t"): seed}, at)
+    again = causes.find_or_create({causes.Key("failing", "a", "t"): seed}, at)
     assert len({each.id for each in made.values()}) == 2
     assert again[causes.Key("failing", "a", "t")].id == made[causes.Key("failing", "a", "t")].id
     db.session.rollback()

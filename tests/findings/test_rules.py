@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dashboard.findings.rules.facts import (
-    Around,
+    RuleContext,
     CheckedData,
     Drop,
     Facts,
@@ -15,7 +15,7 @@ from dashboard.findings.rules.facts import (
     Thresholds,
 )
 from dashboard.findings.rules.registry import BY_NAME, RULES, RuleResult, diagnose, may_be_unwell
-from dashboard.findings.rules.siblings import was_recreated
+from dashboard.findings.rules.siblings import find_recreated
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 HOUR = 3600
@@ -26,19 +26,19 @@ WELL = Facts(
     runs_read_at=NOW, target_id=100, is_target=False, first_seen_at=NOW - timedelta(days=30),
     consent_expires_at=None, newest_row_at=None, rows_read_at=None,
 )  # fmt: skip
-AROUND = Around(NOW, Thresholds(), {"xero": 60.0}, {100, 101})
+CONTEXT = RuleContext(NOW, Thresholds(), {"xero": 60.0}, {100, 101})
 
 
 def ago(**by: float) -> datetime:
     return NOW - timedelta(**by)
 
 
-def found(around: Around = AROUND, **facts: Any) -> list[RuleResult]:
-    return list(diagnose(WELL._replace(**facts), around))
+def found(context: RuleContext = CONTEXT, **facts: Any) -> list[RuleResult]:
+    return list(diagnose(WELL._replace(**facts), context))
 
 
-def rules(around: Around = AROUND, **facts: Any) -> list[str]:
-    return [each.rule for each in found(around, **facts)]
+def rules(context: RuleContext = CONTEXT, **facts: Any) -> list[str]:
+    return [each.rule for each in found(context, **facts)]
 
 
 FAILED: dict[str, Any] = {
@@ -106,7 +106,9 @@ def test_each_rule_speaks_alone_where_it_is_the_cause(rule: str, facts: dict[str
 
 
 def test_a_twin_is_found_by_its_account() -> None:
-    assert rules(Around(NOW, Thresholds(), {}, {100, 101}, {101: 77})) == ["duplicate_connection"]
+    assert rules(RuleContext(NOW, Thresholds(), {}, {100, 101}, {101: 77})) == [
+        "duplicate_connection"
+    ]
 
 
 def test_a_target_has_one_rule_of_its_own_and_no_source_has_it() -> None:
@@ -114,18 +116,18 @@ def test_a_target_has_one_rule_of_its_own_and_no_source_has_it() -> None:
         (1, "its one source loads elsewhere"),
         (4, "its 4 sources load elsewhere"),
     ):
-        around = replace(AROUND, unused_targets={101: sources})
+        context = replace(CONTEXT, unused_targets={101: sources})
         [unused] = found(
-            around,
+            context,
             is_target=True,
             target_id=None,
             status="ERROR",
             severity="error",
             last_success_at=None,
         )
-        assert (unused.rule, unused.gravity) == ("unused_target", "info")
+        assert (unused.rule, unused.severity) == ("unused_target", "info")
         assert unused.evidence == f"No source of the account loads into it; {says}."
-        assert found(around) == []
+        assert found(context) == []
     assert found(is_target=True, last_success_at=ago(days=90)) == []
 
 
@@ -167,18 +169,18 @@ def test_tables_that_lost_rows_are_told_the_worst_first() -> None:
         Drop("orders", 60, NOW, 100, ago(days=2)),
         Drop("lines", 8_200, NOW, 82_000, ago(days=1)),
     ]
-    [said] = found(replace(AROUND, drops={101: drops, 7: drops[:1]}))
-    assert (said.rule, said.contradicts) == ("rows_dropped", True)
-    assert said.evidence == (
+    [result] = found(replace(CONTEXT, drops={101: drops, 7: drops[:1]}))
+    assert (result.rule, result.contradicts) == ("rows_dropped", True)
+    assert result.evidence == (
         "“lines”: 8,200 rows on 24 November, 82,000 on 23 November: 90 % fewer. 1 more of its tables has far fewer rows."
     )
-    assert found(replace(AROUND, drops={7: drops})) == []
+    assert found(replace(CONTEXT, drops={7: drops})) == []
 
 
 def of_data(*tables: TableFigures, **facts: Any) -> list[RuleResult]:
     return found(
         replace(
-            AROUND, data={101: CheckedData(NOW, tables), 7: CheckedData(NOW, TABLES_WITH_FAULTS)}
+            CONTEXT, data={101: CheckedData(NOW, tables), 7: CheckedData(NOW, TABLES_WITH_FAULTS)}
         ),
         **facts,
     )
@@ -212,9 +214,9 @@ TABLES_WITH_FAULTS = (
 def test_what_the_warehouse_counted_is_told_of_the_worst_table(
     rule: str, severity: str, tables: list[TableFigures], evidence: str
 ) -> None:
-    [said] = of_data(*tables)
-    assert (said.rule, said.gravity, said.evidence) == (rule, severity, evidence)
-    assert said.contradicts is (rule != "table_stale")
+    [result] = of_data(*tables)
+    assert (result.rule, result.severity, result.evidence) == (rule, severity, evidence)
+    assert result.contradicts is (rule != "table_stale")
 
 
 def test_tables_without_fault_or_without_the_columns_are_no_finding() -> None:
@@ -260,10 +262,10 @@ def test_a_connection_that_never_succeeded_beside_another_of_its_connector_may_h
         WELL._replace(id=102, name="Books 2", **NEVER),
         WELL._replace(id=103, connector="odoo", **NEVER),
     ]
-    assert was_recreated(mine, {101: 20}) == {102: 101}
-    told = list(diagnose(mine[1], replace(AROUND, anew=was_recreated(mine, {}))))
-    assert [each.rule for each in told] == ["never_ran", "duplicate_connection"]
-    assert told[1].evidence == (
+    assert find_recreated(mine, {101: 20}) == {102: 101}
+    results = list(diagnose(mine[1], replace(CONTEXT, recreated=find_recreated(mine, {}))))
+    assert [each.rule for each in results] == ["never_ran", "duplicate_connection"]
+    assert results[1].evidence == (
         "No success of it is known, and the account has another connection of xero, 101: made anew, perhaps."
     )
 
@@ -281,7 +283,7 @@ def test_a_connection_that_never_succeeded_beside_another_of_its_connector_may_h
     ],
 )
 def test_one_that_is_off_or_has_only_begun_was_not_made_anew(facts: dict[str, Any]) -> None:
-    assert was_recreated([WELL, WELL._replace(id=102, **{**NEVER, **facts})], {}) == {}
+    assert find_recreated([WELL, WELL._replace(id=102, **{**NEVER, **facts})], {}) == {}
 
 
 def test_of_several_that_never_succeeded_each_names_the_one_that_succeeded_last() -> None:
@@ -290,16 +292,16 @@ def test_of_several_that_never_succeeded_each_names_the_one_that_succeeded_last(
         WELL._replace(id=id, **{**NEVER, "last_run_status": "ERROR", "last_run_at": ago(hours=1)})
         for id in (102, 103)
     ]
-    assert was_recreated([older, WELL, *new], {102: 9, 103: 3}) == {102: 101, 103: 101}
-    assert was_recreated(new, {}) == {102: 103, 103: 102}
+    assert find_recreated([older, WELL, *new], {102: 9, 103: 3}) == {102: 101, 103: 101}
+    assert find_recreated(new, {}) == {102: 103, 103: 102}
 
 
 def test_one_whose_earlier_runs_are_not_known_was_made_anew_only_where_it_came_later_than_the_account() -> (
     None
 ):
     failing = WELL._replace(id=102, last_success_at=None, last_run_status="ERROR")
-    assert was_recreated([WELL, failing], {102: 10}) == {}
-    assert was_recreated([WELL, failing._replace(first_seen_at=ago(days=2))], {102: 10}) == {
+    assert find_recreated([WELL, failing], {102: 10}) == {}
+    assert find_recreated([WELL, failing._replace(first_seen_at=ago(days=2))], {102: 10}) == {
         102: 101
     }
 
@@ -332,8 +334,10 @@ def test_nothing_is_stuck_or_dark_before_it_is_known_what_is_usual() -> None:
         "last_run_at": ago(hours=5),
         "last_success_at": ago(hours=6),
     }
-    assert rules(Around(NOW, Thresholds(), None, {100, 101}), **facts) == []
-    assert rules(Around(NOW, Thresholds(), {"xero": 2 * HOUR}, {100, 101}), **facts) == ["dark"]
+    assert rules(RuleContext(NOW, Thresholds(), None, {100, 101}), **facts) == []
+    assert rules(RuleContext(NOW, Thresholds(), {"xero": 2 * HOUR}, {100, 101}), **facts) == [
+        "dark"
+    ]
 
 
 def test_evidence_has_its_figures() -> None:
@@ -371,7 +375,7 @@ def test_one_failed_run_is_a_warning_and_no_data_for_long_is_critical(
     assert only.rule == (
         "runner_failed" if facts["last_run_status"] == "INTERNAL_ERROR" else "failing"
     )
-    assert only.gravity == severity
+    assert only.severity == severity
 
 
 def test_while_a_run_is_under_way_the_one_before_it_is_what_is_known() -> None:
@@ -411,7 +415,7 @@ def test_where_peliqan_names_no_interval_a_day_is_assumed_and_the_evidence_says_
     interval: int | None,
 ) -> None:
     [dark] = found(interval=interval, last_success_at=ago(days=40), last_run_at=ago(days=40))
-    assert (dark.rule, dark.gravity) == ("dark", "critical")
+    assert (dark.rule, dark.severity) == ("dark", "critical")
     assert dark.evidence.endswith(
         "40.0 times the interval of 1 d that is assumed, since Peliqan names none."
     )
@@ -457,7 +461,7 @@ def test_what_peliqans_runner_says_is_no_sign_that_the_source_refused_access(sig
 
 def test_a_partial_run_counts_as_a_success_but_does_not_hide_that_none_came_after_it() -> None:
     [only] = found(**PARTIAL)
-    assert (only.rule, only.gravity, only.contradicts) == ("partial_errors", "warning", False)
+    assert (only.rule, only.severity, only.contradicts) == ("partial_errors", "warning", False)
     assert only.evidence == (
         "The latest run loaded 12 records, the rest had errors (COMPLETED_WITH_ERRORS), “403 Client Error: Forbidden”; "
         "the last success was 19 min before it was read."
@@ -527,6 +531,6 @@ def test_what_was_mended_stays_mended_while_the_next_run_is_under_way() -> None:
 
 
 def test_thresholds_are_settings() -> None:
-    patient = Around(NOW, Thresholds(late=10, dark=20), {}, {100, 101})
+    patient = RuleContext(NOW, Thresholds(late=10, dark=20), {}, {100, 101})
     assert rules(patient, last_success_at=ago(hours=9)) == []
     assert rules(patient, last_success_at=ago(hours=11)) == ["late"]

@@ -282,7 +282,7 @@ def test_a_cause_that_people_wrote_about_is_never_forgotten(clock: Clock) -> Non
     db.session.execute(
         update(Finding).where(Finding.cause_id == cause.id).values(cause_id=other.id)
     )
-    causes.settle(causes.Tally(touched={cause.id, other.id}), clock(), 10)
+    causes.update_counts(causes.PendingRecount(cause_ids={cause.id, other.id}), clock(), 10)
     db.session.commit()
     db.session.refresh(cause)
     assert cause.state == "recovered"

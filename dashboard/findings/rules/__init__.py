@@ -1,1 +1,1 @@
-"""The rules: facts of a connection in, findings out. Pure functions."""
+"""Rules that find what is wrong with a connection. Pure functions of its facts."""

@@ -1,25 +1,29 @@
-"""What each rule looks for: the connection's facts, and what is around it, to one sentence with figures, or nothing."""
+"""The checks of the rules: each returns its evidence, a sentence with figures, or None."""
 
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
 from dashboard.findings.rules.access import refuses_access
-from dashboard.findings.rules.facts import Around, Facts, TableFigures
+from dashboard.findings.rules.facts import Facts, RuleContext, TableFigures
 from dashboard.findings.rules.normalise import span
 from dashboard.peliqan.statuses import RunOutcome, Severity, outcome_of_run
 
-# The source's exit code for "I switched myself off" (seen in Peliqan's published programs).
+# The exit code of a source that switched itself off (seen in Peliqan's published programs).
 SWITCHED_ITSELF_OFF: Final = 2
+# Characters of an error text and of a table name in evidence.
 QUOTED = 160
 NAMED = 60
-# More rows for each key than this are more than a few that changed while they were counted.
+# Up to 1 % more rows than keys may be rows that changed while the warehouse counted.
 KEY_TWICE = 1.01
 STALE_AFTER = timedelta(days=7)
 
 
 def _age(facts: Facts) -> float | None:
-    """Seconds from the last success to the reading of the runs; since it became well again, where that is later."""
+    """Return seconds from the last success to the reading of the runs; None if one is unknown.
+
+    A recovery after the last success counts instead.
+    """
     if facts.success_at is None or facts.runs_read_at is None:
         return None
     since = facts.success_at
@@ -29,7 +33,7 @@ def _age(facts: Facts) -> float | None:
 
 
 def _is_mended(facts: Facts) -> bool:
-    """Whether Peliqan has called it well again since the latest run that ended began."""
+    """Return whether Peliqan called it healthy after the latest ended run started."""
     became_well = facts.severity == Severity.OK and facts.status_since > facts.first_seen_at
     return (
         became_well and facts.ended_run_at is not None and facts.status_since > facts.ended_run_at
@@ -37,31 +41,31 @@ def _is_mended(facts: Facts) -> bool:
 
 
 def _failed(facts: Facts) -> bool:
-    """Whether the latest run that ended failed and nothing has been mended since."""
+    """Return whether the latest ended run failed, without a recovery since."""
     return facts.outcome.is_failure and not _is_mended(facts)
 
 
 def _is_partial(facts: Facts) -> bool:
-    """Whether the latest run that ended loaded only a part, by its own status or by the connection's."""
+    """Return whether the latest ended run, or the connection's status, is a partial success."""
     if outcome_of_run(facts.status) is RunOutcome.PARTIAL:
         return not _failed(facts)
     return facts.outcome is RunOutcome.PARTIAL and not _is_mended(facts)
 
 
 def _runner_failed(facts: Facts) -> bool:
-    """Whether it was Peliqan's own runner that failed: then nothing is known of the source."""
+    """Return whether Peliqan's runner failed: then nothing is known of the source."""
     return facts.outcome is RunOutcome.RUNNER_FAILED
 
 
-def is_grave(facts: Facts, around: Around) -> bool:
-    """Whether failing runs are more than a bad hour: nothing was loaded for as long as makes a connection dark."""
+def is_critical(facts: Facts, context: RuleContext) -> bool:
+    """Return whether nothing was loaded for the time after which a connection is dark."""
     age = _age(facts)
-    return age is None or age > around.thresholds.dark * facts.every
+    return age is None or age > context.thresholds.dark * facts.every
 
 
-def _may_be_stuck(facts: Facts, around: Around) -> bool:
-    """Whether a run is under way of which it cannot be told yet if it takes too long."""
-    return facts.running and around.medians is None
+def _may_be_stuck(facts: Facts, context: RuleContext) -> bool:
+    """Return whether a run is under way whose usual duration is not known yet."""
+    return facts.running and context.medians is None
 
 
 def _in_trouble(facts: Facts) -> bool:
@@ -80,7 +84,8 @@ def _quote(facts: Facts) -> str:
 def _last_success(facts: Facts) -> str:
     if facts.success_at is None or facts.runs_read_at is None:
         return "no success is known"
-    return f"the last success was {span((facts.runs_read_at - facts.success_at).total_seconds())} before it was read"
+    age = span((facts.runs_read_at - facts.success_at).total_seconds())
+    return f"the last success was {age} before it was read"
 
 
 def _interval(facts: Facts) -> str:
@@ -94,7 +99,7 @@ def _times_interval(facts: Facts, age: float) -> str:
 
 
 def _what_failed(facts: Facts) -> str:
-    """Which side failed, since that decides whom to ask; with the status in brackets."""
+    """Return which side failed, with the status in brackets: it decides whom to contact."""
     before = "A run is under way; the one before it" if facts.running else "The latest run"
     match facts.outcome:
         case RunOutcome.RUNNER_FAILED:
@@ -110,8 +115,8 @@ def _what_failed(facts: Facts) -> str:
     )
 
 
-def config_needed(facts: Facts, _: Around) -> str | None:
-    """Peliqan waits for somebody to choose what to load."""
+def config_needed(facts: Facts, _: RuleContext) -> str | None:
+    """Report that Peliqan waits for a choice of what to load."""
     return (
         "Peliqan waits for somebody to finish its set-up (CONFIG_SELECT)."
         if facts.status == "CONFIG_SELECT"
@@ -119,15 +124,15 @@ def config_needed(facts: Facts, _: Around) -> str | None:
     )
 
 
-def disabled(facts: Facts, _: Around) -> str | None:
-    """Somebody, or Peliqan, switched it off."""
+def disabled(facts: Facts, _: RuleContext) -> str | None:
+    """Report that a user or Peliqan switched it off."""
     if facts.severity != Severity.OFF:
         return None
     return f"It is switched off ({facts.status}); {_last_success(facts)}."
 
 
-def auth_failed(facts: Facts, _: Around) -> str | None:
-    """The source refused access: 401, a token that has expired or was revoked, a consent that has ended."""
+def auth_failed(facts: Facts, _: RuleContext) -> str | None:
+    """Report that the source refused access: 401, an invalid token or an ended consent."""
     if (
         not _in_trouble(facts)
         or _runner_failed(facts)
@@ -138,8 +143,8 @@ def auth_failed(facts: Facts, _: Around) -> str | None:
     return f"The source refused access: {_quote(facts)}; {_last_success(facts)}."
 
 
-def self_disabled(facts: Facts, _: Around) -> str | None:
-    """The source ended with the exit code that means that it switched itself off."""
+def self_disabled(facts: Facts, _: RuleContext) -> str | None:
+    """Report that the source ended with the exit code for "switched itself off"."""
     if (
         facts.last_exit_code != SWITCHED_ITSELF_OFF
         or not _in_trouble(facts)
@@ -149,28 +154,34 @@ def self_disabled(facts: Facts, _: Around) -> str | None:
     return f"The source switched itself off (exit code {SWITCHED_ITSELF_OFF}): {_quote(facts)}."
 
 
-def stuck_run(facts: Facts, around: Around) -> str | None:
-    """A run that has gone on far longer than its like."""
+def stuck_run(facts: Facts, context: RuleContext) -> str | None:
+    """Report a run that takes far longer than the median of its connector."""
     if (
         not facts.running
         or facts.last_run_at is None
         or facts.runs_read_at is None
-        or around.medians is None
+        or context.medians is None
     ):
         return None
     seconds, usual = (
         (facts.runs_read_at - facts.last_run_at).total_seconds(),
-        around.medians.get(facts.connector),
+        context.medians.get(facts.connector),
     )
-    limit = around.thresholds
+    limit = context.thresholds
     if seconds <= limit.stuck_seconds or (usual is not None and seconds <= limit.stuck * usual):
         return None
     like = f"; one of {facts.connector} usually takes {span(usual)}" if usual is not None else ""
-    return f"Its run had gone on for {span(seconds)} when it was read{like}. Peliqan calls it {facts.status or 'nothing'}."
+    return (
+        f"Its run had gone on for {span(seconds)} when it was read{like}."
+        f" Peliqan calls it {facts.status or 'nothing'}."
+    )
 
 
-def partial_errors(facts: Facts, _: Around) -> str | None:
-    """The latest run wrote only a part of its data; that part is current, so it counts as a success."""
+def partial_errors(facts: Facts, _: RuleContext) -> str | None:
+    """Report that the latest ended run wrote a part of its data.
+
+    The written part is current, so the run counts as a success.
+    """
     if not _is_partial(facts):
         return None
     run = "A run is under way; the one before it" if facts.running else "The latest run"
@@ -183,33 +194,33 @@ def partial_errors(facts: Facts, _: Around) -> str | None:
 
 
 def _fails(facts: Facts) -> str | None:
-    """The latest run failed, and there was no success within one interval."""
+    """Report a failed run without a success within one interval."""
     age = _age(facts)
     if not _in_trouble(facts) or (age is not None and age <= facts.every):
         return None
     return f"{_what_failed(facts)}, {_quote(facts)}; {_last_success(facts)}."
 
 
-def runner_failed(facts: Facts, _: Around) -> str | None:
-    """Peliqan's own runner crashed, and there was no success within one interval."""
+def runner_failed(facts: Facts, _: RuleContext) -> str | None:
+    """Report a crash of Peliqan's runner without a success within one interval."""
     return _fails(facts) if _runner_failed(facts) else None
 
 
-def failing(facts: Facts, _: Around) -> str | None:
-    """The source failed or the run was stopped, and there was no success within one interval."""
+def failing(facts: Facts, _: RuleContext) -> str | None:
+    """Report a failed source or stopped run without a success within one interval."""
     return None if _runner_failed(facts) else _fails(facts)
 
 
-def noisy(facts: Facts, _: Around) -> str | None:
-    """Errors, although its data is current."""
+def noisy(facts: Facts, _: RuleContext) -> str | None:
+    """Report errors of a connection whose data is current."""
     if not _in_trouble(facts) or _age(facts) is None:
         return None
     what = _what_failed(facts) if facts.outcome.is_failure else "It reports an error"
     return f"{what}, {_quote(facts)}, but {_last_success(facts)}, within {_interval(facts)}."
 
 
-def never_ran(facts: Facts, _: Around) -> str | None:
-    """No run is known, long enough after it was first seen."""
+def never_ran(facts: Facts, _: RuleContext) -> str | None:
+    """Report that the connection has no run and none is being prepared."""
     if (
         facts.last_run_status
         or facts.last_run_at is not None
@@ -222,34 +233,34 @@ def never_ran(facts: Facts, _: Around) -> str | None:
     return f"It has never run, though it is called {facts.status or 'nothing'}."
 
 
-def scheduler_off(facts: Facts, _: Around) -> str | None:
-    """Its schedule is switched off."""
+def scheduler_off(facts: Facts, _: RuleContext) -> str | None:
+    """Report that the schedule is switched off."""
     if not facts.scheduler_off:
         return None
     return f"Its schedule is switched off, so it runs only by hand; {_last_success(facts)}."
 
 
-def dark(facts: Facts, around: Around) -> str | None:
-    """No success for more than three of its intervals."""
+def dark(facts: Facts, context: RuleContext) -> str | None:
+    """Report no success for more than ``dark`` intervals (3 by default)."""
     age = _age(facts)
-    if age is None or age <= around.thresholds.dark * facts.every or _may_be_stuck(facts, around):
+    if age is None or age <= context.thresholds.dark * facts.every or _may_be_stuck(facts, context):
         return None
     return (
-        f"Peliqan calls it {facts.status or 'nothing'}, but the last success was {span(age)} before it was read, "
-        f"{_times_interval(facts, age)}."
+        f"Peliqan calls it {facts.status or 'nothing'}, but the last success was"
+        f" {span(age)} before it was read, {_times_interval(facts, age)}."
     )
 
 
-def late(facts: Facts, around: Around) -> str | None:
-    """No success for more than two of its intervals."""
+def late(facts: Facts, context: RuleContext) -> str | None:
+    """Report no success for more than ``late`` intervals (2 by default)."""
     age = _age(facts)
-    if age is None or age <= around.thresholds.late * facts.every or _may_be_stuck(facts, around):
+    if age is None or age <= context.thresholds.late * facts.every or _may_be_stuck(facts, context):
         return None
     return f"The last success was {span(age)} before it was read, {_times_interval(facts, age)}."
 
 
-def loaded_nothing(facts: Facts, _: Around) -> str | None:
-    """The latest run completed with no record, though the runs before it always loaded some."""
+def loaded_nothing(facts: Facts, _: RuleContext) -> str | None:
+    """Report a complete run with 0 records after runs that always loaded some."""
     if facts.last_records != 0 or not facts.always_loaded or _in_trouble(facts):
         return None
     return (
@@ -257,24 +268,30 @@ def loaded_nothing(facts: Facts, _: Around) -> str | None:
     )
 
 
-def stale_rows(facts: Facts, _: Around) -> str | None:
-    """The newest row in its tables is older than its last successful run, though that run says that it loaded some."""
+def stale_rows(facts: Facts, _: RuleContext) -> str | None:
+    """Report that the newest row is older than the last successful run that loaded records."""
     newest, read_at, success = facts.newest_row_at, facts.rows_read_at, facts.success_at
     if newest is None or read_at is None or success is None or facts.last_records == 0:
         return None
     if read_at >= success:
         behind = (success - newest).total_seconds()
-        said = f"Its last run succeeded, but the newest row in its tables is {span(behind)} older than that run."
+        evidence = (
+            "Its last run succeeded, but the newest row in its tables is"
+            f" {span(behind)} older than that run."
+        )
     else:
-        # It has run since: the run before the look came at most an interval before it.
-        behind = (read_at - newest).total_seconds() - facts.every
-        said = f"Its runs succeed, but when its rows were looked at the newest was {span((read_at - newest).total_seconds())} old."
-    return said if behind > facts.every else None
+        # A run succeeded after the rows were read; the one before was at most an interval earlier.
+        age = (read_at - newest).total_seconds()
+        behind = age - facts.every
+        evidence = (
+            f"Its runs succeed, but when its rows were looked at the newest was {span(age)} old."
+        )
+    return evidence if behind > facts.every else None
 
 
-def rows_dropped(facts: Facts, around: Around) -> str | None:
-    """A table has less than seven tenths of the rows that it had within the week before."""
-    drops = sorted(around.drops.get(facts.id, ()), key=lambda drop: drop.rows / drop.before)
+def rows_dropped(facts: Facts, context: RuleContext) -> str | None:
+    """Report the table that lost the largest share of its rows within a week."""
+    drops = sorted(context.drops.get(facts.id, ()), key=lambda drop: drop.rows / drop.before)
     if not drops:
         return None
     worst = drops[0]
@@ -290,10 +307,13 @@ def rows_dropped(facts: Facts, around: Around) -> str | None:
 
 
 def _worst_table(
-    facts: Facts, around: Around, judge: Callable[[TableFigures], tuple[float, str] | None]
+    facts: Facts, context: RuleContext, judge: Callable[[TableFigures], tuple[float, str] | None]
 ) -> str | None:
-    """Return what is wrong with the worst of a connection's tables, and with how many more. ``judge``: how bad, and what."""
-    checked = around.data.get(facts.id)
+    """Return the evidence of the worst table, with the number of other tables with the fault.
+
+    ``judge`` returns how bad a table is and the evidence, or None.
+    """
+    checked = context.data.get(facts.id)
     if checked is None:
         return None
     found = sorted(
@@ -310,21 +330,24 @@ def _worst_table(
     return f"{found[0][1]}, as counted on {checked.at:%d %B %Y}.{rest}"
 
 
-def duplicate_keys(facts: Facts, around: Around) -> str | None:
-    """A table has over 1 % more rows than different keys."""
+def duplicate_keys(facts: Facts, context: RuleContext) -> str | None:
+    """Report a table that has over 1 % more rows than different keys."""
 
     def judge(table: TableFigures) -> tuple[float, str] | None:
         if not table.keys or table.rows <= KEY_TWICE * table.keys:
             return None
         times = table.rows / table.keys
-        text = f"{table.rows:,} rows with {table.keys:,} different values of {table.key} ({times:.2f} times as many)"
-        return times, f"“{table.name[:NAMED]}”: {text}"
+        text = (
+            f"“{table.name[:NAMED]}”: {table.rows:,} rows with {table.keys:,} different values"
+            f" of {table.key} ({times:.2f} times as many)"
+        )
+        return times, text
 
-    return _worst_table(facts, around, judge)
+    return _worst_table(facts, context, judge)
 
 
-def mixed_versions(facts: Facts, around: Around) -> str | None:
-    """A table has live rows of more than one snapshot."""
+def mixed_versions(facts: Facts, context: RuleContext) -> str | None:
+    """Report a table with live rows of more than one snapshot."""
 
     def judge(table: TableFigures) -> tuple[float, str] | None:
         if table.versions is None or table.versions <= 1:
@@ -334,12 +357,12 @@ def mixed_versions(facts: Facts, around: Around) -> str | None:
             f"“{table.name[:NAMED]}”: rows of {table.versions} snapshots side by side",
         )
 
-    return _worst_table(facts, around, judge)
+    return _worst_table(facts, context, judge)
 
 
-def table_stale(facts: Facts, around: Around) -> str | None:
-    """A table got no row for over a week in which the connection's runs succeeded: where none did, that is what is wrong."""
-    checked, success = around.data.get(facts.id), facts.success_at
+def table_stale(facts: Facts, context: RuleContext) -> str | None:
+    """Report a table without a new row for over 7 days in which runs succeeded."""
+    checked, success = context.data.get(facts.id), facts.success_at
 
     def judge(table: TableFigures) -> tuple[float, str] | None:
         if checked is None or table.received_at is None or success is None:
@@ -349,12 +372,12 @@ def table_stale(facts: Facts, around: Around) -> str | None:
         seconds = (checked.at - table.received_at).total_seconds()
         return seconds, f"“{table.name[:NAMED]}”: no row was received for {span(seconds)}"
 
-    return _worst_table(facts, around, judge)
+    return _worst_table(facts, context, judge)
 
 
-def parent_table_empty(facts: Facts, around: Around) -> str | None:
-    """A table is empty while tables below it, named after it, have rows."""
-    checked = around.data.get(facts.id)
+def parent_table_empty(facts: Facts, context: RuleContext) -> str | None:
+    """Report an empty table whose child tables, named after it, have rows."""
+    checked = context.data.get(facts.id)
 
     def judge(table: TableFigures) -> tuple[float, str] | None:
         if checked is None or table.rows:
@@ -367,50 +390,56 @@ def parent_table_empty(facts: Facts, around: Around) -> str | None:
         one = f"“{below[0].name[:NAMED]}” has {below[0].rows:,} rows"
         return len(below), f"“{table.name[:NAMED]}” is empty, though {one}"
 
-    return _worst_table(facts, around, judge)
+    return _worst_table(facts, context, judge)
 
 
-def consent_expiring(facts: Facts, around: Around) -> str | None:
-    """The bank's consent is about to end."""
+def consent_expiring(facts: Facts, context: RuleContext) -> str | None:
+    """Report that the bank's consent ended or ends within ``consent_days``."""
     if facts.consent_expires_at is None:
         return None
-    left = (facts.consent_expires_at - around.at).total_seconds()
-    if left > around.thresholds.consent_days * 86400:
+    left = (facts.consent_expires_at - context.at).total_seconds()
+    if left > context.thresholds.consent_days * 86400:
         return None
     when = f"ends in {span(left)}" if left > 0 else f"ended {span(-left)} ago"
     return f"The bank's consent {when}, on {facts.consent_expires_at:%d %B %Y, %H:%M} UTC."
 
 
-def duplicate_connection(facts: Facts, around: Around) -> str | None:
-    """The account has an elder one of the same connector and name, or another of the connector while this one never succeeded."""
-    elder, other = around.twins.get(facts.id), around.anew.get(facts.id)
-    if elder is not None:
+def duplicate_connection(facts: Facts, context: RuleContext) -> str | None:
+    """Report an older connection of the same connector and name.
+
+    For a connection that never succeeded, any other of its connector counts.
+    """
+    older, other = context.same_name.get(facts.id), context.recreated.get(facts.id)
+    if older is not None:
         return (
-            f"The account has another connection of {facts.connector} with the same name, {elder}."
+            f"The account has another connection of {facts.connector} with the same name, {older}."
         )
     if other is None:
         return None
-    return f"No success of it is known, and the account has another connection of {facts.connector}, {other}: made anew, perhaps."
+    return (
+        "No success of it is known, and the account has another connection of"
+        f" {facts.connector}, {other}: made anew, perhaps."
+    )
 
 
-def orphan_target(facts: Facts, around: Around) -> str | None:
-    """It loads into a connection that the account does not have."""
-    if facts.target_id is None or facts.target_id in around.siblings:
+def orphan_target(facts: Facts, context: RuleContext) -> str | None:
+    """Report a target id that is no connection of the account."""
+    if facts.target_id is None or facts.target_id in context.siblings:
         return None
     return f"It loads into connection {facts.target_id}, which the account does not have."
 
 
-def unused_target(facts: Facts, around: Around) -> str | None:
-    """A target that no source of the account loads into."""
-    sources = around.unused_targets.get(facts.id)
+def unused_target(facts: Facts, context: RuleContext) -> str | None:
+    """Report a target that no source of the account loads into."""
+    sources = context.unused_targets.get(facts.id)
     if not sources:
         return None
     load = "its one source loads" if sources == 1 else f"its {sources} sources load"
     return f"No source of the account loads into it; {load} elsewhere."
 
 
-def status_unknown(facts: Facts, _: Around) -> str | None:
-    """A status that Peliqan never documented."""
+def status_unknown(facts: Facts, _: RuleContext) -> str | None:
+    """Report a status that Peliqan does not document."""
     if facts.severity != Severity.UNKNOWN:
         return None
     return (

@@ -1,6 +1,7 @@
-"""What the rules look at. Times are aware and in UTC; ages are taken as of the last reading, never as of now.
+"""Input of the rules. Times are aware, in UTC; ages count to the last reading, not to now.
 
-A connection's runs are read only now and then, so "no success for five hours" is known for the moment of that reading alone.
+A connection's runs are read at intervals, so "no success for 5 hours" is only known for the moment
+of that reading.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -12,11 +13,12 @@ from dashboard.peliqan.statuses import ASSUMED_INTERVAL, RunOutcome, outcome_of_
 
 
 class Facts(NamedTuple):
-    """One connection, as last read. ``interval`` in seconds, None where the API names none.
+    """One connection as last read. ``interval``: seconds, or None if the API names none.
 
-    ``last_records``, ``last_exit_code``: of the latest run that ended, records only where it completed. ``always_loaded``: the
-    runs before it, three or more, all loaded some. ``newest_row_at``: of the newest row that was seen in its tables.
-    ``previous_status`` and ``previous_at``: while a run is under way, the status and the beginning of the one before it.
+    ``last_records`` and ``last_exit_code``: of the latest ended run; records only if it completed.
+    ``always_loaded``: at least 3 earlier runs are known and all loaded records. ``newest_row_at``:
+    when the newest row in its tables was received. ``previous_status`` and ``previous_at``: status
+    and start of the previous run, while one is under way.
     """
 
     account_id: int
@@ -48,32 +50,35 @@ class Facts(NamedTuple):
 
     @property
     def title(self) -> str:
-        """Its name, or the best there is."""
+        """The name, else the connector, else the id."""
         return self.name or self.connector or f"connection {self.id}"
 
     @property
     def every(self) -> int:
-        """Seconds between two runs, assumed where the API names no interval (as Peliqan's own application does)."""
+        """Seconds between two runs; if the API names no interval, Peliqan's default."""
         return self.interval or ASSUMED_INTERVAL
 
     @property
     def ended_status(self) -> str | None:
-        """The status of the latest run that ended."""
+        """The status of the latest ended run."""
         return self.previous_status if self.running else self.last_run_status
 
     @property
     def outcome(self) -> RunOutcome:
-        """How the latest run that ended did."""
+        """The outcome of the latest ended run."""
         return outcome_of_run(self.ended_status)
 
     @property
     def ended_run_at(self) -> datetime | None:
-        """When the latest run that ended began."""
+        """The start of the latest ended run."""
         return self.previous_at if self.running else self.last_run_at
 
     @property
     def success_at(self) -> datetime | None:
-        """The latest success: ``last_success_at``, or a partial run that was read before partial runs were counted in it."""
+        """The latest success.
+
+        Rows stored before partial runs counted as successes lack them in ``last_success_at``.
+        """
         known = (
             self.last_success_at,
             self.ended_run_at if self.outcome is RunOutcome.PARTIAL else None,
@@ -83,9 +88,10 @@ class Facts(NamedTuple):
 
 @dataclass(frozen=True)
 class Thresholds:
-    """From when on something counts: ``late`` and ``dark`` in intervals, ``stuck`` in medians.
+    """Thresholds of the rules: ``late`` and ``dark`` in intervals, ``stuck`` in medians.
 
-    ``platform``: so many connections of one connector, dark since the same hour, are one cause on the platform's side.
+    ``platform``: from so many connections of a connector on, dark since the same hour, they share
+    one platform cause.
     """
 
     late: float = 2.0
@@ -97,7 +103,7 @@ class Thresholds:
 
 
 class Drop(NamedTuple):
-    """A table that has far fewer rows than it had within the week before; as of the looks at it."""
+    """A table that lost many of its rows within a week, with both counts and their times."""
 
     table: str
     rows: int
@@ -107,9 +113,11 @@ class Drop(NamedTuple):
 
 
 class TableFigures(NamedTuple):
-    """A table as the warehouse counted it. ``keys``: how many values its key column has; ``versions``: of its live rows.
+    """A table's counts by the warehouse.
 
-    ``key`` is empty, and the others are None, where the table has no such column or no value in it.
+    ``keys``: number of different values of the column ``key``; ``versions``: number of snapshots
+    among its live rows. ``key`` is empty and the others None if the table has no such column or no
+    value in it.
     """
 
     name: str
@@ -121,30 +129,30 @@ class TableFigures(NamedTuple):
 
 
 class CheckedData(NamedTuple):
-    """A connection's tables as of a check of its data."""
+    """The counts of a connection's tables at one time."""
 
     at: datetime
     tables: Sequence[TableFigures]
 
 
 @dataclass(frozen=True)
-class Around:
-    """What a rule may know beside the connection itself.
+class RuleContext:
+    """What rules know apart from the connection's facts. Mappings are by connection id.
 
-    ``at``: the moment of the evaluation. ``medians``: seconds that a run of each connector usually takes, None before that is
-    known of any. ``siblings``: ids of the
-    account's connections, the warehouse included. ``twins``: ids of those that have an elder of the same connector and name.
-    ``drops``: tables that lost rows, by connection. ``data``: what a check of its data counted, by connection. ``anew``: another
-    connection of the same connector, for those that never succeeded.
-    ``unused_targets``: targets that no source of the account loads into, with how many load elsewhere.
+    ``at``: time of the evaluation. ``medians``: usual seconds of a run by connector, None before
+    any is known. ``siblings``: ids of the account's connections with its warehouse. ``same_name``:
+    the oldest connection of the same connector and name. ``drops``: tables that lost rows.
+    ``unused_targets``: targets without sources, with the number of sources that load elsewhere.
+    ``data``: the warehouse's counts. ``recreated``: for connections that never succeeded, another
+    one of their connector.
     """
 
     at: datetime
     thresholds: Thresholds
     medians: Mapping[str, float] | None = None
     siblings: Collection[int] = ()
-    twins: Mapping[int, int] = field(default_factory=dict)
+    same_name: Mapping[int, int] = field(default_factory=dict)
     drops: Mapping[int, Sequence[Drop]] = field(default_factory=dict)
     unused_targets: Mapping[int, int] = field(default_factory=dict)
     data: Mapping[int, CheckedData] = field(default_factory=dict)
-    anew: Mapping[int, int] = field(default_factory=dict)
+    recreated: Mapping[int, int] = field(default_factory=dict)

@@ -1,7 +1,7 @@
-"""The rules: what can be wrong with a connection, each with its ``checks``; and which one makes others needless to say.
+"""The rules, each with its check in ``checks.py`` and the rules that it hides.
 
-A rule that explains another hides it: where access was refused, it is no news that no data came. So the findings of a
-connection are causes and not echoes. The order of ``RULES`` is the order in which they are asked.
+A rule hides the rules that it explains: with refused access, missing data is no further finding.
+So the findings of a connection are causes, not symptoms. The rules run in the order of ``RULES``.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,26 +11,29 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from dashboard.findings.rules import checks
-from dashboard.findings.rules.facts import Around, Facts
+from dashboard.findings.rules.facts import Facts, RuleContext
 from dashboard.peliqan.statuses import RunOutcome, Severity
 
 
 class FindingSeverity(StrEnum):
-    """How much a finding matters, worst first."""
+    """Severity of a finding, worst first."""
 
     CRITICAL = "critical"
     WARNING = "warning"
     INFO = "info"
 
 
-GRAVITIES: Final = tuple(gravity.value for gravity in FindingSeverity)
+FINDING_SEVERITIES: Final = tuple(severity.value for severity in FindingSeverity)
 
 
 class RuleResult(NamedTuple):
-    """What a rule found. ``text``: the error by which causes are told apart; ``since``: the hour since which data is missing."""
+    """What a rule found.
+
+    ``text``: the error that tells causes apart; ``since``: the hour since which data is missing.
+    """
 
     rule: str
-    gravity: str
+    severity: str
     evidence: str
     text: str = ""
     contradicts: bool = False
@@ -39,17 +42,18 @@ class RuleResult(NamedTuple):
 
 @dataclass(frozen=True)
 class Rule:
-    """``check`` gives a sentence with its figures, or nothing. ``hides``: rules that need not be asked then.
+    """A rule. ``check`` returns the evidence or None; ``hides``: rules that do not run after it.
 
-    ``by_text``: its causes are told apart by the connection's error; ``by_connector``: by its connector, too, unless what is
-    wrong is Peliqan's and no connector's. ``contradicts``: where Peliqan calls the connection well all the same, it is a
-    contradiction, unless the finding is less grave than its rule. ``of_targets``: it concerns targets, and no sources.
+    ``by_text``: the connection's error tells its causes apart. ``by_connector``: so does the
+    connector; false for faults of Peliqan itself. ``contradicts``: a finding contradicts Peliqan if
+    Peliqan calls the connection healthy and the finding has the rule's full severity.
+    ``of_targets``: the rule is for targets, not for sources.
     """
 
     name: str
     title: str
-    gravity: FindingSeverity
-    check: Callable[[Facts, Around], str | None]
+    severity: FindingSeverity
+    check: Callable[[Facts, RuleContext], str | None]
     hides: frozenset[str] = frozenset()
     by_text: bool = False
     contradicts: bool = False
@@ -57,29 +61,33 @@ class Rule:
     of_targets: bool = False
 
 
-def diagnose(facts: Facts, around: Around) -> Iterator[RuleResult]:
-    """What is wrong with one connection, causes before effects."""
+def diagnose(facts: Facts, context: RuleContext) -> Iterator[RuleResult]:
+    """Yield the findings of one connection, causes before effects."""
     hidden: set[str] = set()
     for rule in RULES:
         if (
             rule.of_targets != facts.is_target
             or rule.name in hidden
-            or not (evidence := rule.check(facts, around))
+            or not (evidence := rule.check(facts, context))
         ):
             continue
         hidden |= rule.hides
-        gravity = rule.gravity
-        if rule.name in _GRAVE_IN_TIME and not checks.is_grave(facts, around):
-            gravity = FindingSeverity.WARNING
+        severity = rule.severity
+        if rule.name in _CRITICAL_IN_TIME and not checks.is_critical(facts, context):
+            severity = FindingSeverity.WARNING
         text = (facts.last_error or "") if rule.by_text else ""
-        contradicts = rule.contradicts and facts.severity == Severity.OK and gravity == rule.gravity
+        is_healthy = facts.severity == Severity.OK
+        contradicts = rule.contradicts and is_healthy and severity == rule.severity
         yield RuleResult(
-            rule.name, gravity.value, evidence, text, contradicts, _missing_since(facts)
+            rule.name, severity.value, evidence, text, contradicts, _missing_since(facts)
         )
 
 
 def may_be_unwell(facts: Facts) -> bool:
-    """A glance that spares a well connection all the rules: false only where none that looks at it alone can find anything."""
+    """Return False if no rule that reads only these facts can find anything.
+
+    Saves running all rules on each healthy connection.
+    """
     return not (
         facts.severity == Severity.OK
         and not facts.running
@@ -96,7 +104,7 @@ def may_be_unwell(facts: Facts) -> bool:
 
 
 def _missing_since(facts: Facts) -> datetime | None:
-    """The hour in which the first run after the last success was due."""
+    """Return the hour in which the first run after the last success was due; None without one."""
     if facts.success_at is None:
         return None
     began = (
@@ -112,15 +120,15 @@ PARTIAL: Final = "partial_errors"
 _LATENESS = frozenset({"late", "dark"})
 _NO_DATA = _LATENESS | {"never_ran", "scheduler_off"}
 _FAILURES = frozenset({"failing", "runner_failed", "noisy"})
-_UNDER_WAY = _FAILURES | {PARTIAL}
+_RUN_ERRORS = _FAILURES | {PARTIAL}
 _PARTIAL = _FAILURES | {"loaded_nothing", "never_ran"}
-_TROUBLE = _UNDER_WAY | {"self_disabled"}
-# What a run that loads at least a part of the data is an improvement on.
+_TROUBLE = _RUN_ERRORS | {"self_disabled"}
+# After these findings, a run that loads a part of the data is an improvement.
 WITHOUT_SUCCESS: Final = (
     _LATENESS | _FAILURES | {"auth_failed", "self_disabled", "stuck_run", "never_ran"}
 )
-# Critical only once nothing was loaded for as long as makes a connection dark.
-_GRAVE_IN_TIME = frozenset({"failing", "runner_failed"})
+# Critical only after no data was loaded for the time after which a connection is dark.
+_CRITICAL_IN_TIME = frozenset({"failing", "runner_failed"})
 
 RULES: Final = (
     Rule(
@@ -158,10 +166,10 @@ RULES: Final = (
         "A run is stuck",
         FindingSeverity.CRITICAL,
         checks.stuck_run,
-        _NO_DATA | _UNDER_WAY,
+        _NO_DATA | _RUN_ERRORS,
         contradicts=True,
     ),
-    # Data was written, so this explains errors, but not that no run came after it.
+    # Data was written: this explains errors, but not that no run followed.
     Rule(
         PARTIAL,
         "Only partly loaded",
@@ -276,7 +284,7 @@ UNREADABLE: Final = Rule(
     "account_unreadable",
     "The account cannot be read",
     FindingSeverity.CRITICAL,
-    lambda facts, around: None,
+    lambda facts, context: None,
     by_text=True,
 )
 BY_NAME: Final = {rule.name: rule for rule in (*RULES, UNREADABLE)}

@@ -1,4 +1,4 @@
-"""Connections of one account that may be the same one, connected twice. Ids to ids, from the facts of the whole account."""
+"""Connections of one account that may be the same one, connected twice."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -8,32 +8,33 @@ from typing import Final
 from dashboard.findings.rules.facts import Facts
 from dashboard.peliqan.statuses import Severity
 
-# So many runs of a connection are read at once: where there are fewer, these are all.
+# The number of runs that one request reads: if fewer are stored, they are all runs there are.
 READ_AT_ONCE: Final = 10
 _IDLE = (Severity.OFF, Severity.BUSY)
 
 
-def same_name(mine: Sequence[Facts], comparable: Callable[[str], str]) -> dict[int, int]:
-    """Return those that have an elder connection of the same connector and name, with the eldest.
+def find_same_name(mine: Sequence[Facts], comparable: Callable[[str], str]) -> dict[int, int]:
+    """Return ids of connections, with the oldest id of the same connector and name.
 
-    ``comparable``: folds the spellings of a name into one.
+    Oldest connections are left out. ``comparable`` folds the spellings of a name into one.
     """
     first: dict[tuple[str, str], int] = {}
-    twins = {}
+    found = {}
     for facts in sorted(mine, key=lambda each: each.id):
         name = comparable(facts.name)
-        elder = first.setdefault((facts.connector, name), facts.id)
-        if elder != facts.id and name:
-            twins[facts.id] = elder
-    return twins
+        oldest = first.setdefault((facts.connector, name), facts.id)
+        if oldest != facts.id and name:
+            found[facts.id] = oldest
+    return found
 
 
-def was_recreated(mine: Sequence[Facts], runs: Mapping[int, int]) -> dict[int, int]:
-    """Return those that never succeeded, with another of their connector: the one that succeeded last, else the eldest.
+def find_recreated(mine: Sequence[Facts], runs: Mapping[int, int]) -> dict[int, int]:
+    """Return ids of connections that never succeeded, with another id of their connector.
 
-    ``runs``: how many are known of each connection, by its id. That one never succeeded is certain where all its runs are known,
-    or where it came after the account was first read. Those that are switched off, or have only begun, are left out: nothing has
-    to be decided about them.
+    The other one is the one that succeeded last, or the oldest if none succeeded. ``runs``: number
+    of stored runs by connection id. "Never succeeded" is certain if all runs are stored, or if the
+    connection appeared after the account was first read. Disabled connections and those in their
+    first run are left out, since there is nothing to decide about them.
     """
     sources: dict[str, list[Facts]] = defaultdict(list)
     for facts in mine:
@@ -53,8 +54,8 @@ def was_recreated(mine: Sequence[Facts], runs: Mapping[int, int]) -> dict[int, i
 
 
 def _is_idle(facts: Facts) -> bool:
-    has_begun = facts.running and facts.ended_status is None
-    return facts.severity in _IDLE or facts.scheduler_off or has_begun
+    is_first_run = facts.running and facts.ended_status is None
+    return facts.severity in _IDLE or facts.scheduler_off or is_first_run
 
 
 def _success_then_age(facts: Facts) -> tuple[bool, datetime, int]:

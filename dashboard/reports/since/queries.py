@@ -15,7 +15,7 @@ from dashboard.core.cache import cached
 from dashboard.core.database import db
 from dashboard.findings.models import RECOVERED as CAUSE_RECOVERED
 from dashboard.findings.models import SUPPRESSED, Cause, Finding
-from dashboard.findings.rules.registry import GRAVITIES, UNREADABLE
+from dashboard.findings.rules.registry import FINDING_SEVERITIES, UNREADABLE
 from dashboard.fleet.models import SEVERITIES, Account, ConnectionCount
 from dashboard.fleet.queries import accounts_by_reason
 from dashboard.refresh import passes
@@ -274,7 +274,7 @@ def _each_line(since: datetime, at: datetime) -> Iterator[CauseLine]:
 
 
 def _worst_first(line: CauseLine) -> tuple[int, int, int, int]:
-    return GRAVITIES.index(line.severity), -line.accounts, -line.connections, line.id
+    return FINDING_SEVERITIES.index(line.severity), -line.accounts, -line.connections, line.id
 
 
 def _unreadable(since: datetime) -> Sequence[UnreadableLine]:

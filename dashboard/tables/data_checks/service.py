@@ -14,11 +14,11 @@ from sqlalchemy import delete, select, update
 
 from dashboard.core.database import change, db, is_free
 from dashboard.core.snapshot_version import lock_snapshot
-from dashboard.findings import evaluate
+from dashboard.findings import evaluate, run_rules
 from dashboard.findings.models import DataCheck, Finding
 from dashboard.tables.health import service as table_checks
 
-DAY, WEEK, LEASE = timedelta(days=1), evaluate.DATA_LASTS, timedelta(minutes=5)
+DAY, WEEK, LEASE = timedelta(days=1), run_rules.DATA_LASTS, timedelta(minutes=5)
 # Without "no new rows": a table may never change, which is no reason to count it daily forever.
 LASTING: Final = ("duplicate_keys", "mixed_versions", "parent_table_empty")
 

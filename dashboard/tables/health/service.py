@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 
 from dashboard.core.database import change, db, is_free
 from dashboard.core.snapshot_version import lock_snapshot
-from dashboard.findings import evaluate
+from dashboard.findings import evaluate, run_rules
 from dashboard.fleet.models import MonitoredTable
 from dashboard.tables.health.models import TableCheck
 
@@ -150,7 +150,10 @@ def _record(table: MonitoredTable, stats: TableStats, at: datetime) -> None:
 def _update_drop(table: MonitoredTable, rows: int, at: datetime) -> None:
     """Record that the table lost rows, or that the drop is over."""
     if table.dropped_at is not None and table.rows_before is not None:
-        if rows < LEFT_AT_LEAST * table.rows_before and at - table.dropped_at < evaluate.DROP_LASTS:
+        if (
+            rows < LEFT_AT_LEAST * table.rows_before
+            and at - table.dropped_at < run_rules.DROP_LASTS
+        ):
             return
         table.rows_before = table.before_at = table.dropped_at = None
     before, before_at = _most_before(table, at)
