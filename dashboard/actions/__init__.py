@@ -1,1 +1,1 @@
-"""What people start at Peliqan (sync, reauthorise, invite), followed until its outcome is known."""
+"""Actions that users start at Peliqan (sync, reauthorise, invite), with their outcomes."""

@@ -1,4 +1,4 @@
-"""The list of receipts: every action with who, why, and what became of it."""
+"""The list of actions with who started them, why, and their outcomes."""
 
 from typing import Any
 
@@ -49,7 +49,7 @@ RECEIPTS = Listing(
 
 
 def serialize_outcome(action: Action) -> dict[str, Any]:
-    """One receipt as scripts see it."""
+    """Return an action with its outcome as a JSON object."""
     account, connection = action.account, action.connection
     return {
         "id": action.id,

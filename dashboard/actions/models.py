@@ -1,4 +1,4 @@
-"""What is under way: passes over the fleet, outages, jobs that come again and again, and what agents started."""
+"""The model of actions that users start."""
 
 from datetime import datetime
 
@@ -14,15 +14,17 @@ from dashboard.peliqan.statuses import RunOutcome, meaning_of_run, outcome_of_ru
 
 
 class Action(Model):
-    """Something an agent started at Peliqan, from the moment before it was tried to its end.
+    """Something a user started at Peliqan. The row exists before the API is called.
 
-    ``in_flight`` is "account/connection/kind" until it is settled, then None: being unique, it lets one run at a time.
-    ``due_at`` is when to look next; ``leased_until`` keeps two workers from looking at once.
+    ``in_flight``: "account/connection/kind" until the action ends, then None. It is unique, so one
+    action of a kind runs at a time. ``due_at``: time of the next poll; ``leased_until``: until then
+    no other worker polls. ``looks`` and ``looked_at``: number of polls and time of the last.
 
-    ``why``: a line of the person's. ``rule``, ``severity_before``, ``cause_id``: the worst that was wrong when it was started.
-    ``status_after`` and ``verdict`` (words of ``actions.outcomes``): how it stood when it had settled. ``sent_at``, ``sent_by``,
-    ``language``: its link went to the customer; ``reminded_at``: the customer was reminded; ``followed_at``: the customer was
-    seen to follow it. An invite is for a connection that does not exist yet: its ``connection_id`` is 0.
+    ``why``: a line of the user's. ``rule``, ``severity_before``, ``cause_id``: the worst finding at
+    the start. ``status_after`` and ``verdict`` (see ``actions.outcomes``): state after the end.
+    ``sent_at``, ``sent_by``, ``language``: the link went to the customer. ``reminded_at``: a
+    reminder went out. ``followed_at``: the customer was seen to follow the link. An invite is for a
+    connection that does not exist yet: its ``connection_id`` is 0.
     """
 
     __tablename__ = "action"
@@ -73,12 +75,12 @@ class Action(Model):
 
     @property
     def is_partial(self) -> bool:
-        """Whether its run ended with a part of the data loaded."""
+        """Whether its run loaded a part of the data."""
         return outcome_of_run(self.run_status) is RunOutcome.PARTIAL
 
     @property
     def run_meaning(self) -> str:
-        """What the status of its run means, where that does not say it by itself."""
+        """The meaning of its run's status; empty if the status is clear."""
         return meaning_of_run(self.run_status)
 
     account: Mapped[Account] = relationship(
@@ -90,13 +92,14 @@ class Action(Model):
     connection: Mapped[Connection | None] = relationship(
         lazy="raise",
         viewonly=True,
-        primaryjoin="and_(foreign(Action.account_id) == Connection.account_id, foreign(Action.connection_id) == Connection.id)",
+        primaryjoin="and_(foreign(Action.account_id) == Connection.account_id,"
+        " foreign(Action.connection_id) == Connection.id)",
         uselist=False,
     )
 
     @property
     def rule_title(self) -> str:
-        """What was wrong when it was started, in words; empty where nothing was."""
+        """The title of the worst finding at the start; empty if there was none."""
         if not self.rule:
             return ""
         return BY_NAME[self.rule].title if self.rule in BY_NAME else self.rule.replace("_", " ")

@@ -1,9 +1,10 @@
-"""Outcomes of actions: the connection before and after, whether the action helped, and success rates.
+"""Outcomes of actions: whether they helped, and success rates.
 
-``actions.service.complete`` calls ``record_outcome`` once for each action, whatever its end. Some actions help later, since a
-reauthorised connection often recovers with its next run. So the newest action of a connection is assessed again
-(``on_recovered``) when a finding recovers within one interval of the connection, plus half an hour for the run and its read,
-a day at most. Earlier actions get no credit.
+``actions.service.complete`` calls ``record_outcome`` once for each action. Some actions help later:
+a reauthorised connection often recovers with its next run. So the newest action of a connection is
+assessed again (``on_recovered``) when a finding recovers soon after it: within one interval of the
+connection plus 30 minutes for the run and its read, at most 24 hours. Earlier actions get no
+credit.
 """
 
 from collections.abc import Collection
@@ -23,13 +24,13 @@ WORKED, NO_EFFECT, WORSE = "worked", "no_effect", "worse"
 VERDICTS = (WORKED, NO_EFFECT, WORSE)
 DONE, SUPERSEDED = "done", "superseded"
 AT_MOST, GRACE = timedelta(hours=24), timedelta(minutes=30)
-# Of the words that Peliqan has for health, those that are worse than the rest.
+# Peliqan's health statuses that are worse than all others.
 _HOW_BAD = {Severity.ERROR.value: 2, Severity.ATTENTION.value: 1}
 
 
 @dataclass(frozen=True)
 class ActionStats:
-    """What became of the actions of one kind, on connections of one connector with the same finding."""
+    """Outcomes of one kind of action, for one connector and one finding."""
 
     kind: str
     worked: int = 0
@@ -38,17 +39,18 @@ class ActionStats:
 
     @property
     def total(self) -> int:
-        """How many there were."""
+        """Number of assessed actions."""
         return self.worked + self.no_effect + self.worse
 
 
 def record_outcome(action: Action) -> None:
-    """Write into an action that has its end how the connection stands after it, and the verdict. Does not commit.
+    """Set ``status_after`` and ``verdict`` of an ended action. Does not commit.
 
-    ``worked``: what was wrong when it was started is over, and nothing as grave has come in its place; where nothing was wrong,
-    the connection is well. Where runs did not succeed before, a run that loaded a part of the data is no new trouble. ``worse``:
-    something graver was found, or Peliqan's own word for its health is worse. ``no_effect``: anything else, so also a failure,
-    and what was never tried. A link that a newer one replaced is not judged: it may be in use.
+    ``worked``: the worst finding at the start is gone and no equally severe one replaced it; if
+    there was none, the connection is healthy. After findings without a success, a partial run is no
+    new fault. ``worse``: a more severe finding, or a worse health status at Peliqan.
+    ``no_effect``: everything else, also a failure. A superseded link is not assessed, since the
+    customer may still use it.
     """
     connection = db.session.get(Connection, (action.account_id, action.connection_id))
     if connection is None or action.state == SUPERSEDED:
@@ -60,9 +62,10 @@ def record_outcome(action: Action) -> None:
 def on_recovered(
     _sender: object, *, connections: Collection[tuple[int, int | None]], at: datetime
 ) -> None:
-    """Judge the newest action on each of these connections again: their findings have just recovered.
+    """Assess the newest action of each connection whose findings have just recovered.
 
-    Only what came to a good end and is recent enough; what worked has worked. Does not commit.
+    Only actions that are ``done``, recent enough and not ``worked`` already. Does not commit.
+    Receives ``findings.signals.recovered``.
     """
     named = {each for each in connections if each[1] is not None}
     if not named:
@@ -74,30 +77,30 @@ def on_recovered(
     newest: dict[tuple[int, int], Action] = {}
     for action in db.session.scalars(recent.order_by(Action.id)):
         newest[action.account_id, action.connection_id] = action
-    for place, action in newest.items():
+    for key, action in newest.items():
         if (
-            place not in named
+            key not in named
             or action.settled_at is None
             or action.state != DONE
             or action.verdict == WORKED
         ):
             continue
-        connection = db.session.get(Connection, place)
-        if connection is not None and at - action.settled_at <= _patience(connection):
+        connection = db.session.get(Connection, key)
+        if connection is not None and at - action.settled_at <= _time_to_help(connection):
             record_outcome(action)
 
 
 def success_rates(rule: str, connector: str) -> dict[str, ActionStats]:
-    """What became of each kind of action on connections of a connector that had this finding, by kind; the helpful first.
+    """Return the outcomes of past actions for a finding, by kind; the most successful first.
 
-    An empty ``connector`` stands for all of them: the cause is no connector's.
+    An empty ``connector`` stands for all connectors: faults of Peliqan itself have none.
     """
-    like_this = [Action.rule == rule, Action.verdict.in_(VERDICTS)]
+    matching = [Action.rule == rule, Action.verdict.in_(VERDICTS)]
     if connector:
-        like_this.append(Action.connector == connector)
+        matching.append(Action.connector == connector)
     counting = (
         select(Action.kind, Action.verdict, func.count())
-        .where(*like_this)
+        .where(*matching)
         .group_by(Action.kind, Action.verdict)
     )
     counts: dict[str, dict[str, int]] = {}
@@ -121,27 +124,27 @@ def _verdict(action: Action, connection: Connection) -> str:
     nothing = len(FINDING_SEVERITIES)
     before = FINDING_SEVERITIES.index(action.severity_before) if action.severity_before else nothing
     now = min((rank for _, rank, _ in findings), default=nothing)
-    graver = now < min(before, FINDING_SEVERITIES.index("info"))
+    is_worse = now < min(before, FINDING_SEVERITIES.index("info"))
     health_fell = _HOW_BAD.get(connection.severity, 0) > _HOW_BAD.get(
         severity_of_health(action.status_before), 0
     )
     health_fell = health_fell and not (
         loads_again and outcome_of_run(connection.status) is RunOutcome.PARTIAL
     )
-    # What Peliqan refused, and a link that nobody followed, changed nothing: it grew worse by itself.
-    if (graver or health_fell) and (action.state == DONE or action.run_id is not None):
+    # A refused request or an unused link changes nothing, so it is not blamed.
+    if (is_worse or health_fell) and (action.state == DONE or action.run_id is not None):
         return WORSE
     if action.state != DONE:
         return NO_EFFECT
     if action.rule is None:
         return WORKED if connection.severity == Severity.OK and not findings else NO_EFFECT
-    # One rule hides another: a finding may be over only because a run failed and that is said in its place.
-    instead = any(
+    # Rules hide each other: the finding may be gone only because a new one hides it.
+    replaced = any(
         rank <= before and first_seen_at >= action.started_at for _, rank, first_seen_at in findings
     )
-    return NO_EFFECT if instead or any(rule == action.rule for rule, _, _ in findings) else WORKED
+    return NO_EFFECT if replaced or any(rule == action.rule for rule, _, _ in findings) else WORKED
 
 
-def _patience(connection: Connection) -> timedelta:
-    """So long after an action its effect may show."""
+def _time_to_help(connection: Connection) -> timedelta:
+    """Return how long after an action a recovery counts as its effect."""
     return min(timedelta(seconds=connection.interval) + GRACE, AT_MOST)

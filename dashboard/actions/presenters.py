@@ -1,4 +1,4 @@
-"""What stands at the buttons: the playbook's first step, what helped before, what to leave alone."""
+"""Advice next to action buttons: the playbook's first step, past outcomes, and warnings."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,42 +18,45 @@ from dashboard.findings.playbook import Play
 from dashboard.fleet.models import Connection
 
 CHECK, NONE = "check", "none"
-# A bank is asked by a refresh where others are reauthorised.
+# A bank connection is refreshed where others are reauthorised.
 _SAME = {actions.REAUTHORISE: actions.BANK_REFRESH, actions.BANK_REFRESH: actions.REAUTHORISE}
 
 
 @dataclass(frozen=True)
 class Advice:
-    """For one connection. ``offered``: the kinds of buttons that fit it; ``learnt``: what became of each kind, by rule."""
+    """Advice for one connection.
+
+    ``offered``: kinds of actions that it supports; ``learnt``: past outcomes by rule and kind.
+    """
 
     offered: tuple[str, ...]
     findings: Sequence[Finding]
     learnt: Mapping[str, Mapping[str, ActionStats]]
 
     def first_step(self, finding: Finding) -> str:
-        """The button that stands beside a finding; ``none`` where the playbook has none, or none that fits."""
+        """Return the playbook's first step for a finding; "none" if no offered action fits."""
         play = play_of(finding)
         step = play.first_step if play is not None else NONE
         return next((each for each in (step, _SAME.get(step, NONE)) if each in self.offered), NONE)
 
     def helped(self, kind: str) -> ActionStats | None:
-        """What became of this kind of action where the worst finding was the same; None where it was never tried."""
+        """Return past outcomes of this kind for the worst finding; None if there are none."""
         return self.learnt[self.findings[0].rule].get(kind) if self.findings else None
 
     def warnings(self, kind: str) -> list[str]:
-        """Titles of the findings with which the playbook says not to do this."""
+        """Return titles of the findings for which the playbook warns of this action."""
         plays = (play_of(finding) for finding in self.findings if finding.state != SUPPRESSED)
         return [play.title for play in plays if play is not None and kind in play.dont]
 
 
 def play_of(row: Finding | Cause) -> Play | None:
-    """What the playbook says of a finding (with its cause) or a cause."""
+    """Return the playbook's entry for a cause, or for a finding with its cause loaded."""
     cause = row if isinstance(row, Cause) else row.cause
     return services().playbook.of(row.rule, platform=cause.platform)
 
 
 def advise(connection: Connection, findings: Sequence[Finding]) -> Advice:
-    """What stands at the buttons of a connection with these findings, worst first."""
+    """Return the advice for a connection with these findings, worst first."""
     fits = {
         actions.SYNC: connection.may_sync,
         actions.REAUTHORISE: connection.may_reauthorise,
@@ -66,7 +69,7 @@ def advise(connection: Connection, findings: Sequence[Finding]) -> Advice:
 
 
 def init_app(app: Flask) -> None:
-    """Give it to the templates."""
+    """Add ``play_of`` to the templates."""
     app.jinja_env.globals.update(play_of=play_of)
 
 
@@ -74,14 +77,21 @@ def init_app(app: Flask) -> None:
 def audit_if_not_sent(
     what: str, account_id: int, connection_id: int | None = None
 ) -> Iterator[None]:
-    """Around what starts something at Peliqan: where it answers nobody, the audit trail says that nothing was sent.
+    """Audit that the action in the block was not sent if the API is unavailable. Commits then.
 
     Raises:
-        peliqan.Away: that, for the page that says so.
+        peliqan.ApiUnavailable: Raised by the block, for the error page.
     """
     try:
         yield
     except peliqan.ApiUnavailable as error:
-        who, place = current_user.email, {"account_id": account_id, "connection_id": connection_id}
-        audit.record(services().clock(), who, what, audit.REFUSED, detail=error.explained, **place)
+        ids = {"account_id": account_id, "connection_id": connection_id}
+        audit.record(
+            services().clock(),
+            current_user.email,
+            what,
+            audit.REFUSED,
+            detail=error.explained,
+            **ids,
+        )
         raise

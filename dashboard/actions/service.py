@@ -1,11 +1,14 @@
-"""What agents start at Peliqan: written down before it is tried, looked at while it lasts, settled once.
+"""Actions started by users: sync, reauthorise, bank refresh, invite.
 
-States: ``starting`` (written down, not answered yet), ``running``, ``unknown`` (no answer came; being found out),
-``waiting`` (a person has to do something: follow a link), and the ends ``done``, ``failed``, ``stuck``, ``superseded``.
-What came of it is judged with its end (``actions.outcomes``).
+The row is committed before the API is called, polled while the action runs, and completed once.
+
+States: ``starting`` (stored, no response yet), ``running``, ``unknown`` (the response was lost; a
+poll finds out), ``waiting`` (the customer has to follow a link). End states: ``done``, ``failed``,
+``stuck``, ``superseded``. ``actions.outcomes`` assesses what a completed action changed.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
@@ -18,12 +21,14 @@ from dashboard.core import row_access
 from dashboard.core.database import add_if_new, change, db, is_free
 from dashboard.core.text import comparable
 from dashboard.findings import queries as finding_queries
+from dashboard.fleet import runs as fleet_runs
 from dashboard.fleet.models import Account, Connection
 
 SYNC, REAUTHORISE, BANK_REFRESH, INVITE = "sync", "reauthorise", "saltedge_refresh", "invite"
-# What gives a link for a customer to follow.
+# Actions that produce a link for the customer.
 LINKS = (REAUTHORISE, BANK_REFRESH, INVITE)
 STARTING, RUNNING, UNKNOWN, WAITING = "starting", "running", "unknown", "waiting"
+# End states with their results in the audit trail.
 ENDS = {
     "done": audit.DONE,
     "failed": audit.FAILED,
@@ -33,79 +38,95 @@ ENDS = {
 LEASE = timedelta(seconds=60)
 
 
+@dataclass(frozen=True)
+class ActionRequest:
+    """Who starts an action, when and why.
+
+    ``interval``: seconds between the first polls. ``why``: a line of the user's, or "".
+    ``on_create``: called with a new action before its first commit. If it raises, nothing is sent
+    to Peliqan and the caller rolls back.
+    """
+
+    who: str
+    at: datetime
+    interval: float
+    why: str = ""
+    on_create: Callable[[Action], None] | None = None
+
+
 def start_action(
     kind: str,
     connection: Connection,
     who: str,
     at: datetime,
-    last_run_before: int | None = None,
     why: str = "",
-    along: Callable[[Action], None] | None = None,
+    on_create: Callable[[Action], None] | None = None,
 ) -> tuple[Action, bool]:
-    """Write down that an action is about to be tried, with its audit entry and what is wrong just now, and commit.
+    """Store a new action with its audit entry and the connection's worst finding. Commits.
 
-    ``why``: a line of the person's, or nothing.
-    Returns the action and whether it is new: while one of its kind is in flight on the connection, that one is returned.
-    ``along``: writes down in the same transaction what the new action is for; should it raise, nothing has begun (the caller
-    rolls back).
+    Returns the action and True, or the action of this kind that is in flight and False. ``why``
+    and ``on_create``: see ``ActionRequest``.
     """
     account_id, connection_id = connection.account_id, connection.id
     why = " ".join(why.replace("\0", "").split())[:500]
     worst = next(iter(finding_queries.of_connection(account_id, connection_id)), None)
-    entry = audit.begin(
-        at, who, kind, account_id=account_id, connection_id=connection_id, detail=_told(why, "")
-    )
+    last_run = fleet_runs.newest_id(account_id, connection_id) if kind == SYNC else None
+    ids = {"account_id": account_id, "connection_id": connection_id}
+    entry = audit.begin(at, who, kind, **ids, detail=_audit_detail(why, ""))
     action = add_if_new(
         Action(
             kind=kind,
             state=STARTING,
             in_flight=f"{account_id}/{connection_id}/{kind}",
-            account_id=account_id,
-            connection_id=connection_id,
+            **ids,
             audit_id=entry.id,
             started_by=who,
             started_at=at,
-            # Should this process die before it has an answer, a worker finds out what became of it.
+            # If this process dies before the response, a worker polls the action then.
             due_at=at + LEASE,
             status_before=connection.status,
-            last_run_before=last_run_before,
+            last_run_before=last_run,
             why=why,
             connector=connection.connector,
-            rule=worst.rule if worst is not None else None,
-            severity_before=worst.severity if worst is not None else None,
-            cause_id=worst.cause_id if worst is not None else None,
         )
     )
     if action is None:
         db.session.rollback()
         existing = in_flight(account_id, connection_id, kind)
         if existing is None:
-            # It ended between our try and our look: then this press came while that one was still in flight.
+            # The other action ended after the failed insert, so this request still belongs to it.
             existing = latest(account_id, connection_id, 1)[0]
         return existing, False
-    if along is not None:
-        along(action)
+    if worst is not None:
+        action.rule, action.severity_before = worst.rule, worst.severity
+        action.cause_id = worst.cause_id
+    if on_create is not None:
+        on_create(action)
     db.session.commit()
     return action, True
 
 
 def complete(action: Action, state: str, at: datetime, detail: str = "") -> None:
-    """Write an action's end, what came of it, and the audit entry's result, in one commit. The link it gave is forgotten.
+    """Store an action's end state, its outcome and the audit result; delete its link. Commits.
 
-    What came of it is told by the snapshot: read the connection first.
+    The outcome is taken from the snapshot: read the connection before the call.
     """
     action.state, action.settled_at, action.detail = state, at, detail[:2000]
     action.in_flight = action.due_at = action.leased_until = action.url = None
     with row_access.unrestricted():
         entry = db.session.get_one(AuditEntry, action.audit_id)
-    entry.result, entry.settled_at, entry.detail = ENDS[state], at, _told(action.why, detail)[:2000]
+    entry.result, entry.settled_at = ENDS[state], at
+    entry.detail = _audit_detail(action.why, detail)[:2000]
     outcomes.record_outcome(action)
     db.session.commit()
 
 
 def lease(action_id: int, at: datetime) -> Action | None:
-    """The action, if it is due and nobody else looks at it: at most one look at a time, over all processes."""
-    taken = db.session.execute(
+    """Lease a due action for 60 seconds; return None if it is not due or leased. Commits.
+
+    The lease excludes all other processes, so only one polls an action at a time.
+    """
+    leased = db.session.execute(
         update(Action)
         .where(
             Action.id == action_id,
@@ -117,7 +138,7 @@ def lease(action_id: int, at: datetime) -> Action | None:
         .returning(Action.id)
     ).first()
     db.session.commit()
-    if taken is None:
+    if leased is None:
         return None
     action = db.session.get(Action, action_id)
     if action is not None:
@@ -126,13 +147,13 @@ def lease(action_id: int, at: datetime) -> Action | None:
 
 
 def reschedule(action: Action, until: datetime) -> None:
-    """Nothing decided: look again then. Commits."""
+    """Set when the action is polled next, and release its lease. Commits."""
     action.due_at, action.leased_until = until, None
     db.session.commit()
 
 
 def due(at: datetime, most: int = 500) -> list[int]:
-    """Ids of the actions that should be looked at now."""
+    """Return ids of actions to poll now, the longest due first."""
     return list(
         db.session.scalars(
             select(Action.id)
@@ -144,23 +165,23 @@ def due(at: datetime, most: int = 500) -> list[int]:
 
 
 def make_due(ended: Mapping[tuple[int, int], int], at: datetime) -> list[int]:
-    """Runs of these connections have ended, the latest with these ids (0: not known): look at what waits for that now.
+    """Make actions due whose runs ended, and return their ids. Does not commit.
 
-    Ids of the actions that are due. Does not commit.
+    ``ended``: the latest ended run by account and connection id; 0 if its id is not known.
     """
     if not ended:
         return []
-    under_way = select(Action.id, Action.account_id, Action.connection_id, Action.run_id).where(
+    current = select(Action.id, Action.account_id, Action.connection_id, Action.run_id).where(
         Action.in_flight.is_not(None),
         Action.account_id.in_({account_id for account_id, _ in ended}),
     )
     found = [
         row.id
-        for row in db.session.execute(under_way)
+        for row in db.session.execute(current)
         if (run_id := ended.get((row.account_id, row.connection_id))) is not None
         and (row.run_id is None or not run_id or run_id >= row.run_id)
     ]
-    # One that is just being written is looked at by somebody, who will see what was told.
+    # A locked row is being polled: that poll notices the event and schedules another.
     free = (
         select(Action.id)
         .where(Action.id.in_(found), Action.due_at > at)
@@ -172,27 +193,26 @@ def make_due(ended: Mapping[tuple[int, int], int], at: datetime) -> list[int]:
 
 
 def in_flight(account_id: int, connection_id: int, kind: str) -> Action | None:
-    """The action of this kind that is under way on the connection."""
+    """Return the unfinished action of this kind on the connection."""
     return db.session.scalar(
         select(Action).where(Action.in_flight == f"{account_id}/{connection_id}/{kind}")
     )
 
 
 def latest(account_id: int, connection_id: int, most: int = 10) -> list[Action]:
-    """What was started here and by whom, newest first."""
+    """Return the actions on a connection, newest first."""
     mine = select(Action).where(
         Action.account_id == account_id, Action.connection_id == connection_id
     )
     return list(db.session.scalars(mine.order_by(Action.id.desc()).limit(most)))
 
 
-def _told(why: str, detail: str) -> str:
-    """What the audit entry says: the person's line, and the result."""
+def _audit_detail(why: str, detail: str) -> str:
     return " · ".join(part for part in (f"Why: {why}" if why else "", detail) if part)
 
 
 def start_invite(account: Account, connector: str, who: str, at: datetime) -> tuple[Action, bool]:
-    """Write down that a customer is about to be invited to connect something, and commit; returns as ``start_action`` does."""
+    """Store an invite to connect something. Commits; returns like ``start_action``."""
     entry = audit.begin(at, who, INVITE, account_id=account.id, detail=connector)
     action = add_if_new(
         Action(
@@ -210,7 +230,7 @@ def start_invite(account: Account, connector: str, who: str, at: datetime) -> tu
     )
     if action is None:
         db.session.rollback()
-        # Of those that are under way or ended just now, the one that was in our way is the newest.
+        # The invite that prevented the insert is the newest one, even if it has just ended.
         mine = (
             select(Action)
             .where(Action.account_id == account.id, Action.kind == INVITE)
@@ -225,12 +245,12 @@ def start_invite(account: Account, connector: str, who: str, at: datetime) -> tu
 
 
 def invite_in_flight(account_id: int, connector: str) -> Action | None:
-    """The invite of this account to connect this that is under way."""
+    """Return the unfinished invite of this account to connect this connector."""
     return db.session.scalar(
         select(Action).where(Action.in_flight == _invite_key(account_id, connector))
     )
 
 
 def _invite_key(account_id: int, connector: str) -> str:
-    # In 128 characters, whatever its folding makes of a connector's name.
+    # The column holds 128 characters, and folding may lengthen a connector's name.
     return f"{account_id}/{comparable(connector)[:90]}/{INVITE}"

@@ -1,10 +1,9 @@
-"""Start a sync once and follow it to its end.
+"""Start a sync once and poll it to its end.
 
-Starting is a GET with a side effect, so it is sent once and never again: an answer that does not come is "outcome
-unknown", found out by asking the status route and the list of runs.
+The start is a GET with a side effect, so it is never repeated. If the response is lost, the outcome
+is unknown, and polls of the sync status and the list of runs find out.
 """
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from dashboard import peliqan
@@ -12,72 +11,59 @@ from dashboard.actions import polling
 from dashboard.actions import service as actions
 from dashboard.actions.models import Action
 from dashboard.actions.polling import next_poll
-from dashboard.fleet import runs as fleet_runs
+from dashboard.actions.service import ActionRequest
 from dashboard.fleet.models import Connection
 from dashboard.refresh import live
 
-# "running: false" while the status is still RUNNING is a missed liveness ping: ask 3 times more, 10 s apart (SDK).
+# "running: false" with the status RUNNING is a missed liveness ping: poll 3 times more, every 10 s
+# (source: Peliqan's SDK).
 CONTRADICTIONS_BELIEVED = 3
 CONTRADICTION_WAIT = timedelta(seconds=10)
-LOOKS_FOR_A_RUN = 3
-# A run's start at Peliqan may carry an earlier time than our press: their clock is not ours.
+# So many polls without a new run mean that no run started.
+POLLS_FOR_A_RUN = 3
+# Peliqan's clock may be behind ours, so a run may seem to start before its request.
 CLOCK_SKEW = timedelta(seconds=60)
 GIVE_UP_AFTER = timedelta(hours=24)
 
 
-def start(
-    api: peliqan.Peliqan,
-    connection: Connection,
-    who: str,
-    at: datetime,
-    interval: float,
-    why: str = "",
-    along: Callable[[Action], None] | None = None,
-) -> Action:
-    """Start a sync, or return the one that is under way: one press or ten, one run. ``along``: see ``actions.begin``.
+def start(api: peliqan.Peliqan, connection: Connection, request: ActionRequest) -> Action:
+    """Start a sync, or return the one that is in flight. Commits.
 
-    What the API does to a start that was sent is never raised: the action's state and detail say it.
+    Repeated requests start one run. Errors of the API are not raised: the action's state and
+    detail hold them.
 
     Raises:
-        peliqan.Away: Peliqan answers nobody just now. Nothing was begun.
+        peliqan.ApiUnavailable: The circuit breaker is open. Nothing was stored or sent.
     """
-    account_id, connection_id = connection.account_id, connection.id
+    at = request.at
     api.ensure("syncdb")
-    before = fleet_runs.newest_id(account_id, connection_id)
     action, is_new = actions.start_action(
-        actions.SYNC, connection, who, at, last_run_before=before, why=why, along=along
+        actions.SYNC, connection, request.who, at, why=request.why, on_create=request.on_create
     )
     if not is_new:
         return action
     try:
-        started = api.for_account(account_id).start_sync(connection_id)
+        started = api.for_account(action.account_id).start_sync(action.connection_id)
     except peliqan.Busy:
-        action.state, action.detail = (
-            actions.RUNNING,
-            "A run was already under way; following that one.",
-        )
+        action.state = actions.RUNNING
+        action.detail = "A run was already under way; following that one."
     except peliqan.PeliqanError as error:
         if not error.outcome_unknown:
             if not isinstance(error, peliqan.OUTAGE):
                 polling.read_after(api, action, at)
             actions.complete(action, "failed", at, error.explained)
             return action
-        action.state, action.detail = (
-            actions.UNKNOWN,
-            f"{error.sentence} It may have started all the same; finding out.",
-        )
+        action.state = actions.UNKNOWN
+        action.detail = f"{error.sentence} It may have started all the same; finding out."
     else:
         action.state = actions.RUNNING
         action.run_id, action.task_id = started.first_run_id, started.first_task_id
-    actions.reschedule(action, next_poll(action, at, interval))
+    actions.reschedule(action, next_poll(action, at, request.interval))
     return action
 
 
 def poll(api: peliqan.Peliqan, action: Action, at: datetime, interval: float) -> None:
-    """Ask once how the sync is doing, and write down what was learnt: still running, ended, or nothing new.
-
-    The caller holds the action's lease.
-    """
+    """Poll the sync once and store the result. Commits. The caller holds the action's lease."""
     action.looks += 1
     action.looked_at = at
     if at - action.started_at > GIVE_UP_AFTER:
@@ -100,14 +86,14 @@ def poll(api: peliqan.Peliqan, action: Action, at: datetime, interval: float) ->
             _ended(api, account, action, at, interval)
     except peliqan.PeliqanError as error:
         if isinstance(error, peliqan.OUTAGE):
-            # Nothing was seen, so it is no look after which "no run began" could be said.
+            # An outage says nothing about the run, so it does not count as a poll without a run.
             action.looks -= 1
         action.detail = f"{error.sentence} Looking again."
         actions.reschedule(action, next_poll(action, at, interval))
 
 
 def confirm_stuck(api: peliqan.Peliqan, action: Action, at: datetime, interval: float) -> None:
-    """Complete a run as stuck once the API has contradicted itself often enough; else poll it again. Commits."""
+    """Complete a run as stuck after 4 contradictory polls; else poll it again. Commits."""
     action.contradictions += 1
     if action.contradictions > CONTRADICTIONS_BELIEVED:
         polling.read_after(api, action, at)
@@ -115,7 +101,8 @@ def confirm_stuck(api: peliqan.Peliqan, action: Action, at: datetime, interval: 
             action,
             "stuck",
             at,
-            "Peliqan says that the run is RUNNING but that nothing runs it: it is stuck, not complete.",
+            "Peliqan says that the run is RUNNING but that nothing runs it:"
+            " it is stuck, not complete.",
         )
         return
     action.state = actions.RUNNING
@@ -126,7 +113,7 @@ def _ended(
     api: peliqan.Peliqan, account: peliqan.AccountApi, action: Action, at: datetime, interval: float
 ) -> None:
     run = _run_of(account, action)
-    if run is None and action.looks < LOOKS_FOR_A_RUN:
+    if run is None and action.looks < POLLS_FOR_A_RUN:
         actions.reschedule(action, next_poll(action, at, interval))
         return
     live.read_connection(api, action.account_id, action.connection_id, at)
@@ -143,7 +130,7 @@ def _ended(
 
 
 def _run_of(account: peliqan.AccountApi, action: Action) -> peliqan.Run | None:
-    """The run that the action began: by its id, or else the first that is newer than all known before."""
+    """Return the action's run: by its id, else the first run that started after the action."""
     if action.run_id is not None:
         return account.run(action.connection_id, action.run_id)
     newer = [

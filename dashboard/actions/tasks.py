@@ -12,13 +12,13 @@ from dashboard.context import services
 from dashboard.tasks.queue import task
 
 Poller = Callable[[peliqan.Peliqan, Action, datetime, float], None]
-# How the outcome of each kind is found. Packages above this one add theirs when the application is made.
+# How to poll each kind of action. Features above this one add theirs when the app is created.
 POLLERS: dict[str, Poller] = {actions.SYNC: sync.poll}
 
 
 @task("look")
 def poll_action(action_id: int) -> None:
-    """Poll an action once, unless it is not due or another worker polls it; then enqueue the next poll."""
+    """Poll an action once if it can be leased, then enqueue the next poll."""
     at = services().clock()
     action = actions.lease(action_id, at)
     if action is None:

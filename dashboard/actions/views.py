@@ -1,4 +1,4 @@
-"""Receipts: every action with who, why, and what became of it."""
+"""The list of all actions and their outcomes."""
 
 from flask import Blueprint
 from flask.typing import ResponseReturnValue
@@ -15,7 +15,7 @@ bp = Blueprint("receipts", __name__)
 @bp.get("/receipts.csv", endpoint="index_csv")
 @requires("viewer")
 def index() -> ResponseReturnValue:
-    """What was done, newest first, with what it did."""
+    """Show the actions, newest first."""
     return render_list(
         RECEIPTS, serialize_outcome, "actions/outcomes.html", "actions/_outcomes.html"
     )

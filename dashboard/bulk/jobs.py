@@ -1,9 +1,9 @@
-"""Goes on with work on many connections: one step at a time, however often a step is cut off. While Peliqan answers nobody, no
-connection has its turn.
+"""Carry out bulk jobs, one step at a time. A step that is cut off can be repeated.
 
-A step notes what has ended and begins the next, so that at most ``at_once`` are under way. A connection's turn and its action
-are one commit, made before Peliqan is asked: whoever dies before it has begun nothing, and after it the action's own looks
-find out what became of it. So no connection is ever begun twice.
+A step finishes items whose actions have ended and starts the next ones, so that at most ``at_once``
+are in flight. Nothing starts while the Peliqan API is unavailable. An item and its action are
+committed together, before the API is called. If the worker dies before the commit, nothing has
+started; after it, the polls of the action find the outcome. So no connection is started twice.
 """
 
 from collections.abc import Callable
@@ -14,6 +14,7 @@ from dashboard import peliqan
 from dashboard.actions import service as actions
 from dashboard.actions import sync
 from dashboard.actions.models import Action
+from dashboard.actions.service import ActionRequest
 from dashboard.bulk import service as bulk
 from dashboard.bulk.models import BulkItem, BulkJob
 from dashboard.bulk.plan import why_not
@@ -22,22 +23,26 @@ from dashboard.core.database import db
 from dashboard.customer_links import service as customer_links
 from dashboard.fleet import queries
 
-Follow = Callable[[Action], None]
+EnqueuePoll = Callable[[Action], None]
 
 
-def step(api: peliqan.Peliqan, job: BulkJob, clock: Clock, interval: float, follow: Follow) -> None:
-    """Note ends, begin what may begin, and say when the job is due next. The caller holds its lease.
+def step(
+    api: peliqan.Peliqan, job: BulkJob, clock: Clock, interval: float, enqueue_poll: EnqueuePoll
+) -> None:
+    """Finish and start items, and set when the job is due next. Commits.
 
-    ``interval``: seconds until what is under way is asked after, if nothing says sooner that it has ended. ``follow``: has an
-    action that was begun looked at.
+    The caller holds the job's lease.
+
+    ``interval``: seconds until the next step if no action ends before. ``enqueue_poll``: called
+    with each started action.
     """
     bulk.record_outcomes(job, clock())
-    # No more than this in one step, so that a cancelled job is heard and others have their turn.
+    # A step starts at most ``at_once`` items, so that it notices a cancel and other jobs get time.
     for _ in range(job.at_once if api.breaker.outage is None else 0):
         item = bulk.next_item(job)
-        if item is None or not _begin(api, job, item, clock, interval, follow):
+        if item is None or not _start(api, job, item, clock, interval, enqueue_poll):
             break
-    # A link is there at once, and so is a refusal.
+    # Links and refusals end an item within the step.
     bulk.record_outcomes(job, clock())
     at = clock()
     bulk.finish_step(
@@ -45,55 +50,58 @@ def step(api: peliqan.Peliqan, job: BulkJob, clock: Clock, interval: float, foll
     )
 
 
-def _begin(
+def _start(
     api: peliqan.Peliqan,
     job: BulkJob,
     item: BulkItem,
     clock: Clock,
     interval: float,
-    follow: Follow,
+    enqueue_poll: EnqueuePoll,
 ) -> bool:
-    """Begin one, or leave it out with the reason; False where nothing may begin now."""
+    """Start an item, or leave it out with the reason; return False if no item may start now."""
     at, item_id = clock(), item.id
     reason = _why_not_now(job, item)
     connection = queries.connection_or_none(item.account_id, item.connection_id)
     if reason is not None or connection is None:
         bulk.skip(item_id, reason or "It is no longer known.", at)
         return True
-    along = partial(bulk.claim, job.id, item_id, at=at)
-    who = job.went_on_by or job.who
+    request = ActionRequest(
+        who=job.went_on_by or job.who,
+        at=at,
+        interval=interval,
+        why=job.why,
+        on_create=partial(bulk.claim, job.id, item_id, at=at),
+    )
     try:
         if job.kind == actions.SYNC:
-            action = sync.start(api, connection, who, at, interval, job.why, along)
+            action = sync.start(api, connection, request)
         else:
-            action = customer_links.request_link(
-                api, job.kind, connection, who, at, interval, job.why, along
-            )
+            action = customer_links.request_link(api, job.kind, connection, request)
     except bulk.NotNow:
         db.session.rollback()
         return False
     except peliqan.ApiUnavailable:
-        # Not this one's turn: it is begun when Peliqan answers again.
+        # The item stays waiting: it starts when the API is available again.
         return False
     db.session.refresh(item)
     if item.action_id is None:
-        # Somebody pressed the button between our look and our try.
-        bulk.skip(item_id, _under_way(action), clock())
+        # A user started the same action after the check above.
+        bulk.skip(item_id, _in_flight(action), clock())
     else:
-        follow(action)
+        enqueue_poll(action)
     return True
 
 
 def _why_not_now(job: BulkJob, item: BulkItem) -> str | None:
-    """What has changed since the job was begun, so that this connection is not to be touched."""
+    """Return why an item is left out now that the job has started; None if it is not."""
     connection = queries.connection_or_none(item.account_id, item.connection_id)
     if (reason := why_not(job.kind, connection)) is not None:
         return f"Left out: {reason}."
     if (action := actions.in_flight(item.account_id, item.connection_id, job.kind)) is not None:
-        return _under_way(action)
+        return _in_flight(action)
     return "It recovered by itself before its turn." if bulk.recovered_since(job, item) else None
 
 
-def _under_way(action: Action) -> str:
+def _in_flight(action: Action) -> str:
     what = "A sync" if action.kind == actions.SYNC else "A link"
     return f"{what} that {action.started_by} asked for was under way already."

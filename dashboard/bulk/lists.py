@@ -1,4 +1,4 @@
-"""The lists of bulk jobs, and of one job's connections."""
+"""The lists of bulk jobs and of one job's connections."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,7 +24,7 @@ def _count(*states: str) -> ColumnElement[int]:
     )
 
 
-# Beside each job how many of its connections there are, and how many have come to which end.
+# Each row: the job, the number of its connections, and of those in each result.
 JOBS = Listing(
     statement=select(
         BulkJob,
@@ -47,7 +47,7 @@ JOBS = Listing(
 
 
 def serialize_job(row: Any) -> dict[str, Any]:
-    """One job as scripts see it."""
+    """Return a row of ``JOBS`` as a JSON object."""
     job: BulkJob = row.BulkJob
     return {
         "id": job.id,
@@ -83,7 +83,7 @@ _ITEMS = (
 
 
 def items_of(job_id: int) -> Listing:
-    """One job's connections, each with what was done to it."""
+    """Return the list of a job's items with their connections and actions."""
     return Listing(
         statement=_ITEMS.where(BulkItem.job_id == job_id),
         search=(*CONNECTIONS.search, BulkItem.detail_folded),
@@ -103,25 +103,28 @@ def items_of(job_id: int) -> Listing:
 
 
 def one_item(item_id: int) -> Any:
-    """An item with its connection and its action, as the list has them."""
+    """Return one row of ``items_of``."""
     return db.session.execute(_ITEMS.where(BulkItem.id == item_id)).one()
 
 
 def waiting_items(job_id: int, most: int) -> Sequence[Any]:
-    """The first few that may be tried next."""
+    """Return the first waiting items, as rows of ``items_of``."""
     waiting = _ITEMS.where(BulkItem.job_id == job_id, BulkItem.state == bulk.WAITING)
     return db.session.execute(waiting.order_by(BulkItem.id).limit(most)).all()
 
 
 def links_of(job_id: int) -> Sequence[Any]:
-    """The items whose link waits for a customer."""
+    """Return the items whose link waits for a customer, as rows of ``items_of``."""
     return db.session.execute(
         _ITEMS.where(BulkItem.job_id == job_id, Action.url.is_not(None)).order_by(BulkItem.id)
     ).all()
 
 
 def serialize_item(row: Any) -> dict[str, Any]:
-    """One connection of a job as scripts see it; without its link, which is for those who may ask for links."""
+    """Return a row of ``items_of`` as a JSON object, without its link.
+
+    Viewers read this list, and links are for operators.
+    """
     item, connection, action = row
     return {
         "account_id": item.account_id,

@@ -1,4 +1,4 @@
-"""What people do together: notes, rounds over bank consents, work on many connections at once."""
+"""Models of bulk jobs and their items."""
 
 from datetime import datetime
 
@@ -11,11 +11,11 @@ from dashboard.core.search_text import folded
 
 
 class BulkJob(Model):
-    """One kind of action for many connections, begun with one of them. States and their order: ``bulk.service``.
+    """One kind of action for many connections. States: see ``bulk.service``.
 
-    ``cause_id``: the cause it is for, if it is for one. ``canary_id``: the item that was tried first, or last of those tried.
-    ``went_on_by``: who had the rest begun. ``at_once``: so many at a time. ``due_at``: when to go on with it; ``leased_until``
-    keeps two workers from going on at once.
+    ``cause_id``: the cause that the job is for, if any. ``canary_id``: the item that was tried
+    last before the rest. ``went_on_by``: user who started the rest. ``at_once``: most items in
+    flight. ``due_at``: time of the next step; ``leased_until``: until then no other worker steps.
     """
 
     __tablename__ = "bulk_job"
@@ -43,9 +43,9 @@ class BulkJob(Model):
 
 
 class BulkItem(Model):
-    """One connection of a bulk job: it gets one action and no more.
+    """One connection of a bulk job, with at most one action.
 
-    ``action_id`` is set in the transaction that writes the action down, before anything is tried.
+    ``action_id`` is set in the transaction that stores the action, before the API is called.
     """
 
     __tablename__ = "bulk_item"

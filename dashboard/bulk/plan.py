@@ -1,4 +1,7 @@
-"""What a bulk job would be for: everything that matches a list's search and filters, or what was ticked; and what is left out."""
+"""Plans of bulk jobs: the selected connections, and those left out with the reason.
+
+A selection is all rows of a list's search and filters, or the ticked connections.
+"""
 
 import hashlib
 from collections import Counter
@@ -14,7 +17,7 @@ from dashboard.actions import service as actions
 from dashboard.actions.models import Action
 from dashboard.bulk import service as bulk
 from dashboard.bulk.models import BulkItem, BulkJob
-from dashboard.bulk.service import Place
+from dashboard.bulk.service import ConnectionKey
 from dashboard.core.database import db
 from dashboard.findings.lists import FINDINGS
 from dashboard.findings.models import Finding
@@ -27,11 +30,11 @@ from dashboard.peliqan.statuses import is_oauth, is_saltedge
 
 MOST = 1_000_000
 AT_ONCE = 500
-UNDER_WAY = {
+IN_FLIGHT = {
     actions.SYNC: "a sync is under way already",
     actions.REAUTHORISE: "a link waits for the customer already",
 }
-# The same lists, but only what tells their connections apart.
+# The same lists, reduced to account and connection ids.
 _CONNECTIONS = replace(
     CONNECTIONS,
     statement=select(Connection.account_id, Connection.id.label("connection_id"))
@@ -49,24 +52,36 @@ _FINDINGS = replace(
 )
 
 
-_SHOWN = (
-    Connection.account_id, Connection.id, Connection.name, Connection.connector, Connection.status, Connection.auth_type,
-    Connection.is_warehouse, Connection.is_target, Connection.gone_at, Account.name.label("account_name"), Account.external_id,
-)  # fmt: skip
+_COLUMNS = (
+    Connection.account_id,
+    Connection.id,
+    Connection.name,
+    Connection.connector,
+    Connection.status,
+    Connection.auth_type,
+    Connection.is_warehouse,
+    Connection.is_target,
+    Connection.gone_at,
+    Account.name.label("account_name"),
+    Account.external_id,
+)
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What was chosen: ``query`` of a list (a cause's where ``cause_id`` is set), or the places that were ticked."""
+    """The selected connections: the ``ticked`` ones, or all rows of a list's ``query``.
+
+    The list is that of a cause's findings if ``cause_id`` is set, else that of connections.
+    """
 
     kind: str
     query: ListQuery
     cause_id: int | None = None
-    ticked: tuple[Place, ...] | None = None
+    ticked: tuple[ConnectionKey, ...] | None = None
 
     @property
     def fields(self) -> list[tuple[str, str]]:
-        """The same as parameters of an address or a form."""
+        """The selection as parameters of an address or form."""
         chosen = [("kind", self.kind)]
         if self.ticked is not None:
             chosen += [
@@ -80,7 +95,7 @@ class Selection:
 
     @property
     def list_args(self) -> dict[str, str]:
-        """Of the list that it was chosen from."""
+        """The address parameters of the list."""
         return {
             name: str(value)
             for name, value in self.query.url_args(page=None, per_page=None, cause=None).items()
@@ -89,7 +104,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A connection that the job would be for."""
+    """A connection that the job would include."""
 
     account_id: int
     connection_id: int
@@ -100,18 +115,18 @@ class Candidate:
 
     @property
     def key(self) -> str:
-        """As forms name it."""
+        """Account and connection id, as forms send them."""
         return f"{self.account_id}-{self.connection_id}"
 
     @property
-    def place(self) -> Place:
-        """By account and id."""
+    def connection_key(self) -> ConnectionKey:
+        """Account and connection id."""
         return self.account_id, self.connection_id
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What would be done: ``items`` in the list's order, and how many are left out by reason."""
+    """The connections of a job in the list's order, and the number left out by reason."""
 
     selection: Selection
     items: list[Candidate]
@@ -119,26 +134,26 @@ class Plan:
 
     @property
     def accounts(self) -> int:
-        """How many accounts it touches."""
+        """Number of accounts."""
         return len({item.account_id for item in self.items})
 
     @property
     def matched(self) -> int:
-        """Everything that was chosen."""
+        """Number of selected rows, with those left out."""
         return len(self.items) + sum(self.left_out.values())
 
     @cached_property
     def fingerprint(self) -> str:
-        """The same for the same connections: whether a person has seen what is about to be done."""
-        keys = sorted(item.place for item in self.items)
+        """A hash of the connections: detects changes after the user saw the plan."""
+        keys = sorted(item.connection_key for item in self.items)
         return hashlib.sha256(repr(keys).encode()).hexdigest()[:16]
 
 
 def read_selection(args: Mapping[str, str], ticked: Iterable[str]) -> Selection:
-    """A request's parameters as a selection. ``ticked``: words "account-connection", of which ``which=ticked`` speaks.
+    """Return the selection of a request. ``ticked``: texts "account-connection".
 
     Raises:
-        BadQuery: with a sentence.
+        BadQuery: A parameter is invalid.
     """
     kind, which = args.get("kind", ""), args.get("which", "all")
     if kind not in bulk.KINDS:
@@ -146,39 +161,38 @@ def read_selection(args: Mapping[str, str], ticked: Iterable[str]) -> Selection:
             f"“{kind[:40]}” cannot be done to many connections. What can: {', '.join(bulk.KINDS)}."
         )
     if which not in {"all", "ticked"}:
-        raise BadQuery(f"“{which[:40]}” says not which connections: all or ticked.")
+        raise BadQuery(f"Invalid value “{which[:40]}” for `which`. Allowed: all, ticked.")
     if args.get("cause"):
         query = FINDINGS.read(args)
         return Selection(kind, query, whole_number("cause", args["cause"], 2**63 - 1))
     query = CONNECTIONS.read(args)
-    return Selection(
-        kind, query, ticked=tuple(dict.fromkeys(map(_place, ticked))) if which == "ticked" else None
-    )
+    keys = tuple(dict.fromkeys(map(_read_key, ticked))) if which == "ticked" else None
+    return Selection(kind, query, ticked=keys)
 
 
 def plan(selection: Selection) -> Plan:
-    """Look up what was chosen, and judge each connection: to be done, or left out and why."""
-    places = _places(selection)
+    """Return which selected connections a job would include, and why others are left out."""
+    selected = _selected(selection)
     busy, elsewhere = _in_flight(selection.kind), _in_running_jobs(selection.kind)
     items: list[Candidate] = []
     left_out: Counter[str] = Counter()
-    whole_accounts = sum(connection_id is None for _, connection_id in places)
-    if whole_accounts:
-        left_out["a whole account, not a connection"] = whole_accounts
+    accounts = sum(connection_id is None for _, connection_id in selected)
+    if accounts:
+        left_out["a whole account, not a connection"] = accounts
     wanted = [
         (account_id, connection_id)
-        for account_id, connection_id in places
+        for account_id, connection_id in selected
         if connection_id is not None
     ]
     for start in range(0, len(wanted), AT_ONCE):
         these = wanted[start : start + AT_ONCE]
-        known = _known(these)
-        for place in these:
-            connection = known.get(place)
+        rows = _rows(these)
+        for key in these:
+            connection = rows.get(key)
             reason = why_not(selection.kind, connection)
-            if reason is None and place in busy:
-                reason = UNDER_WAY[selection.kind]
-            elif reason is None and place in elsewhere:
+            if reason is None and key in busy:
+                reason = IN_FLIGHT[selection.kind]
+            elif reason is None and key in elsewhere:
                 reason = "it waits for its turn in another bulk job"
             if reason is not None or connection is None:
                 left_out[reason or ""] += 1
@@ -188,31 +202,31 @@ def plan(selection: Selection) -> Plan:
 
 
 class BulkEligibility(Protocol):
-    """What tells whether something can be done to a connection: the connection itself, or as much of its row."""
+    """The fields that decide whether an action fits a connection: of a model or a row."""
 
     @property
     def gone_at(self) -> datetime | None:
-        """Since when Peliqan's list has been without it."""
+        """When it was removed from Peliqan's list."""
 
     @property
     def is_warehouse(self) -> bool:
-        """Whether it is what the others load into."""
+        """Whether it is the account's data warehouse."""
 
     @property
     def is_target(self) -> bool:
-        """Whether data goes to it."""
+        """Whether it is a target of other connections."""
 
     @property
     def connector(self) -> str:
-        """What it connects to."""
+        """The name of the connector."""
 
     @property
     def auth_type(self) -> str | None:
-        """How it is authorised, where the API tells."""
+        """The kind of authorisation; None if the API does not name it."""
 
 
 def why_not(kind: str, connection: BulkEligibility | None) -> str | None:
-    """Why this cannot be done to a connection at all; None where it can."""
+    """Return why this action never fits the connection; None if it does."""
     if connection is None:
         return "it is not known any more"
     if connection.gone_at is not None:
@@ -230,15 +244,15 @@ def why_not(kind: str, connection: BulkEligibility | None) -> str | None:
     )
 
 
-def _place(word: str) -> Place:
-    account, _, connection = word.partition("-")
+def _read_key(text: str) -> ConnectionKey:
+    account, _, connection = text.partition("-")
     return whole_number("connection", account, 2**63 - 1), whole_number(
         "connection", connection, 2**63 - 1
     )
 
 
-def _places(selection: Selection) -> list[tuple[int, int | None]]:
-    """Each once, in the list's order."""
+def _selected(selection: Selection) -> list[tuple[int, int | None]]:
+    """Return account and connection ids without duplicates, in the list's order."""
     if selection.ticked is not None:
         return list(selection.ticked)
     listing: Listing = _CONNECTIONS
@@ -249,15 +263,15 @@ def _places(selection: Selection) -> list[tuple[int, int | None]]:
     return list(dict.fromkeys((row[0], row[1]) for row in listing.all(selection.query, MOST)))
 
 
-def _known(places: Collection[Place]) -> dict[Place, Any]:
-    """As much of their rows as a plan needs: whole objects of a hundred thousand would take ten seconds."""
-    # By their accounts and then by hand: SQLite has no index for pairs in a list.
-    mine = select(*_SHOWN).join(Account, Account.id == Connection.account_id)
+def _rows(keys: Collection[ConnectionKey]) -> dict[ConnectionKey, Any]:
+    """Return the columns that a plan needs: 100,000 model objects would take 10 seconds."""
+    # Filtered by account and then in Python: SQLite uses no index for a list of pairs.
+    mine = select(*_COLUMNS).join(Account, Account.id == Connection.account_id)
     found = db.session.execute(
-        mine.where(Connection.account_id.in_({account_id for account_id, _ in places}))
+        mine.where(Connection.account_id.in_({account_id for account_id, _ in keys}))
     )
-    wanted = set(places)
-    return {place: row for row in found if (place := (row.account_id, row.id)) in wanted}
+    wanted = set(keys)
+    return {key: row for row in found if (key := (row.account_id, row.id)) in wanted}
 
 
 def _candidate(row: Any) -> Candidate:
@@ -271,14 +285,14 @@ def _candidate(row: Any) -> Candidate:
     )
 
 
-def _in_flight(kind: str) -> set[Place]:
+def _in_flight(kind: str) -> set[ConnectionKey]:
     busy = select(Action.account_id, Action.connection_id).where(
         Action.in_flight.is_not(None), Action.kind == kind
     )
     return {(account_id, connection_id) for account_id, connection_id in db.session.execute(busy)}
 
 
-def _in_running_jobs(kind: str) -> set[Place]:
+def _in_running_jobs(kind: str) -> set[ConnectionKey]:
     waiting = select(BulkItem.account_id, BulkItem.connection_id).join(
         BulkJob, BulkJob.id == BulkItem.job_id
     )

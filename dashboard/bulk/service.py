@@ -1,10 +1,13 @@
-"""Work on many connections at once: a job, and an item for each of its connections.
+"""Bulk jobs: one action on many connections. A job has an item for each connection.
 
-A job is ``trying`` (one connection first), ``tried`` (its result waits for a person), ``running`` (the others) and ``done``;
-or ``cancelled``: nothing more is begun, and what is under way is followed to its end. ``ended_at`` is set when nothing is left.
-A ``running`` job of which five in a row fail is ``tried`` again, with the last of them: a person decides whether to go on.
-An item is ``waiting``, ``running`` (its action is under way) and then ``done``, ``no_effect``, ``failed``, ``left_out`` (not
-begun, and why) or ``cancelled``. It gets one action at most: both are written in one transaction, before anything is tried.
+States of a job: ``trying`` (one connection first), ``tried`` (a user decides by its result),
+``running`` (all others), ``done``; or ``cancelled``: nothing more starts, and actions in flight are
+polled to their end. ``ended_at`` is set when all items are finished. After 5 failures in a row, a
+``running`` job becomes ``tried`` again with the last failure as its result.
+
+States of an item: ``waiting``, ``running`` (its action is in flight), then ``done``, ``no_effect``,
+``failed``, ``left_out`` (never started, with the reason) or ``cancelled``. An item gets at most one
+action: both are committed in one transaction, before the API is called.
 """
 
 from collections.abc import Sequence
@@ -28,22 +31,23 @@ TRYING, TRIED, RUNNING, DONE, CANCELLED = "trying", "tried", "running", "done", 
 STATES = (TRYING, TRIED, RUNNING, DONE, CANCELLED)
 WAITING, NO_EFFECT, FAILED, LEFT_OUT = "waiting", "no_effect", "failed", "left_out"
 ITEM_STATES = (RUNNING, FAILED, NO_EFFECT, LEFT_OUT, WAITING, DONE, CANCELLED)
-# What trying on one can tell; where it was left out instead, nothing was tried.
+# Results of the first item after which a job may continue; ``left_out`` is none.
 RESULTS = (DONE, NO_EFFECT, FAILED)
 KINDS = (actions.SYNC, actions.REAUTHORISE)
 LEASE = timedelta(seconds=60)
 ENOUGH_FAILURES = 5
 WELL = {"ok", "busy"}
-Place = tuple[int, int]
+# Account id and connection id.
+ConnectionKey = tuple[int, int]
 
 
 class NotNow(Exception):
-    """The item may not begin: it has begun already, enough are under way, or the job's state is another by now."""
+    """The item may not start: it has started, too many are running, or the job's state changed."""
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """How many items of a job are in each state; ``left``: those that may still change."""
+    """Number of items of a job in each state."""
 
     waiting: int = 0
     running: int = 0
@@ -55,27 +59,40 @@ class Numbers:
 
     @property
     def left(self) -> int:
-        """Waiting or under way."""
+        """Items that may still change: waiting or running."""
         return self.waiting + self.running
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """All items."""
         return self.left + self.settled
 
     @property
     def settled(self) -> int:
-        """Those that will not change."""
+        """Items in an end state."""
         return self.done + self.no_effect + self.failed + self.left_out + self.cancelled
 
 
+@dataclass(frozen=True)
+class NewJob:
+    """A job to create. ``first``: the connection to try first; ``at_once``: most in flight."""
+
+    kind: str
+    connections: Sequence[ConnectionKey]
+    first: ConnectionKey
+    who: str
+    why: str
+    at_once: int
+    cause_id: int | None = None
+
+
 def job_or_none(job_id: int) -> BulkJob | None:
-    """One job."""
+    """Return one job."""
     return db.session.get(BulkJob, job_id)
 
 
 def numbers(job: BulkJob) -> Numbers:
-    """How far a job is."""
+    """Count a job's items by state."""
     counting = (
         select(BulkItem.state, func.count())
         .where(BulkItem.job_id == job.id)
@@ -84,25 +101,16 @@ def numbers(job: BulkJob) -> Numbers:
     return Numbers(**dict(db.session.execute(counting).all()))
 
 
-def open_job(
-    kind: str,
-    places: Sequence[Place],
-    first: Place,
-    who: str,
-    why: str,
-    at_once: int,
-    at: datetime,
-    cause_id: int | None = None,
-) -> BulkJob:
-    """Write down a job for these connections (by account and id), with its audit entry; due now, to try ``first``. Commits."""
-    entry = audit.begin(at, who, f"bulk_{kind}")
+def open_job(new: NewJob, at: datetime) -> BulkJob:
+    """Store a job with its items and audit entry; it is due at ``at``. Commits."""
+    entry = audit.begin(at, new.who, f"bulk_{new.kind}")
     job = BulkJob(
-        kind=kind,
+        kind=new.kind,
         state=TRYING,
-        who=who,
-        why=why[:500],
-        cause_id=cause_id,
-        at_once=at_once,
+        who=new.who,
+        why=new.why[:500],
+        cause_id=new.cause_id,
+        at_once=new.at_once,
         audit_id=entry.id,
         started_at=at,
         due_at=at,
@@ -117,35 +125,39 @@ def open_job(
             "state": WAITING,
             "detail": "",
         }
-        for account_id, connection_id in places
+        for account_id, connection_id in new.connections
     ]
     db.session.execute(insert(BulkItem), rows)
     job.canary_id = db.session.scalar(
         select(BulkItem.id).where(
             BulkItem.job_id == job.id,
-            BulkItem.account_id == first[0],
-            BulkItem.connection_id == first[1],
+            BulkItem.account_id == new.first[0],
+            BulkItem.connection_id == new.first[1],
         )
     )
-    entry.detail = _in_words(job, len(places), len({account_id for account_id, _ in places}))
+    accounts = {account_id for account_id, _ in new.connections}
+    entry.detail = _audit_detail(job, len(new.connections), len(accounts))
     db.session.commit()
     return job
 
 
 def canary(job: BulkJob) -> BulkItem:
-    """The item that is tried first."""
+    """Return the item that is tried first, or was tried last."""
     return db.session.get_one(BulkItem, job.canary_id)
 
 
 def resume(job: BulkJob, who: str, seen: str, at: datetime) -> bool:
-    """Have the rest begun; False unless trying on one has ended with the result that the person has ``seen``. Commits."""
+    """Start the other items. Commits.
+
+    Returns False unless the first item ended with the result ``seen``, the one the user saw.
+    """
     if canary(job).state not in RESULTS or canary(job).state != seen:
         return False
     return _move(job, (TRIED,), state=RUNNING, went_on_by=who, due_at=at)
 
 
 def try_another(job: BulkJob, item_id: int, at: datetime) -> bool:
-    """Try on this item next; False unless one was tried and this one waits. Commits."""
+    """Try this item next. Commits. Returns False unless the job is ``tried`` and it waits."""
     waits = select(BulkItem.id).where(
         BulkItem.id == item_id, BulkItem.job_id == job.id, BulkItem.state == WAITING
     )
@@ -155,7 +167,10 @@ def try_another(job: BulkJob, item_id: int, at: datetime) -> bool:
 
 
 def cancel(job: BulkJob, who: str, at: datetime) -> bool:
-    """Begin nothing more; what is under way is followed to its end. False when it is over already. Commits."""
+    """Start no further items; actions in flight continue. Commits.
+
+    Returns False if the job has already ended or was cancelled.
+    """
     if not _move(job, (TRYING, TRIED, RUNNING), state=CANCELLED, ended_by=who, due_at=at):
         return False
     waiting = update(BulkItem).where(BulkItem.job_id == job.id, BulkItem.state == WAITING)
@@ -168,7 +183,7 @@ def cancel(job: BulkJob, who: str, at: datetime) -> bool:
 
 
 def due(at: datetime, most: int = 100) -> list[int]:
-    """Ids of the jobs that should be gone on with now."""
+    """Return ids of jobs that need a step now, the longest due first."""
     return list(
         db.session.scalars(
             select(BulkJob.id)
@@ -180,22 +195,22 @@ def due(at: datetime, most: int = 100) -> list[int]:
 
 
 def lease(job_id: int, at: datetime) -> BulkJob | None:
-    """The job, if it is due and nobody else goes on with it. Commits."""
-    taken = change(
+    """Lease a due job for 60 seconds; return None if it is not due or leased. Commits."""
+    leased = change(
         update(BulkJob)
         .where(BulkJob.id == job_id, BulkJob.due_at <= at, is_free(BulkJob, at))
         .values(leased_until=at + LEASE)
     )
     db.session.commit()
-    if not taken:
+    if not leased:
         return None
     job = db.session.get_one(BulkJob, job_id)
     db.session.refresh(job)
     return job
 
 
-def wake_waiting(action_id: int, at: datetime) -> list[int]:
-    """An action has ended: the jobs that wait for it are due now. Commits."""
+def make_due_after(action_id: int, at: datetime) -> list[int]:
+    """Make jobs due that wait for this ended action; return their ids. Commits."""
     waiting = select(BulkItem.job_id).join(BulkJob, BulkJob.id == BulkItem.job_id)
     waiting = waiting.where(
         BulkJob.due_at.is_not(None), BulkItem.state == RUNNING, BulkItem.action_id == action_id
@@ -208,13 +223,18 @@ def wake_waiting(action_id: int, at: datetime) -> list[int]:
 
 
 def next_item(job: BulkJob) -> BulkItem | None:
-    """What to begin now, if anything may be: the one that is tried first, or the next while fewer than ``at_once`` are on."""
+    """Return the item to start now; None if none waits or may start.
+
+    A ``trying`` job starts only its first item, a ``running`` one at most ``at_once`` at a time.
+    """
     db.session.refresh(job)
     waiting = select(BulkItem).where(BulkItem.job_id == job.id, BulkItem.state == WAITING)
     if job.state == TRYING:
         waiting = waiting.where(BulkItem.id == job.canary_id)
     elif (
-        job.state != RUNNING or _under_way(job.id) >= job.at_once or _keeps_failing(job) is not None
+        job.state != RUNNING
+        or _count_running(job.id) >= job.at_once
+        or _last_of_failures(job) is not None
     ):
         return None
     return db.session.scalar(
@@ -223,26 +243,28 @@ def next_item(job: BulkJob) -> BulkItem | None:
 
 
 def claim(job_id: int, item_id: int, action: Action, at: datetime) -> None:
-    """It is this item's turn, with this action: within the transaction that writes the action down. Does not commit.
+    """Give an item its action, in the transaction that stores the action. Does not commit.
 
-    The job's row is written first, so that whoever else begins or cancels something of this job waits until this is decided.
+    Writes the job's row first: concurrent starts and cancels of this job wait for the commit.
 
     Raises:
-        NotNow: the caller takes everything back.
+        NotNow: The item may not start; the caller rolls back.
     """
-    begins = update(BulkJob).where(BulkJob.id == job_id, BulkJob.state.in_((TRYING, RUNNING)))
-    if not change(begins.values(leased_until=at + LEASE)):
+    extended = update(BulkJob).where(BulkJob.id == job_id, BulkJob.state.in_((TRYING, RUNNING)))
+    if not change(extended.values(leased_until=at + LEASE)):
         raise NotNow
     at_once = db.session.scalar(select(BulkJob.at_once).where(BulkJob.id == job_id)) or 1
     mine = update(BulkItem).where(
         BulkItem.id == item_id, BulkItem.state == WAITING, BulkItem.action_id.is_(None)
     )
-    if _under_way(job_id) >= at_once or not change(mine.values(state=RUNNING, action_id=action.id)):
+    if _count_running(job_id) >= at_once or not change(
+        mine.values(state=RUNNING, action_id=action.id)
+    ):
         raise NotNow
 
 
 def skip(item_id: int, why: str, at: datetime) -> None:
-    """Do not begin this one. Commits."""
+    """Leave a waiting item out, with the reason. Commits."""
     mine = update(BulkItem).where(BulkItem.id == item_id, BulkItem.state == WAITING)
     change(
         mine.values(
@@ -253,7 +275,7 @@ def skip(item_id: int, why: str, at: datetime) -> None:
 
 
 def recovered_since(job: BulkJob, item: BulkItem) -> bool:
-    """Whether what the job is for has left this connection by itself since the job was begun."""
+    """Return whether the job's cause recovered on this connection since the job started."""
     if job.cause_id is None:
         return False
     mine = select(Finding.recovered_at).where(
@@ -270,21 +292,19 @@ def recovered_since(job: BulkJob, item: BulkItem) -> bool:
 
 
 def record_outcomes(job: BulkJob, at: datetime) -> None:
-    """Give the items whose action has come to its end theirs. Commits."""
-    under_way = select(BulkItem, Action).join(Action, Action.id == BulkItem.action_id)
-    under_way = under_way.where(BulkItem.job_id == job.id, BulkItem.state == RUNNING)
-    for item, action in db.session.execute(
-        under_way.execution_options(populate_existing=True)
-    ).all():
+    """Finish the running items whose actions have ended. Commits."""
+    running = select(BulkItem, Action).join(Action, Action.id == BulkItem.action_id)
+    running = running.where(BulkItem.job_id == job.id, BulkItem.state == RUNNING)
+    for item, action in db.session.execute(running.execution_options(populate_existing=True)).all():
         if (end := _end(job, action)) is not None:
             item.state, item.detail, item.settled_at = end[0], end[1][:2000], at
     db.session.commit()
 
 
 def finish_step(job: BulkJob, at: datetime, later: datetime, *, waits: bool = False) -> None:
-    """Where the job stands after a step: over, waiting for a person, or due again, at once if more may begin. Commits.
+    """Set the job's state after a step: ended, waiting for a user, or due again. Commits.
 
-    ``waits``: nothing may begin just now, so it is due ``later``.
+    It is due at ``at`` if more items may start, else at ``later``. ``waits``: none may start now.
     """
     db.session.refresh(job)
     now = numbers(job)
@@ -292,7 +312,7 @@ def finish_step(job: BulkJob, at: datetime, later: datetime, *, waits: bool = Fa
         _move(job, (TRYING,), state=TRIED, due_at=None, leased_until=None)
     elif not now.left:
         _finish(job, at)
-    elif job.state == RUNNING and not now.running and (last := _keeps_failing(job)) is not None:
+    elif job.state == RUNNING and not now.running and (last := _last_of_failures(job)) is not None:
         _move(job, (RUNNING,), state=TRIED, canary_id=last, due_at=None, leased_until=None)
     else:
         more = (
@@ -300,14 +320,14 @@ def finish_step(job: BulkJob, at: datetime, later: datetime, *, waits: bool = Fa
             if job.state == TRYING
             else job.state == RUNNING and now.running < job.at_once
         )
-        again = at if more and now.waiting and not waits else later
-        # Who pressed a button meanwhile has said when it is due.
-        if not _move(job, (job.state,), due_at=again, leased_until=None):
+        due_at = at if more and now.waiting and not waits else later
+        # A user changed the state during the step and thereby set ``due_at``.
+        if not _move(job, (job.state,), due_at=due_at, leased_until=None):
             _move(job, STATES, leased_until=None)
 
 
 def _move(job: BulkJob, states: Sequence[str], **values: object) -> bool:
-    """Change a job that is in one of these states. Commits."""
+    """Change a job that is in one of these states; return whether it was. Commits."""
     moved = change(
         update(BulkJob).where(BulkJob.id == job.id, BulkJob.state.in_(states)).values(**values)
     )
@@ -316,8 +336,8 @@ def _move(job: BulkJob, states: Sequence[str], **values: object) -> bool:
     return bool(moved)
 
 
-def _keeps_failing(job: BulkJob) -> int | None:
-    """The item that failed last, where it and the four before it did so since the job was gone on with."""
+def _last_of_failures(job: BulkJob) -> int | None:
+    """Return the last failed item if the last 5 results since the job continued are failures."""
     results = BulkItem.job_id == job.id, BulkItem.state.in_(RESULTS)
     since = BulkItem.id != job.canary_id, BulkItem.settled_at >= canary(job).settled_at
     newest = select(BulkItem.id, BulkItem.state).where(*results, *since)
@@ -330,20 +350,20 @@ def _keeps_failing(job: BulkJob) -> int | None:
     )
 
 
-def _under_way(job_id: int) -> int:
+def _count_running(job_id: int) -> int:
     running = select(func.count()).where(BulkItem.job_id == job_id, BulkItem.state == RUNNING)
     return db.session.scalar(running) or 0
 
 
 def _finish(job: BulkJob, at: datetime) -> None:
-    """Nothing is left: the job's end and its audit entry's result, in one commit."""
+    """Store the job's end and the audit result. Commits."""
     now = numbers(job)
     with row_access.unrestricted():
         entry = db.session.get_one(AuditEntry, job.audit_id)
     over = update(BulkJob).where(BulkJob.id == job.id, BulkJob.state == job.state)
     state = CANCELLED if job.state == CANCELLED else DONE
     if not change(over.values(state=state, ended_at=at, due_at=None, leased_until=None)):
-        # Cancelled in this very moment, and due again by that.
+        # A user cancelled the job meanwhile, which made it due again.
         _move(job, STATES, leased_until=None)
         return
     counts = [
@@ -352,23 +372,29 @@ def _finish(job: BulkJob, at: datetime) -> None:
         (now.failed, "failed"),
         (now.left_out, "left out"),
     ]
-    told = ", ".join(
+    result = ", ".join(
         f"{count} {word}" for count, word in [*counts, (now.cancelled, "not begun")] if count
     )
     by = f" Cancelled by {job.ended_by}." if job.ended_by else ""
     entry.result = audit.FAILED if now.failed and not now.done else audit.DONE
-    entry.settled_at, entry.detail = at, f"{entry.detail} Result: {told}.{by}"[:2000]
+    entry.settled_at, entry.detail = at, f"{entry.detail} Result: {result}.{by}"[:2000]
     db.session.commit()
     db.session.refresh(job)
 
 
-def _in_words(job: BulkJob, connections: int, accounts: int) -> str:
+def _audit_detail(job: BulkJob, connections: int, accounts: int) -> str:
     cause = f" of cause {job.cause_id}" if job.cause_id is not None else ""
-    return f"Bulk job {job.id}: {connections} connections{cause} in {accounts} accounts, one first. Why: {job.why}."
+    return (
+        f"Bulk job {job.id}: {connections} connections{cause} in {accounts} accounts, one first."
+        f" Why: {job.why}."
+    )
 
 
 def _end(job: BulkJob, action: Action) -> tuple[str, str] | None:
-    """An item's end and what to say of it, once its action has come so far."""
+    """Return an item's end state and detail; None while its action is in flight.
+
+    An action for a link ends the item as soon as the link exists.
+    """
     if action.kind != actions.SYNC and action.state == actions.WAITING:
         return DONE, ""
     if action.settled_at is None:
@@ -377,21 +403,24 @@ def _end(job: BulkJob, action: Action) -> tuple[str, str] | None:
         return DONE, action.detail
     if action.state != DONE:
         return FAILED, action.detail or f"It ended as {action.state}."
-    still = _still(job, action) if action.kind == actions.SYNC else None
-    return (NO_EFFECT, still) if still else (DONE, action.detail)
+    fault = _remaining_fault(job, action) if action.kind == actions.SYNC else None
+    return (NO_EFFECT, fault) if fault else (DONE, action.detail)
 
 
-def _still(job: BulkJob, action: Action) -> str | None:
-    """What is still wrong although the sync went well. A part of the data is an effect where there was none before."""
+def _remaining_fault(job: BulkJob, action: Action) -> str | None:
+    """Return what is still wrong after a successful sync, or None.
+
+    A partial run after a status without data counts as an effect.
+    """
     went = "loaded only a part" if action.is_partial else "went well"
-    place = (action.account_id, action.connection_id)
+    key = (action.account_id, action.connection_id)
     if job.cause_id is not None:
         rule = select(Cause.rule).where(Cause.id == job.cause_id).scalar_subquery()
         mine = select(Finding.evidence).where(Finding.rule == rule, Finding.recovered_at.is_(None))
-        here = mine.where(Finding.account_id == place[0], Finding.connection_id == place[1])
+        here = mine.where(Finding.account_id == key[0], Finding.connection_id == key[1])
         evidence = db.session.scalar(here.limit(1))
         return f"The run {went}, but it is as before: {evidence}" if evidence else None
-    connection = db.session.get(Connection, place)
+    connection = db.session.get(Connection, key)
     if (
         connection is None
         or connection.severity in WELL

@@ -1,4 +1,4 @@
-"""The task that carries out a bulk job, a step at a time."""
+"""The task that carries out a bulk job, one step at a time."""
 
 from datetime import datetime
 
@@ -11,15 +11,15 @@ from dashboard.tasks.queue import task
 
 @task("bulk")
 def step_bulk_job(job_id: int) -> None:
-    """Take one step of a bulk job, unless it is not due or another worker has it; then enqueue the next step."""
+    """Take one step of a bulk job if it can be leased, then enqueue the next step."""
     job = bulk.lease(job_id, services().clock())
     if job is not None:
-        parts = services()
+        current = services()
         bulk_jobs.step(
-            parts.api,
+            current.api,
             job,
-            parts.clock,
-            parts.settings.dashboard_watch_interval,
+            current.clock,
+            current.settings.dashboard_watch_interval,
             poll_action.enqueue_when_due,
         )
         step_bulk_job.enqueue_when_due(job)
@@ -27,7 +27,7 @@ def step_bulk_job(job_id: int) -> None:
 
 def on_action_completed(_sender: object, action_id: int) -> None:
     """Enqueue the jobs that wait for this action. Commits."""
-    for job_id in bulk.wake_waiting(action_id, services().clock()):
+    for job_id in bulk.make_due_after(action_id, services().clock()):
         step_bulk_job.enqueue(job_id)
 
 

@@ -1,4 +1,4 @@
-"""Work on many connections: choose, try on one, go on with the others, watch, cancel."""
+"""Pages of bulk jobs: confirm, try one connection, continue, watch, cancel."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -30,13 +30,13 @@ from dashboard.web.access import requires
 from dashboard.web.lists import csv_response, render_list
 
 bp = Blueprint("bulk", __name__)
-# So many are offered to be tried first: a longer list is no choice.
+# Most connections that the page offers to try first.
 OFFERED = 200
 
 
 @dataclass(frozen=True)
 class ConfirmPage:
-    """What would be done, and what stands in the way. ``most``: so many connections one's role may do in a job."""
+    """A plan to confirm. ``most``: connections that the user's role allows in a job, or None."""
 
     plan: Plan
     cause: Cause | None
@@ -47,18 +47,21 @@ class ConfirmPage:
 
     @property
     def offered(self) -> list[Candidate]:
-        """Those that can be tried first."""
+        """The connections that can be tried first."""
         return self.plan.items[:OFFERED]
 
     @property
     def too_many(self) -> bool:
-        """Whether one's role may not do so many."""
+        """Whether the plan exceeds what the user's role allows."""
         return self.most is not None and len(self.plan.items) > self.most
 
 
 @dataclass(frozen=True)
 class JobPage:
-    """A job with its progress. ``first``: what was tried first, with its connection and action. ``others``: to try next."""
+    """A job with its progress.
+
+    ``first``: the row of the item that was tried; ``others``: rows of items to try next.
+    """
 
     job: BulkJob
     now: bulk.Numbers
@@ -69,32 +72,32 @@ class JobPage:
 
     @property
     def moves(self) -> bool:
-        """Whether anything changes by itself."""
+        """Whether the job changes without a user's decision."""
         return self.job.ended_at is None and self.job.state != bulk.TRIED
 
     @property
     def moved_to(self) -> str:
-        """Changes whenever the list of connections does."""
+        """A value that changes with the list of items."""
         return f"{self.job.state}-{self.now.settled}-{self.now.running}"
 
     @property
     def result(self) -> str:
-        """How trying on one ended, or stands."""
+        """The state of the item that was tried."""
         found: str = self.first.BulkItem.state
         return found
 
     def host_of(self, url: str) -> str:
-        """Where a link leads, to be read before it is opened."""
+        """Return the host of a link, for the user to read before opening it."""
         return check_link(url).host
 
     @property
     def may_go_on(self) -> bool:
-        """Whether trying on one has told something, and there are others."""
+        """Whether the user may start the other items."""
         return self.job.state == bulk.TRIED and self.result in bulk.RESULTS
 
 
 def get_job_or_404(job_id: int) -> BulkJob:
-    """The job, or a page that says there is none."""
+    """Return the job, or abort with 404."""
     job = bulk.job_or_none(job_id)
     if job is None:
         abort(404, f"There is no bulk job {job_id}.")
@@ -106,24 +109,27 @@ def get_job_or_404(job_id: int) -> BulkJob:
 @bp.get("/bulk.csv", endpoint="index_csv")
 @requires("viewer")
 def index() -> ResponseReturnValue:
-    """All jobs, the latest first."""
+    """List all jobs, newest first."""
     return render_list(JOBS, serialize_job, "bulk/jobs.html", "bulk/_jobs.html")
 
 
 @bp.route("/bulk/new", methods=["GET", "POST"])
 @requires("operator")
 def new() -> ResponseReturnValue:
-    """What would be done, to be confirmed; posted where boxes are ticked, which are too many for an address. Does nothing."""
-    asked = request.form if request.method == "POST" else request.args
+    """Show the plan of a job for confirmation. Changes nothing.
+
+    Ticked connections come by POST: they may be too many for an address.
+    """
+    sent = request.form if request.method == "POST" else request.args
     return render_template(
-        "bulk/confirm.html", page=_confirm(plan(read_selection(asked, asked.getlist("c"))))
+        "bulk/confirm.html", page=_confirm(plan(read_selection(sent, sent.getlist("c"))))
     )
 
 
 @bp.post("/bulk")
 @requires("operator")
 def begin() -> ResponseReturnValue:
-    """Try on one. What is about to be done must be what the person has seen."""
+    """Create a job that tries one connection first; 409 if the plan changed since it was shown."""
     found = plan(read_selection(request.form, request.form.getlist("c")))
     page = _confirm(found, request.form.get("why", "").strip())
     if page.too_many:
@@ -141,18 +147,20 @@ def begin() -> ResponseReturnValue:
         problem = (
             "Choose the connection to try on."
             if page.why
-            else "Say why: whoever reads the audit trail will want to know."
+            else "Say why: the audit trail shows the reason."
         )
         return render_template("bulk/confirm.html", page=_confirm(found, page.why, problem)), 400
     job = bulk.open_job(
-        found.selection.kind,
-        [item.place for item in found.items],
-        first.place,
-        visitor().email,
-        page.why,
-        page.at_once,
+        bulk.NewJob(
+            kind=found.selection.kind,
+            connections=[item.connection_key for item in found.items],
+            first=first.connection_key,
+            who=visitor().email,
+            why=page.why,
+            at_once=page.at_once,
+            cause_id=found.selection.cause_id,
+        ),
         services().clock(),
-        found.selection.cause_id,
     )
     step_bulk_job.enqueue_when_due(job)
     return redirect(url_for(".show", job_id=job.id), 303)
@@ -163,7 +171,7 @@ def begin() -> ResponseReturnValue:
 @bp.get("/bulk/<int:job_id>.csv", endpoint="show_csv")
 @requires("viewer")
 def show(job_id: int) -> ResponseReturnValue:
-    """One job: how far it is, and what came of each connection."""
+    """Show one job with its progress and items."""
     page = _job_page(get_job_or_404(job_id))
     return render_list(
         items_of(job_id), serialize_item, "bulk/job.html", "bulk/_items.html", page=page
@@ -173,7 +181,10 @@ def show(job_id: int) -> ResponseReturnValue:
 @bp.get("/bulk/<int:job_id>/progress")
 @requires("viewer", poll=True)
 def progress(job_id: int) -> ResponseReturnValue:
-    """The progress alone, asked for until the job is over; the list beside it reads itself anew when something has moved."""
+    """Return the progress for htmx, which polls until the job ends.
+
+    Sends an event when items changed, so that the list of items reloads.
+    """
     page = _job_page(get_job_or_404(job_id))
     if not htmx.is_htmx():
         return redirect(url_for(".show", job_id=job_id))
@@ -184,7 +195,7 @@ def progress(job_id: int) -> ResponseReturnValue:
 @bp.get("/bulk/<int:job_id>/links.csv", endpoint="links_csv")
 @requires("operator")
 def links(job_id: int) -> Response:
-    """The links that wait for customers, as a file."""
+    """Send the links that wait for customers as a CSV file."""
     get_job_or_404(job_id)
     found = [
         {
@@ -204,7 +215,7 @@ def links(job_id: int) -> Response:
 @bp.post("/bulk/<int:job_id>/go-on")
 @requires("operator")
 def go_on(job_id: int) -> ResponseReturnValue:
-    """Begin the others, with the result of trying on one seen."""
+    """Start the other items, after the user saw the result of the first."""
     job = get_job_or_404(job_id)
     count, most = bulk.numbers(job).total, _most()
     if most is not None and count > most:
@@ -215,7 +226,8 @@ def go_on(job_id: int) -> ResponseReturnValue:
     if not bulk.resume(job, visitor().email, request.form.get("seen", ""), services().clock()):
         abort(
             409,
-            "The others can be begun once, after trying on one has ended, from the page that shows its result.",
+            "The others can be begun once, after trying on one has ended,"
+            " from the page that shows its result.",
         )
     return _changed(
         job,
@@ -227,7 +239,7 @@ def go_on(job_id: int) -> ResponseReturnValue:
 @bp.post("/bulk/<int:job_id>/try")
 @requires("operator")
 def try_another(job_id: int) -> ResponseReturnValue:
-    """Try on another one before the rest."""
+    """Try another item before the rest."""
     job, item = get_job_or_404(job_id), request.form.get("item", "")
     if not (
         item.isascii()
@@ -237,7 +249,8 @@ def try_another(job_id: int) -> ResponseReturnValue:
     ):
         abort(
             409,
-            "Another one can be tried when the first has ended, and only one that has not had its turn.",
+            "Another one can be tried when the first has ended,"
+            " and only one that has not had its turn.",
         )
     return _changed(job, "bulk_try", f"Bulk job {job.id}, another one first.")
 
@@ -245,7 +258,7 @@ def try_another(job_id: int) -> ResponseReturnValue:
 @bp.post("/bulk/<int:job_id>/cancel")
 @requires("operator")
 def cancel(job_id: int) -> ResponseReturnValue:
-    """Begin nothing more."""
+    """Start no further items."""
     job = get_job_or_404(job_id)
     if not bulk.cancel(job, visitor().email, services().clock()):
         flash("It was over already.", "info")
@@ -285,7 +298,7 @@ def _refuse(kind: str, why: str) -> None:
 
 
 def _changed(job: BulkJob, what: str, detail: str) -> ResponseReturnValue:
-    """After a button: written down, the worker told; the fragment for htmx, else back to the page."""
+    """Audit a change, enqueue the next step, and return the fragment or redirect to the page."""
     audit.record(services().clock(), visitor().email, what, audit.DONE, detail=detail)
     step_bulk_job.enqueue_when_due(job)
     if htmx.is_htmx():

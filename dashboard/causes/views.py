@@ -1,4 +1,4 @@
-"""What is wrong: findings one by one, causes behind them, and sparing people what they know of."""
+"""Pages of findings and causes, and their suppression."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -15,7 +15,7 @@ from dashboard.findings import suppression
 from dashboard.findings.lists import CAUSES, FINDINGS, serialize_cause, serialize_finding
 from dashboard.findings.models import Cause, Finding
 from dashboard.listing.listing import Filter
-from dashboard.notes import service as together
+from dashboard.notes import service as note_service
 from dashboard.notes.models import Note
 from dashboard.users.access import visitor
 from dashboard.web import htmx
@@ -28,7 +28,7 @@ bp = Blueprint("causes", __name__)
 
 @dataclass(frozen=True)
 class CausePage:
-    """What a cause's page shows beside the list of what is behind it."""
+    """What a cause's page shows in addition to its findings."""
 
     cause: Cause
     moved: finding_queries.CauseDelta
@@ -38,7 +38,7 @@ class CausePage:
 
 @dataclass(frozen=True)
 class CauseRowContext:
-    """What the list of causes shows beside its rows, by cause."""
+    """What the list of causes shows in addition to its rows, by cause id."""
 
     moved: dict[int, finding_queries.CauseDelta]
     notes: dict[int, Note]
@@ -49,7 +49,7 @@ class CauseRowContext:
 @bp.get("/findings.csv", endpoint="findings_csv")
 @requires("viewer")
 def findings() -> ResponseReturnValue:
-    """What is wrong, one by one."""
+    """List all findings."""
     return render_list(FINDINGS, serialize_finding, "causes/findings.html", "causes/_findings.html")
 
 
@@ -58,14 +58,14 @@ def findings() -> ResponseReturnValue:
 @bp.get("/causes.csv", endpoint="index_csv")
 @requires("viewer")
 def index() -> ResponseReturnValue:
-    """What is wrong, by cause, worst first."""
-    whose = case(
+    """List all causes, worst first."""
+    assigned = case(
         (Cause.owner == visitor().email, "me"), (Cause.owner.is_(None), "nobody"), else_="others"
     )
-    mine = Filter(whose, "Who is on it", ("me", "nobody", "others"))
-    listing = replace(CAUSES, filters={**CAUSES.filters, "owner": mine})
+    by_owner = Filter(assigned, "Who is on it", ("me", "nobody", "others"))
+    listing = replace(CAUSES, filters={**CAUSES.filters, "owner": by_owner})
     return render_list(
-        listing, serialize_cause, "causes/causes.html", "causes/_causes.html", extra=_beside
+        listing, serialize_cause, "causes/causes.html", "causes/_causes.html", extra=_row_context
     )
 
 
@@ -74,13 +74,13 @@ def index() -> ResponseReturnValue:
 @bp.get("/causes/<int:cause_id>.csv", endpoint="show_csv")
 @requires("viewer")
 def show(cause_id: int) -> ResponseReturnValue:
-    """One cause with everything behind it."""
+    """Show one cause with its findings."""
     cause, at = get_cause_or_404(cause_id), services().clock()
     behind = replace(FINDINGS, statement=FINDINGS.statement.where(Finding.cause_id == cause_id))
     is_page = not request.path.endswith((".json", ".csv")) and not htmx.is_htmx()
     page = _cause_page(cause, at) if is_page else None
-    place = together.NoteTarget(cause_id=cause_id)
-    notes = together.notes_on(place) if is_page else []
+    place = note_service.NoteTarget(cause_id=cause_id)
+    notes = note_service.notes_on(place) if is_page else []
     return render_list(
         behind,
         serialize_finding,
@@ -95,7 +95,7 @@ def show(cause_id: int) -> ResponseReturnValue:
 @bp.post("/causes/<int:cause_id>/suppress")
 @requires("operator")
 def suppress_cause(cause_id: int) -> ResponseReturnValue:
-    """Spare people this cause for some days."""
+    """Suppress a cause for some days."""
     cause = get_visible_cause_or_403(cause_id)
     _suppress(cause, f"cause {cause_id}: {cause.title}, {cause.connector}")
     return redirect(url_for(".show", cause_id=cause_id), 303)
@@ -104,7 +104,7 @@ def suppress_cause(cause_id: int) -> ResponseReturnValue:
 @bp.post("/causes/<int:cause_id>/wake")
 @requires("operator")
 def wake_cause(cause_id: int) -> ResponseReturnValue:
-    """Spare them no longer."""
+    """End the suppression of a cause."""
     cause = get_visible_cause_or_403(cause_id)
     suppression.unsuppress(cause, services().clock())
     audit.record(
@@ -116,7 +116,7 @@ def wake_cause(cause_id: int) -> ResponseReturnValue:
 @bp.post("/findings/<int:finding_id>/suppress")
 @requires("operator")
 def suppress_finding(finding_id: int) -> ResponseReturnValue:
-    """Spare people one finding for some days."""
+    """Suppress one finding for some days."""
     finding = _finding_or_404(finding_id)
     _suppress(finding, f"{finding.rule}", finding.account_id, finding.connection_id)
     return _back(finding)
@@ -125,28 +125,27 @@ def suppress_finding(finding_id: int) -> ResponseReturnValue:
 @bp.post("/findings/<int:finding_id>/wake")
 @requires("operator")
 def wake_finding(finding_id: int) -> ResponseReturnValue:
-    """Spare them no longer."""
+    """End the suppression of a finding."""
     finding = _finding_or_404(finding_id)
     suppression.unsuppress(finding, services().clock())
-    place = {"account_id": finding.account_id, "connection_id": finding.connection_id}
+    ids = {"account_id": finding.account_id, "connection_id": finding.connection_id}
     audit.record(
-        services().clock(), visitor().email, "wake", audit.DONE, **place, detail=finding.rule
+        services().clock(), visitor().email, "wake", audit.DONE, **ids, detail=finding.rule
     )
     return _back(finding)
 
 
 def _cause_page(cause: Cause, at: datetime) -> CausePage:
-    learnt = outcomes.success_rates(cause.rule, cause.connector)
     return CausePage(
         cause,
-        finding_queries.cause_deltas([cause], at)[cause.id],
-        finding_queries.trend(cause, at),
-        learnt,
+        moved=finding_queries.cause_deltas([cause], at)[cause.id],
+        trend=finding_queries.trend(cause, at),
+        learnt=outcomes.success_rates(cause.rule, cause.connector),
     )
 
 
-def _beside(causes: list[Cause]) -> CauseRowContext:
-    notes = together.newest_on_causes([cause.id for cause in causes])
+def _row_context(causes: list[Cause]) -> CauseRowContext:
+    notes = note_service.newest_on_causes([cause.id for cause in causes])
     return CauseRowContext(finding_queries.cause_deltas(causes, services().clock()), notes)
 
 
@@ -160,11 +159,8 @@ def _finding_or_404(finding_id: int) -> Finding:
 def _suppress(
     row: Cause | Finding, what: str, account_id: int | None = None, connection_id: int | None = None
 ) -> None:
-    days, reason, at = (
-        request.form.get("days", ""),
-        request.form.get("reason", ""),
-        services().clock(),
-    )
+    days, reason = request.form.get("days", ""), request.form.get("reason", "")
+    at = services().clock()
     try:
         suppression.suppress(
             row, visitor().email, reason, int(days) if days.isascii() and days.isdigit() else 0, at
@@ -172,16 +168,16 @@ def _suppress(
     except suppression.NoReason as error:
         flash(str(error), "danger")
         return
-    place = {"account_id": account_id, "connection_id": connection_id}
+    ids = {"account_id": account_id, "connection_id": connection_id}
     audit.record(
         at,
         visitor().email,
         "suppress",
         audit.DONE,
-        **place,
+        **ids,
         detail=f"{what}, for {days} days: {reason.strip()}",
     )
-    flash("Nobody is told of it until then. It comes back by itself.", "success")
+    flash("Suppressed: no alerts until then. It becomes active again automatically.", "success")
 
 
 def _back(finding: Finding) -> ResponseReturnValue:

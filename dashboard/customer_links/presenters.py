@@ -1,4 +1,4 @@
-"""A link that waits, as a message ready to send: what the desk and a connection's page show of it."""
+"""The message for a waiting link, as the pages of links and connections show it."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +19,7 @@ from dashboard.web.times import zone
 
 @dataclass(frozen=True)
 class MessageForm:
-    """What the templates receive. ``stage``: a word of ``customer_links.queries``."""
+    """The message and its form. ``stage``: see ``customer_links.queries.STAGES``."""
 
     action: Action
     stage: str
@@ -29,34 +29,36 @@ class MessageForm:
 
     @property
     def languages(self) -> list[tuple[str, str]]:
-        """What may be chosen."""
+        """The languages to choose from: code and name."""
         return letters.choices()
 
     @property
     def sent_in(self) -> str:
-        """The language it was sent in, as we call it."""
+        """The English name of the language in which the message was sent."""
         return letters.in_english(self.action.language)
 
     @property
     def is_reminder(self) -> bool:
-        """Whether the text is that of a reminder."""
+        """Whether the message is a reminder."""
         return self.stage == waiting_links.REMIND or self.action.reminded_at is not None
 
 
 def message_of(
     action: Action, account: Account, connection: Connection | None
 ) -> MessageForm | None:
-    """The message for a link, in the language that is asked for; None where the link waits no more, or not yet.
+    """Return the message for a link, or None if the link is not waiting.
+
+    The language is the request's, else the one of the last message to the customer.
 
     Raises:
-        BadQuery: another language than there are.
+        BadQuery: The request names an unknown language.
     """
     at = services().clock()
     if action.state != actions.WAITING or not action.url or action.kind not in actions.LINKS:
         return None
     stage = waiting_links.stage_of(action, at) or waiting_links.UNSENT
     link, good_until = check_link(action.url), action.started_at + GIVE_UP_AFTER
-    occasion = letters.MessageTemplate(
+    template = letters.MessageTemplate(
         kind=action.kind,
         rule=action.rule,
         account=account.title,
@@ -74,26 +76,26 @@ def message_of(
     if language not in letters.LANGUAGES:
         language = letters.LANGUAGES[0]
     return MessageForm(
-        action, stage, link, letters.write(language, occasion, at, zone()), good_until
+        action, stage, link, letters.write(language, template, at, zone()), good_until
     )
 
 
 def chosen_language() -> str | None:
-    """The language that the request asks for.
+    """Return the language that the request names; None if it names none.
 
     Raises:
-        BadQuery: there is none of that name.
+        BadQuery: The language is unknown.
     """
-    asked = request.values.get("language")
-    found = meant(asked, letters.LANGUAGES) if asked else None
-    if asked and found is None:
+    wanted = request.values.get("language")
+    found = meant(wanted, letters.LANGUAGES) if wanted else None
+    if wanted and found is None:
         raise BadQuery(
-            f"There are no messages in “{asked[:20]}”. There are: {', '.join(letters.LANGUAGES)}."
+            f"There are no messages in “{wanted[:20]}”. There are: {', '.join(letters.LANGUAGES)}."
         )
     return found
 
 
 def service_name(connector: str) -> str:
-    """``exact_online`` as a customer would write it, as far as that can be told."""
+    """Return a connector's name in title case (``exact_online``: Exact Online)."""
     words = connector.replace("_", " ").strip()
     return words.title() if words.islower() else words

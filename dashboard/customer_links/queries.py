@@ -1,6 +1,7 @@
-"""Links that went out to customers, or are to go: which wait, who is to be reminded, who needs one, which came back.
+"""Queries about links for customers: waiting links, reminders, missing links, reconnections.
 
-A link waits from when Peliqan gave it until its action is settled (``actions.service``). That it was sent is what somebody says.
+A link waits from its creation until its action ends (``actions.service``). Users record when they
+send its message.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,12 +21,12 @@ from dashboard.findings.models import RECOVERED, SUPPRESSED, Finding
 from dashboard.fleet.models import Account, Connection, HealthChange
 from dashboard.listing.listing import Filter, Listing, shown_time
 
-# A link that was sent so long ago and that nobody followed is worth a reminder: it is good for some hours more.
+# After this time an unused link needs a reminder: it is valid for 4 more hours.
 REMIND_AFTER = timedelta(hours=20)
 REMIND, UNSENT, SENT, FOLLOWED = "remind", "unsent", "sent", "followed"
-# As the list sorts them: what somebody has to do first.
+# The order in which the list sorts: what needs a user first.
 STAGES = (REMIND, UNSENT, SENT, FOLLOWED)
-# What only the customer can mend.
+# Findings that only the customer can fix.
 CUSTOMERS_RULES = ("auth_failed", "consent_expiring")
 _WAITS = (
     Action.kind.in_(actions.LINKS),
@@ -35,15 +36,15 @@ _WAITS = (
 
 
 def waiting_links(at: datetime) -> Listing:
-    """The list of links that wait, as rows of ``Action`` and ``stage``, by what somebody has to do about them first."""
-    last_word = func.coalesce(Action.reminded_at, Action.sent_at)
+    """Return the list of waiting links, as rows of ``Action`` and ``stage``."""
+    last_sent = func.coalesce(Action.reminded_at, Action.sent_at)
     stage = case(
         (Action.followed_at.is_not(None), FOLLOWED),
         (Action.sent_at.is_(None), UNSENT),
-        (last_word <= at - REMIND_AFTER, REMIND),
+        (last_sent <= at - REMIND_AFTER, REMIND),
         else_=SENT,
     )
-    rank = case({name: place for place, name in enumerate(STAGES)}, value=stage)
+    rank = case({name: rank for rank, name in enumerate(STAGES)}, value=stage)
     return Listing(
         statement=select(Action, stage.label("stage"))
         .join(Action.account)
@@ -79,7 +80,7 @@ def waiting_links(at: datetime) -> Listing:
 
 
 def serialize_link(row: Any) -> dict[str, Any]:
-    """One waiting link as scripts see it: never the link itself."""
+    """Return a waiting link as a JSON object, without its address."""
     action: Action = row.Action
     return {
         "id": action.id,
@@ -101,34 +102,34 @@ def serialize_link(row: Any) -> dict[str, Any]:
 
 
 def link_or_none(action_id: int) -> Action | None:
-    """One link, waiting or settled, with its account and its connection."""
+    """Return one link, waiting or ended, with its account and connection."""
     one = select(Action).join(Action.account).outerjoin(Action.connection)
     one = one.options(contains_eager(Action.account), contains_eager(Action.connection))
     return db.session.scalar(one.where(Action.id == action_id, Action.kind.in_(actions.LINKS)))
 
 
 def stage_of(action: Action, at: datetime) -> str | None:
-    """What is next with a link; None where it waits no more."""
+    """Return the stage of a link; None if it is not waiting."""
     listing = waiting_links(at)
     row = db.session.execute(listing.statement.where(Action.id == action.id)).first()
     return row.stage if row is not None else None
 
 
-def note_sent(
+def record_sent(
     action: Action, who: str, language: str, at: datetime, *, reminder: bool = False
 ) -> bool:
-    """Somebody says that the message went out; False where the link waits no more. Commits."""
-    words: dict[str, Any] = (
+    """Record that a user sent the message. Commits. Returns False if the link is not waiting."""
+    values: dict[str, Any] = (
         {"reminded_at": at} if reminder else {"sent_at": at, "sent_by": who, "language": language}
     )
-    noted = change(update(Action).where(Action.id == action.id, *_WAITS).values(words))
+    recorded = change(update(Action).where(Action.id == action.id, *_WAITS).values(values))
     db.session.commit()
     db.session.refresh(action)
-    return bool(noted)
+    return bool(recorded)
 
 
 def language_of(account_id: int) -> str | None:
-    """The language in which the account's customer was last written to."""
+    """Return the language of the last message to the account's customer, or None."""
     written = select(Action.language).where(
         Action.account_id == account_id, Action.language.is_not(None)
     )
@@ -136,7 +137,7 @@ def language_of(account_id: int) -> str | None:
 
 
 def waiting_of_account(account_id: int) -> list[Action]:
-    """The links of one account that wait, oldest first."""
+    """Return the waiting links of one account, oldest first."""
     mine = select(Action).outerjoin(Action.connection).options(contains_eager(Action.connection))
     return list(
         db.session.scalars(mine.where(Action.account_id == account_id, *_WAITS).order_by(Action.id))
@@ -144,7 +145,7 @@ def waiting_of_account(account_id: int) -> list[Action]:
 
 
 def reconnected(since: datetime, most: int = 12) -> tuple[list[Action], int]:
-    """The latest few links that did what they were for since a time, and how many there are."""
+    """Return the latest links that succeeded since a time, and their total number."""
     here = (Action.kind.in_(actions.LINKS), Action.state == "done", Action.settled_at >= since)
     shown = select(Action).join(Action.account).outerjoin(Action.connection)
     shown = shown.options(
@@ -159,7 +160,7 @@ def reconnected(since: datetime, most: int = 12) -> tuple[list[Action], int]:
 
 
 def changes_since(account_id: int, connection_id: int, at: datetime) -> list[HealthChange]:
-    """The connection's status changes after a time, oldest first."""
+    """Return the connection's status changes after a time, oldest first."""
     mine = select(HealthChange).where(
         HealthChange.account_id == account_id, HealthChange.connection_id == connection_id
     )
@@ -171,7 +172,7 @@ def changes_since(account_id: int, connection_id: int, at: datetime) -> list[Hea
 
 
 def first_connection_since(account_id: int, connector: str, at: datetime) -> Connection | None:
-    """The first connection of a connector that an account got after a time."""
+    """Return the account's first connection of a connector that appeared after a time."""
     mine = select(Connection).where(
         Connection.account_id == account_id, Connection.gone_at.is_(None)
     )
@@ -209,21 +210,21 @@ NEEDED = replace(
 
 
 def needed(most: int) -> tuple[list[Finding], int]:
-    """The gravest few who must act and have no link, and how many there are."""
+    """Return the worst findings that need a link and have none, and their total number."""
     here = NEEDED.statement.where(Finding.state.not_in((RECOVERED, SUPPRESSED)))
-    gravest = here.order_by(Finding.severity_rank, Finding.first_seen_at.desc(), Finding.id).limit(
+    worst = here.order_by(Finding.severity_rank, Finding.first_seen_at.desc(), Finding.id).limit(
         most
     )
     counting = here.order_by(None).with_only_columns(func.count())
-    return list(db.session.scalars(gravest)), db.session.scalar(counting) or 0
+    return list(db.session.scalars(worst)), db.session.scalar(counting) or 0
 
 
-def last_links(places: Sequence[tuple[int, int]]) -> Mapping[tuple[int, int], Action]:
-    """The newest link that each of these connections (account and id) ever had."""
-    if not places:
+def last_links(keys: Sequence[tuple[int, int]]) -> Mapping[tuple[int, int], Action]:
+    """Return the newest link of each connection, by account and connection id."""
+    if not keys:
         return {}
     newest = select(func.max(Action.id)).where(
-        tuple_(Action.account_id, Action.connection_id).in_(places), Action.kind.in_(actions.LINKS)
+        tuple_(Action.account_id, Action.connection_id).in_(keys), Action.kind.in_(actions.LINKS)
     )
     found = select(Action).where(
         Action.id.in_(newest.group_by(Action.account_id, Action.connection_id))

@@ -1,6 +1,7 @@
-"""Links for customers: ask Peliqan for one, check it, show it, and wait until somebody has followed it.
+"""Links for customers: request them from Peliqan, check them, and poll until they are used.
 
-To reauthorise and to refresh a bank, until the connection is well again; to invite, until the account has the connection.
+A link to reauthorise or to refresh a bank is done when the connection is healthy again; an invite,
+when the account has the new connection.
 """
 
 import re
@@ -14,6 +15,7 @@ from dashboard.actions import polling
 from dashboard.actions import service as actions
 from dashboard.actions.models import Action
 from dashboard.actions.polling import next_poll
+from dashboard.actions.service import ActionRequest
 from dashboard.core.hosts import ip_of, is_private
 from dashboard.customer_links import queries as waiting_links
 from dashboard.fleet.models import Account, Connection
@@ -21,46 +23,61 @@ from dashboard.peliqan.statuses import RunOutcome, Severity, outcome_of_run
 from dashboard.refresh import live
 
 GIVE_UP_AFTER = timedelta(hours=24)
-# A status that says that somebody follows a link. That a link was asked for may be all that RE_AUTHORISING says at first.
+# Statuses while a customer follows a link. Peliqan may set RE_AUTHORISING at the request already.
 FOLLOWING = ("AUTHORIZING", "RE_AUTHORISING", "RE_AUTHORISED")
-# A name as the web's servers have them. Browsers take more for one, and read it as another: %2e, a number, full-width letters.
+# A host name in its plain form. Browsers accept more and rewrite it: %2e, numbers, full-width
+# letters.
 _NAME = re.compile(
     r"(?!-)[a-z0-9_-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9_-]{1,63}(?<!-))*\.?", re.ASCII | re.IGNORECASE
 )
-ASKED_ONLY, ASKED_FOR = "RE_AUTHORISING", timedelta(minutes=10)
+# For this time, the status may come from the request alone.
+AT_REQUEST, AT_REQUEST_FOR = "RE_AUTHORISING", timedelta(minutes=10)
 
 
 class UnsafeLink(ValueError):
-    """An address that the console does not hand to a person; the message says why, without the address."""
+    """An address that is not safe to show; the message says why, without the address."""
 
 
 @dataclass(frozen=True)
 class SafeLink:
-    """A checked address, with the host that a person should read before opening it."""
+    """A checked address, with the host for the user to read before opening it."""
 
     url: str
     host: str
 
 
 def check_link(url: str, *, from_here: bool = True) -> SafeLink:
-    """https to a named host; http only on this machine; nothing that disguises where it leads.
+    """Return the address if it is https to a public named host and hides nothing.
 
-    ``from_here``: whether the API that gave it is on this machine itself, as the stand-in is; that of Peliqan's has no reason to
-    send a customer's browser to this machine, to theirs or into a network of theirs.
+    ``from_here``: the API runs on this machine (the sandbox), so loopback and http are allowed.
+    Peliqan's own API has no reason to send a customer into a private network.
 
     Raises:
-        UnsafeLink: with the reason.
+        UnsafeLink: The address is not safe; the message is the reason.
     """
-    if (
-        any(character <= " " or character > "~" or character == "\\" for character in url)
-        or len(url) > 8000
-    ):
-        raise UnsafeLink("the address has characters that no web address has")
+    _check_characters(url)
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port
     except ValueError:
         raise UnsafeLink("it is no web address") from None
+    _check_host(host, from_here=from_here)
+    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
+        raise UnsafeLink(f"it is not https but “{parts.scheme[:20]}”")
+    if parts.username is not None or parts.password is not None:
+        raise UnsafeLink("it has a user name in front of its host")
+    return SafeLink(url, parts.netloc)
+
+
+def _check_characters(url: str) -> None:
+    if (
+        any(character <= " " or character > "~" or character == "\\" for character in url)
+        or len(url) > 8000
+    ):
+        raise UnsafeLink("the address has characters that no web address has")
+
+
+def _check_host(host: str, *, from_here: bool) -> None:
     if not host:
         raise UnsafeLink("it names no host")
     number = ip_of(host)
@@ -70,46 +87,38 @@ def check_link(url: str, *, from_here: bool = True) -> SafeLink:
         _is_loopback(host) or (number is not None and is_private(number))
     ):
         raise UnsafeLink("it leads into a private network")
-    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
-        raise UnsafeLink(f"it is not https but “{parts.scheme[:20]}”")
-    if parts.username is not None or parts.password is not None:
-        raise UnsafeLink("it has a user name in front of its host")
-    return SafeLink(url, parts.netloc)
 
 
 def request_link(
-    api: peliqan.Peliqan,
-    kind: str,
-    connection: Connection,
-    who: str,
-    at: datetime,
-    interval: float,
-    why: str = "",
-    along: Callable[[Action], None] | None = None,
+    api: peliqan.Peliqan, kind: str, connection: Connection, request: ActionRequest
 ) -> Action:
-    """Ask Peliqan for the link, once. A link given earlier is superseded: it may have run out. ``along``: see ``actions.begin``.
+    """Request a link from Peliqan once. Commits.
 
-    What the API does to a request that was sent is never raised: the action's state and detail say it.
+    Supersedes an earlier link, which may have expired. If a request is in flight, returns its
+    action. Errors of the API are not raised: the action's state and detail hold them.
 
     Raises:
-        peliqan.Away: Peliqan answers nobody just now. Nothing was begun, and the earlier link stays.
+        peliqan.ApiUnavailable: The circuit breaker is open. Nothing was stored or sent.
     """
+    at = request.at
     api.ensure(kind)
     earlier = actions.in_flight(connection.account_id, connection.id, kind)
     if earlier is not None and earlier.state == actions.WAITING:
         actions.complete(earlier, "superseded", at, "A newer link was asked for.")
-    action, is_new = actions.start_action(kind, connection, who, at, why=why, along=along)
+    action, is_new = actions.start_action(
+        kind, connection, request.who, at, why=request.why, on_create=request.on_create
+    )
     if not is_new:
         return action
     account = api.for_account(connection.account_id)
-    asks = account.reauthorise if kind == actions.REAUTHORISE else account.saltedge_refresh
-    return _keep(api, action, lambda: asks(connection.id), at, interval)
+    send = account.reauthorise if kind == actions.REAUTHORISE else account.saltedge_refresh
+    return _send(api, action, lambda: send(connection.id), at, request.interval)
 
 
 def invite(
     api: peliqan.Peliqan, account: Account, connector: str, who: str, at: datetime, interval: float
 ) -> Action:
-    """Ask Peliqan for a link with which the customer connects something new. The rest is as with ``request_link``."""
+    """Request a link for the customer to connect something new. Otherwise like ``request_link``."""
     api.ensure(actions.INVITE)
     earlier = actions.invite_in_flight(account.id, connector)
     if earlier is not None and earlier.state == actions.WAITING:
@@ -117,18 +126,18 @@ def invite(
     action, is_new = actions.start_invite(account, connector, who, at)
     if not is_new:
         return action
-    return _keep(api, action, lambda: api.for_account(account.id).invite(connector), at, interval)
+    return _send(api, action, lambda: api.for_account(account.id).invite(connector), at, interval)
 
 
-def _keep(
+def _send(
     api: peliqan.Peliqan,
     action: Action,
-    asks: Callable[[], peliqan.Link],
+    send: Callable[[], peliqan.Link],
     at: datetime,
     interval: float,
 ) -> Action:
     try:
-        action.url = check_link(asks().url, from_here=api.is_local).url
+        action.url = check_link(send().url, from_here=api.is_local).url
     except peliqan.PeliqanError as error:
         if not isinstance(error, peliqan.OUTAGE):
             polling.read_after(api, action, at)
@@ -145,7 +154,7 @@ def _keep(
 
 
 def poll(api: peliqan.Peliqan, action: Action, at: datetime, interval: float) -> None:
-    """Whether the connection is well again since the link was given. The caller holds the action's lease."""
+    """Poll whether the link was used and store the result. Commits. The caller holds the lease."""
     before, action.looked_at = action.looked_at, at
     action.looks += 1
     if action.state == actions.STARTING:
@@ -155,7 +164,7 @@ def poll(api: peliqan.Peliqan, action: Action, at: datetime, interval: float) ->
         )
         return
     if action.kind == actions.INVITE:
-        _look_for_invited(action, at, interval)
+        _poll_invite(action, at, interval)
         return
     try:
         connection = live.read_connection(api, action.account_id, action.connection_id, at)
@@ -186,14 +195,14 @@ def poll(api: peliqan.Peliqan, action: Action, at: datetime, interval: float) ->
         actions.reschedule(action, next_poll(action, at, interval))
 
 
-def _look_for_invited(action: Action, at: datetime, interval: float) -> None:
-    """The passes over the fleet see what a customer connects: nothing more is asked for it."""
-    made = waiting_links.first_connection_since(
+def _poll_invite(action: Action, at: datetime, interval: float) -> None:
+    """Poll the snapshot for the new connection, which the fleet refresh finds."""
+    created = waiting_links.first_connection_since(
         action.account_id, action.connector, action.started_at
     )
-    if made is not None:
-        action.followed_at = made.first_seen_at
-        actions.complete(action, "done", at, f"The customer made the connection {made.title}.")
+    if created is not None:
+        action.followed_at = created.first_seen_at
+        actions.complete(action, "done", at, f"The customer made the connection {created.title}.")
     elif at - action.started_at > GIVE_UP_AFTER:
         actions.complete(
             action, "failed", at, "The customer connected nothing of it within 24 hours."
@@ -203,15 +212,15 @@ def _look_for_invited(action: Action, at: datetime, interval: float) -> None:
 
 
 def _followed_at(action: Action, before: datetime | None) -> datetime | None:
-    """When the customer was seen to follow the link, since the look ``before``: the connection's status says so.
+    """Return when the customer followed the link, by status changes since the poll ``before``.
 
-    At the first look, and within ten minutes, RE_AUTHORISING may still be what asking for the link made of it.
+    At the first poll and for 10 minutes, RE_AUTHORISING may come from the request itself.
     """
     for change in waiting_links.changes_since(
         action.account_id, action.connection_id, before or action.started_at
     ):
-        may_be_ours = before is None or change.at <= action.started_at + ASKED_FOR
-        if change.became in FOLLOWING and not (change.became == ASKED_ONLY and may_be_ours):
+        may_be_ours = before is None or change.at <= action.started_at + AT_REQUEST_FOR
+        if change.became in FOLLOWING and not (change.became == AT_REQUEST and may_be_ours):
             return change.at
     return None
 

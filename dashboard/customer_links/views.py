@@ -1,4 +1,4 @@
-"""The desk: links that customers are to follow, the messages that they go out with, and who must act but has no link yet."""
+"""Pages of customer links: waiting links, their messages, invites, and missing links."""
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -36,7 +36,7 @@ SHOWN_NEEDED = 6
 @bp.get("/desk.csv", endpoint="index_csv")
 @requires("viewer")
 def index() -> ResponseReturnValue:
-    """Links that wait for a customer, who needs one, and which came back today."""
+    """List waiting links; the page also shows missing links and today's reconnections."""
     is_page = not request.path.endswith((".json", ".csv")) and not htmx.is_htmx()
     return render_list(
         waiting_links.waiting_links(services().clock()),
@@ -55,7 +55,7 @@ def index() -> ResponseReturnValue:
 @bp.get("/desk/needed.csv", endpoint="needed_csv")
 @requires("viewer")
 def needed() -> ResponseReturnValue:
-    """Customers who must act and have no link yet."""
+    """List findings that need a link and have none."""
 
     def last_links(findings: list[Finding]) -> dict[tuple[int, int], Action]:
         return dict(
@@ -76,28 +76,28 @@ def needed() -> ResponseReturnValue:
 @bp.get("/desk/links/<int:action_id>")
 @requires("operator")
 def link(action_id: int) -> ResponseReturnValue:
-    """One link with its message, in the language that is asked for."""
+    """Show one link with its message, in the language of the request."""
     return _show(_link_or_404(action_id))
 
 
 @bp.post("/desk/links/<int:action_id>/sent")
 @requires("operator")
 def sent(action_id: int) -> ResponseReturnValue:
-    """Somebody says that they have sent the message."""
-    return _note(_link_or_404(action_id), reminder=False)
+    """Record that the user sent the message."""
+    return _record_sent(_link_or_404(action_id), reminder=False)
 
 
 @bp.post("/desk/links/<int:action_id>/reminded")
 @requires("operator")
 def reminded(action_id: int) -> ResponseReturnValue:
-    """Somebody says that they have sent the reminder."""
-    return _note(_link_or_404(action_id), reminder=True)
+    """Record that the user sent the reminder."""
+    return _record_sent(_link_or_404(action_id), reminder=True)
 
 
 @bp.get("/desk/invite")
 @requires("operator")
 def new_invite() -> ResponseReturnValue:
-    """The form for an invite."""
+    """Show the form for an invite."""
     account = get_account_or_404(
         whole_number("account", request.args.get("account", ""), 2**63 - 1)
     )
@@ -118,7 +118,7 @@ def new_invite() -> ResponseReturnValue:
 @bp.post("/accounts/<int:account_id>/invite")
 @requires("operator")
 def invite(account_id: int) -> ResponseReturnValue:
-    """Ask Peliqan for a link with which the customer connects something new."""
+    """Request a link for the customer to connect something new."""
     account, connector = get_account_or_404(account_id), request.form.get("connector", "").strip()
     if not connector or len(connector) > LONGEST_CONNECTOR or not connector.isprintable():
         abort(400, f"A connector has a name of 1 to {LONGEST_CONNECTOR} characters.")
@@ -164,16 +164,14 @@ def _show(action: Action, problem: str = "") -> ResponseReturnValue:
     )
 
 
-def _note(action: Action, *, reminder: bool) -> ResponseReturnValue:
+def _record_sent(action: Action, *, reminder: bool) -> ResponseReturnValue:
     who, at, language = visitor().email, services().clock(), chosen_language() or "en"
     problem = ""
-    if waiting_links.note_sent(action, who, language, at, reminder=reminder):
-        what, words = (
-            ("link_reminded" if reminder else "link_sent"),
-            f"{action.kind.replace('_', ' ')}, in {language}",
-        )
-        place = {"account_id": action.account_id, "connection_id": action.connection_id or None}
-        audit.record(at, who, what, audit.DONE, **place, detail=words)
+    if waiting_links.record_sent(action, who, language, at, reminder=reminder):
+        what = "link_reminded" if reminder else "link_sent"
+        detail = f"{action.kind.replace('_', ' ')}, in {language}"
+        ids = {"account_id": action.account_id, "connection_id": action.connection_id or None}
+        audit.record(at, who, what, audit.DONE, **ids, detail=detail)
     else:
         problem = "That link waits no more: what is below is how it ended. Nothing was noted."
     if htmx.is_htmx():

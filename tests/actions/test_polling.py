@@ -8,6 +8,7 @@ from sqlalchemy import update
 
 from dashboard.actions import service as actions
 from dashboard.actions.models import Action
+from dashboard.actions.service import ActionRequest
 from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.customer_links import service as customer_links
@@ -36,7 +37,9 @@ def rules(connection: Any) -> list[str]:
 
 
 def ask(parts: Services, clock: Clock, connection: Any, kind: str = actions.REAUTHORISE) -> Action:
-    return customer_links.request_link(parts.api, kind, known(connection), WHO, clock(), 15)
+    return customer_links.request_link(
+        parts.api, kind, known(connection), ActionRequest(WHO, clock(), 15)
+    )
 
 
 def read_calls(sandbox: Sandbox) -> int:

@@ -9,12 +9,12 @@ from sqlalchemy import func, select
 from dashboard.actions import service as actions
 from dashboard.actions import sync
 from dashboard.actions.models import Action
+from dashboard.actions.service import ActionRequest
 from dashboard.audit.models import AuditEntry
 from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.customer_links import service as customer_links
 from dashboard.fleet import queries
-from dashboard.fleet import runs as fleet_runs
 from dashboard.fleet.models import Connection
 from tests.support.clock import Clock
 from tests.support.sandbox import Sandbox
@@ -38,7 +38,7 @@ def known(connection: Any) -> Connection:
 
 
 def start(parts: Services, connection: Any) -> Action:
-    return sync.start(parts.api, known(connection), WHO, parts.clock(), 15)
+    return sync.start(parts.api, known(connection), ActionRequest(WHO, parts.clock(), 15))
 
 
 def look(parts: Services, clock: Clock, action: Action, times: int = 1) -> Action:
@@ -174,13 +174,7 @@ def test_a_process_that_died_between_writing_and_asking_is_found_out(
     parts: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     connection = sandbox.healthy
-    action, _ = actions.start_action(
-        actions.SYNC,
-        known(connection),
-        WHO,
-        clock(),
-        fleet_runs.newest_id(connection.account_id, connection.id),
-    )
+    action, _ = actions.start_action(actions.SYNC, known(connection), WHO, clock())
     clock.move(seconds=61)
     assert actions.due(clock()) == [action.id]
     look(parts, clock, action, times=3)
@@ -193,7 +187,7 @@ def test_reauthorising_gives_a_checked_link_and_ends_when_the_connection_is_well
 ) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     action = customer_links.request_link(
-        parts.api, actions.REAUTHORISE, known(connection), WHO, clock(), 15
+        parts.api, actions.REAUTHORISE, known(connection), ActionRequest(WHO, clock(), 15)
     )
     assert action.state == "waiting"
     assert action.url == f"{sandbox.url}/sandbox/consent/{connection.id}"
@@ -210,7 +204,7 @@ def test_a_link_has_done_its_work_when_the_connection_loads_a_part_again(
 ) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     action = customer_links.request_link(
-        parts.api, actions.REAUTHORISE, known(connection), WHO, clock(), 15
+        parts.api, actions.REAUTHORISE, known(connection), ActionRequest(WHO, clock(), 15)
     )
     sandbox.set(connection.id, health_status="COMPLETED_WITH_ERRORS")
     look(parts, clock, action)
@@ -223,10 +217,10 @@ def test_a_link_has_done_its_work_when_the_connection_loads_a_part_again(
 def test_a_second_link_replaces_the_first(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     first = customer_links.request_link(
-        parts.api, actions.REAUTHORISE, known(connection), WHO, clock(), 15
+        parts.api, actions.REAUTHORISE, known(connection), ActionRequest(WHO, clock(), 15)
     )
     second = customer_links.request_link(
-        parts.api, actions.REAUTHORISE, known(connection), WHO, clock(), 15
+        parts.api, actions.REAUTHORISE, known(connection), ActionRequest(WHO, clock(), 15)
     )
     db.session.refresh(first)
     assert (first.state, second.state) == ("superseded", "waiting")
@@ -237,10 +231,10 @@ def test_a_second_bank_refresh_within_the_hour_is_refused_in_words(
 ) -> None:
     connection = sandbox.find(auth="saltedge")
     customer_links.request_link(
-        parts.api, actions.BANK_REFRESH, known(connection), WHO, clock(), 15
+        parts.api, actions.BANK_REFRESH, known(connection), ActionRequest(WHO, clock(), 15)
     )
     again = customer_links.request_link(
-        parts.api, actions.BANK_REFRESH, known(connection), WHO, clock(), 15
+        parts.api, actions.BANK_REFRESH, known(connection), ActionRequest(WHO, clock(), 15)
     )
     assert again.state == "failed"
     assert "minutes" in again.detail
@@ -287,7 +281,7 @@ def test_an_unsafe_address_of_the_api_is_a_failure_and_never_kept(
     connection = sandbox.find(failure="expired", auth="oauth2")
     sandbox.fault("reauthorise", status=200, body={"auth_uri": "javascript:alert(document.cookie)"})
     action = customer_links.request_link(
-        parts.api, actions.REAUTHORISE, known(connection), WHO, clock(), 15
+        parts.api, actions.REAUTHORISE, known(connection), ActionRequest(WHO, clock(), 15)
     )
     assert (action.state, action.url) == ("failed", None)
     assert "not safe" in action.detail
@@ -312,14 +306,14 @@ def test_a_sync_ends_as_its_run_did_though_routes_are_missing(
 ) -> None:
     for route in missing:
         sandbox.fault(route, status=refusal, body={"detail": "Not found."})
-    action = sync.start(parts.api, known(sandbox.healthy), WHO, clock(), 15)
+    action = sync.start(parts.api, known(sandbox.healthy), ActionRequest(WHO, clock(), 15))
     for _ in range(6):
         if action.settled_at is None:
             clock.move(seconds=20)
             sync.poll(parts.api, action, clock(), 15)
     assert (action.state, action.run_status) == ("done", "COMPLETED")
     # Each is asked once, however often the sync is looked at and whoever starts the next.
-    again = sync.start(parts.api, known(sandbox.healthy), WHO, clock(), 15)
+    again = sync.start(parts.api, known(sandbox.healthy), ActionRequest(WHO, clock(), 15))
     for _ in range(6):
         if again.settled_at is None:
             clock.move(seconds=20)

@@ -13,6 +13,7 @@ from sqlalchemy import func, select, update
 from dashboard.actions import service as actions
 from dashboard.actions import sync
 from dashboard.actions.models import Action
+from dashboard.actions.service import ActionRequest
 from dashboard.actions.tasks import poll_action
 from dashboard.audit.models import AuditEntry
 from dashboard.bulk import jobs as bulk_jobs
@@ -71,7 +72,7 @@ def begin(
     **more: Any,
 ) -> BulkJob:
     return bulk.open_job(
-        kind, found, found[0], WHO, "the vendor mended it", at_once, clock(), **more
+        bulk.NewJob(kind, found, found[0], WHO, "the vendor mended it", at_once, **more), clock()
     )
 
 
@@ -280,7 +281,7 @@ def test_dying_between_the_turn_and_the_action_is_not_possible(
         raise Killed
 
     with pytest.raises(Killed):
-        sync.start(parts.api, connection, WHO, clock(), 15, "", along)
+        sync.start(parts.api, connection, ActionRequest(WHO, clock(), 15, "", along))
     db.session.rollback()
     assert db.session.scalar(select(func.count()).select_from(Action)) == 0
     assert (item.state, item.action_id) == ("waiting", None)
@@ -302,11 +303,9 @@ def test_two_workers_that_both_believe_it_is_their_turn_begin_one(
         sync.start(
             parts.api,
             late,
-            WHO,
-            clock(),
-            15,
-            "",
-            lambda action: bulk.claim(job.id, first.id, action, clock()),
+            ActionRequest(
+                WHO, clock(), 15, "", lambda action: bulk.claim(job.id, first.id, action, clock())
+            ),
         )
     db.session.rollback()
     assert sum(sandbox.state()["syncs"].values()) == 1
@@ -348,7 +347,7 @@ def test_what_somebody_else_has_under_way_is_left_to_them(
     connection = queries.connection_or_none(*found[0])
     assert connection is not None
     sandbox.life.run_seconds = (600, 600)
-    sync.start(parts.api, connection, OTHER, clock(), 15)
+    sync.start(parts.api, connection, ActionRequest(OTHER, clock(), 15))
     step(parts, clock, job)
     item = bulk.canary(job)
     db.session.refresh(job)

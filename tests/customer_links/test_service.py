@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 
 from dashboard.actions import service as actions
 from dashboard.actions.models import Action
+from dashboard.actions.service import ActionRequest
 from dashboard.actions.tasks import poll_action
 from dashboard.audit.models import AuditEntry
 from dashboard.context import Services
@@ -169,7 +170,7 @@ def test_the_worker_looks_at_an_invite_as_at_everything_else(
 
 def ask(parts: Services, connection: Any) -> Action:
     return customer_links.request_link(
-        parts.api, actions.REAUTHORISE, known(connection), WHO, parts.clock(), 15
+        parts.api, actions.REAUTHORISE, known(connection), ActionRequest(WHO, parts.clock(), 15)
     )
 
 
@@ -219,12 +220,12 @@ def test_what_waits_is_found_by_what_is_next(
 ) -> None:
     action = ask(parts, sandbox.find(failure="expired", auth="oauth2"))
     assert waiting_links.stage_of(action, clock()) == "unsent"
-    assert waiting_links.note_sent(action, WHO, "nl", clock())
+    assert waiting_links.record_sent(action, WHO, "nl", clock())
     assert waiting_links.stage_of(action, clock()) == "sent"
     assert waiting_links.stage_of(action, clock() + timedelta(hours=19, minutes=59)) == "sent"
     assert waiting_links.stage_of(action, clock() + timedelta(hours=20)) == "remind"
     clock.move(hours=21)
-    assert waiting_links.note_sent(action, WHO, "nl", clock(), reminder=True)
+    assert waiting_links.record_sent(action, WHO, "nl", clock(), reminder=True)
     assert (waiting_links.stage_of(action, clock()), action.sent_by, action.language) == (
         "sent",
         WHO,
@@ -235,5 +236,5 @@ def test_what_waits_is_found_by_what_is_next(
     assert waiting_links.stage_of(action, clock() + timedelta(hours=30)) == "followed"
     actions.complete(action, "failed", clock(), "Nobody followed the link within 24 hours.")
     assert waiting_links.stage_of(action, clock()) is None
-    assert not waiting_links.note_sent(action, WHO, "fr", clock())
+    assert not waiting_links.record_sent(action, WHO, "fr", clock())
     assert action.language == "nl"

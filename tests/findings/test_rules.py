@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from dashboard.findings.rules.facts import (
-    RuleContext,
     CheckedData,
     Drop,
     Facts,
+    RuleContext,
     TableFigures,
     Thresholds,
 )

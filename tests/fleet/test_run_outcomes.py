@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from dashboard.actions import service as actions
 from dashboard.actions import sync
+from dashboard.actions.service import ActionRequest
 from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.deliveries.tasks import deliver_new_connection
@@ -163,7 +164,9 @@ def test_a_run_that_somebody_started(
     end, connection = ENDS[status], sandbox.healthy
     before = known(connection).last_success_at
     sandbox.set(connection.id, next_run=status)
-    action = sync.start(parts.api, known(connection), "olga@example.com", clock(), 15)
+    action = sync.start(
+        parts.api, known(connection), ActionRequest("olga@example.com", clock(), 15)
+    )
     clock.move(seconds=70)
     leased = actions.lease(action.id, clock())
     assert leased is not None

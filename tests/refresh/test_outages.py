@@ -12,6 +12,7 @@ from dashboard import peliqan
 from dashboard.actions import service as actions
 from dashboard.actions import sync
 from dashboard.actions.models import Action
+from dashboard.actions.service import ActionRequest
 from dashboard.actions.tasks import poll_action
 from dashboard.app import create_app
 from dashboard.audit.models import AuditEntry
@@ -270,14 +271,14 @@ def test_what_starts_something_is_not_begun_and_an_earlier_link_stays(
     connection = known(sandbox.find(failure="expired", auth="oauth2"))
     account = connection.account
     earlier = customer_links.request_link(
-        parts.api, actions.REAUTHORISE, connection, WHO, clock(), 15
+        parts.api, actions.REAUTHORISE, connection, ActionRequest(WHO, clock(), 15)
     )
     begin_outage(parts, clock)
     before = calls(sandbox)
     for press in (
-        lambda: sync.start(parts.api, connection, WHO, clock(), 15),
+        lambda: sync.start(parts.api, connection, ActionRequest(WHO, clock(), 15)),
         lambda: customer_links.request_link(
-            parts.api, actions.REAUTHORISE, connection, WHO, clock(), 15
+            parts.api, actions.REAUTHORISE, connection, ActionRequest(WHO, clock(), 15)
         ),
         lambda: customer_links.invite(parts.api, account, "xero", WHO, clock(), 15),
     ):
@@ -292,7 +293,9 @@ def test_a_bulk_job_waits_for_the_end_and_no_connection_loses_its_turn(
     parts: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     found = [(sandbox.healthy.account_id, sandbox.healthy.id)]
-    job = bulk.open_job(actions.SYNC, found, found[0], WHO, "the vendor mended it", 2, clock())
+    job = bulk.open_job(
+        bulk.NewJob(actions.SYNC, found, found[0], WHO, "the vendor mended it", 2), clock()
+    )
     begin_outage(parts, clock)
     for _ in range(3):
         leased = bulk.lease(job.id, clock())
@@ -382,7 +385,7 @@ def test_looks_during_an_outage_are_none_after_which_no_run_could_be_said_to_hav
     parts: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     sandbox.fault("syncdb", status=500, times=1)
-    action = sync.start(parts.api, known(sandbox.healthy), WHO, clock(), 15)
+    action = sync.start(parts.api, known(sandbox.healthy), ActionRequest(WHO, clock(), 15))
     assert action.state == actions.UNKNOWN
     begin_outage(parts, clock)
     for _ in range(5):

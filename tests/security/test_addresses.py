@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 
 from dashboard.actions import service as actions
 from dashboard.actions.models import Action
+from dashboard.actions.service import ActionRequest
 from dashboard.app import create_app
 from dashboard.context import Services
 from dashboard.core.database import db
@@ -230,7 +231,10 @@ def test_the_console_keeps_none_and_says_why_without_it(
     with app.app_context():
         before = db.session.scalar(select(func.count(Action.id)).where(Action.url.is_not(None)))
         action = customer_links.request_link(
-            parts.api, kind, known(sandbox.find(**wanted)), "olga@example.com", parts.clock(), 15
+            parts.api,
+            kind,
+            known(sandbox.find(**wanted)),
+            ActionRequest("olga@example.com", parts.clock(), 15),
         )
         assert (action.state, action.url) == ("failed", None)
         assert "not safe" in action.detail

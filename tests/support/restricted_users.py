@@ -144,7 +144,7 @@ def _work(connection: Connection, at: datetime) -> dict[str, int]:
     db.session.commit()
     sync, _ = actions.start_action(actions.SYNC, connection, adam, at, why="Outsider asked")
     actions.complete(sync, "done", at, "Outsider")
-    job = bulk.open_job("sync", [key], key, adam, "for Outsider", 1, at)
+    job = bulk.open_job(bulk.NewJob("sync", [key], key, adam, "for Outsider", 1), at)
     olga = users.find_user("olga@example.com")
     assert olga is not None
     # Olga's own objects, from the time before her restriction.

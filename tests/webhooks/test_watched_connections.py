@@ -17,6 +17,7 @@ from dashboard.actions import service as actions
 from dashboard.actions import sync
 from dashboard.actions.models import Action
 from dashboard.actions.polling import EVENTS_COME
+from dashboard.actions.service import ActionRequest
 from dashboard.actions.tasks import poll_action
 from dashboard.context import Services
 from dashboard.core.database import db
@@ -41,7 +42,7 @@ WHO = "olga@example.com"
 
 
 def begin_sync(parts: Services, connection: Any, interval: float = 15) -> Action:
-    return sync.start(parts.api, known(connection), WHO, parts.clock(), interval)
+    return sync.start(parts.api, known(connection), ActionRequest(WHO, parts.clock(), interval))
 
 
 def test_whoever_watches_sees_the_end_without_the_interval_having_passed(

@@ -11,6 +11,7 @@ from dashboard.actions import service as actions
 from dashboard.actions import sync
 from dashboard.actions.models import Action
 from dashboard.actions.presenters import Advice, advise, audit_if_not_sent
+from dashboard.actions.service import ActionRequest
 from dashboard.actions.tasks import poll_action
 from dashboard.audit import service as audit
 from dashboard.connections.views.health_strip import STRIP_DAYS, Day, strip
@@ -240,9 +241,7 @@ def start_sync(account_id: int, connection_id: int) -> ResponseReturnValue:
     if not connection.may_sync:
         return _refuse(connection, "sync", "This connection has no pipeline to run.")
     with audit_if_not_sent(actions.SYNC, account_id, connection_id):
-        action = sync.start(
-            services().api, connection, visitor().email, services().clock(), _interval(), _why()
-        )
+        action = sync.start(services().api, connection, _request())
     poll_action.enqueue_when_due(action)
     return _answer(connection)
 
@@ -321,13 +320,14 @@ def run(account_id: int, connection_id: int, run_id: int) -> ResponseReturnValue
     )
 
 
-def _interval() -> float:
-    return services().settings.dashboard_watch_interval
-
-
-def _why() -> str:
-    """The line that the person wrote beside the buttons, or nothing."""
-    return request.form.get("why", "")
+def _request() -> ActionRequest:
+    """Return who starts an action, with the line that the user wrote next to the buttons."""
+    return ActionRequest(
+        who=visitor().email,
+        at=services().clock(),
+        interval=services().settings.dashboard_watch_interval,
+        why=request.form.get("why", ""),
+    )
 
 
 def _read(connection: Connection) -> tuple[Connection, peliqan.PeliqanError | None]:
@@ -343,15 +343,7 @@ def _read(connection: Connection) -> tuple[Connection, peliqan.PeliqanError | No
 
 def _ask(kind: str, connection: Connection) -> ResponseReturnValue:
     with audit_if_not_sent(kind, connection.account_id, connection.id):
-        action = customer_links.request_link(
-            services().api,
-            kind,
-            connection,
-            visitor().email,
-            services().clock(),
-            _interval(),
-            _why(),
-        )
+        action = customer_links.request_link(services().api, kind, connection, _request())
     poll_action.enqueue_when_due(action)
     return _answer(connection)
 

@@ -10,7 +10,7 @@ from dashboard.core.row_access import BY_ACCOUNT
 
 
 class BankReview(Model):
-    """Somebody dealt with a bank connection in a round over the consents. One row a connection: the latest."""
+    """The latest review of a bank connection: one row for each connection."""
 
     __tablename__ = "bank_tick"
     visibility = BY_ACCOUNT

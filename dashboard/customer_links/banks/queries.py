@@ -1,4 +1,4 @@
-"""The round over the banks: connections by the age of their data, and who dealt with which."""
+"""The daily review of bank connections: their list and who reviewed them."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -21,22 +21,24 @@ ROUND = (TODO, TICKED, BACK)
 ENDED, ENDING, LASTING, UNTOLD = "ended", "ending", "lasting", "untold"
 CONSENTS = (ENDED, ENDING, LASTING, UNTOLD)
 BACK_WITHIN = timedelta(days=7)
-_PLACE = (Connection.account_id, Connection.id)
+_KEY = (Connection.account_id, Connection.id)
 
 
 def bank_list(at: datetime, today: datetime, ending_within: timedelta) -> Listing:
-    """The list of bank connections, as rows of ``Connection``, ``BankReview``, ``round`` and ``consent``, oldest data first.
+    """Return the list of bank connections with their reviews, oldest data first.
 
-    ``today``: when the viewer's day began: what was ticked off before is to be done again, unless it came back: it had a success
-    since it was ticked off, within the last week. A consent has ended where the API says so, or where the bank refuses access.
+    Rows: ``Connection``, ``BankReview``, ``round`` (one of ``ROUND``) and ``consent`` (one of
+    ``CONSENTS``). ``today``: start of the viewer's day. A review counts for its day; a success after
+    a review of the last 7 days makes the connection ``back``. A consent is ``ended`` if the API says
+    so or if the bank refuses access.
     """
     refused = aliased(Finding)
-    came_back = and_(
+    reconnected = and_(
         BankReview.at >= today - BACK_WITHIN,
         Connection.last_success_at > BankReview.at,
         refused.id.is_(None),
     )
-    stands = case((came_back, BACK), (BankReview.at >= today, TICKED), else_=TODO)
+    stands = case((reconnected, BACK), (BankReview.at >= today, TICKED), else_=TODO)
     consent = case(
         (or_(Connection.consent_expires_at <= at, refused.id.is_not(None)), ENDED),
         (Connection.consent_expires_at.is_(None), UNTOLD),
@@ -74,17 +76,17 @@ def bank_list(at: datetime, today: datetime, ending_within: timedelta) -> Listin
             "account": Filter(Connection.account_id, "Account", number=True, counted=False),
         },
         sorts={
-            "age": (Connection.last_success_at, *_PLACE),
-            "consent": (Connection.consent_expires_at, *_PLACE),
+            "age": (Connection.last_success_at, *_KEY),
+            "consent": (Connection.consent_expires_at, *_KEY),
             "account": (Account.name_folded, Account.id, Connection.id),
-            "ticked": (Outer(BankReview.at), *_PLACE),
+            "ticked": (Outer(BankReview.at), *_KEY),
         },
         default_sort="age",
     )
 
 
 def serialize_bank(row: Any) -> dict[str, Any]:
-    """One bank connection as scripts see it."""
+    """Return a row of ``bank_list`` as a JSON object."""
     connection, tick = row.Connection, row.BankTick
     return {
         "account_id": connection.account_id,
@@ -104,14 +106,14 @@ def serialize_bank(row: Any) -> dict[str, Any]:
 
 
 def next_to_do(listing: Listing) -> Connection | None:
-    """The bank connection with the oldest data of those that nobody ticked off today."""
+    """Return the connection with the oldest data that was not reviewed today."""
     to_do = replace(listing.read({"round": TODO}), per_page=1)
     rows = listing.page(to_do).items
     return rows[0].Connection if rows else None
 
 
 def review(connection: Connection, who: str, at: datetime) -> None:
-    """Somebody dealt with it. Commits."""
+    """Record that a user reviewed the connection. Commits."""
     upsert(
         BankReview,
         [
@@ -127,7 +129,7 @@ def review(connection: Connection, who: str, at: datetime) -> None:
 
 
 def unreview(connection: Connection) -> None:
-    """It is to be done after all. Commits."""
+    """Delete the review of a connection. Commits."""
     here = (
         BankReview.account_id == connection.account_id,
         BankReview.connection_id == connection.id,
@@ -137,11 +139,11 @@ def unreview(connection: Connection) -> None:
 
 
 def review_of(connection: Connection) -> BankReview | None:
-    """When somebody last dealt with it, and who."""
+    """Return the latest review of a connection."""
     return db.session.get(BankReview, (connection.account_id, connection.id))
 
 
 def _banks() -> list[str]:
-    """The connectors that are banks, by the one place that says how to tell."""
+    """Return the connectors that are banks."""
     known = db.session.scalars(select(ConnectionCount.connector).distinct())
     return [connector for connector in known if is_saltedge(connector)]

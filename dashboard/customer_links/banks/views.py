@@ -1,4 +1,4 @@
-"""The round over the banks: a work list by the age of the data; open, tick off, next."""
+"""Pages of the bank review: list by age of the data, mark as reviewed, next."""
 
 from datetime import timedelta
 
@@ -23,7 +23,7 @@ bp = Blueprint("banks", __name__)
 @bp.get("/desk/banks.csv", endpoint="index_csv")
 @requires("viewer")
 def index() -> ResponseReturnValue:
-    """Every bank connection, the one with the oldest data first."""
+    """List bank connections, oldest data first."""
     return render_list(
         _listing(),
         banks.serialize_bank,
@@ -35,14 +35,14 @@ def index() -> ResponseReturnValue:
 @bp.get("/desk/banks/next")
 @requires("viewer")
 def go_on() -> ResponseReturnValue:
-    """To the next one that nobody ticked off today."""
+    """Redirect to the next connection that was not reviewed today."""
     return redirect(_next())
 
 
 @bp.post(f"{PATH}/tick")
 @requires("operator")
 def tick(account_id: int, connection_id: int) -> ResponseReturnValue:
-    """Tick one off, or take that back; then on to the next, or back to the list."""
+    """Record or delete a review; redirect to the next connection or back."""
     connection, at, who = (
         get_connection_or_404(account_id, connection_id),
         services().clock(),
