@@ -1,8 +1,8 @@
-"""Widget preview: what one customer sees, what the callback gets, and the snippet to copy.
+"""Widget preview: a customer's widget, the data of its callback, and the snippet to copy.
 
-The vendor's script runs in a frame of its own: sandboxed without ``allow-same-origin`` (its origin is opaque, it has no
-cookies of the console's), or on a second host name where DASHBOARD_WIDGET_ORIGIN names one. The token reaches the frame by
-``postMessage``, never by its address.
+The vendor's script runs in a separate frame: sandboxed without ``allow-same-origin`` (an opaque
+origin without the console's cookies), or on the host name of DASHBOARD_WIDGET_ORIGIN. The token
+reaches the frame by ``postMessage``, never by its address.
 """
 
 import base64
@@ -32,15 +32,15 @@ from dashboard.web.security import allow_frame, is_widgets_host, own_policy
 
 bp = Blueprint("embed", __name__)
 TOKEN_LIFE = timedelta(minutes=30)
-# Customers offered while one types; any other external id can be typed all the same.
+# Most customers offered for completion; other external ids can be typed.
 OFFERED = 500
-# Characters of the connectors to offer, which stand in the page's address.
+# Most characters of the connectors to offer, which are part of the page's address.
 LONGEST_CONNECTORS = 1_000
 
 
 @dataclass(frozen=True)
 class EmbedPage:
-    """What the page receives. ``account`` is None while none is chosen, or none has the external id."""
+    """The page's content. ``account``: None if none is chosen or none has the external id."""
 
     external_id: str
     account: Account | None
@@ -53,14 +53,14 @@ class EmbedPage:
 
     @property
     def needs_consent(self) -> bool:
-        """Whether going on would create a real sub-account."""
+        """Whether the next step would create a real sub-account."""
         return bool(self.external_id) and self.account is None
 
 
 @bp.get("/embed")
 @requires("operator")
 def show() -> ResponseReturnValue:
-    """Choose a customer and look at their widget."""
+    """Show the widget of a chosen customer."""
     page = _page()
     allow_frame(services().settings.dashboard_widget_origin or "'self'")
     return render_template("embed/preview.html", page=page)
@@ -69,7 +69,10 @@ def show() -> ResponseReturnValue:
 @bp.post("/embed/token")
 @requires("operator")
 def token() -> ResponseReturnValue:
-    """An integration token for the frame, with its end. Asks before it would create a sub-account."""
+    """Return an integration token for the frame, with its expiry.
+
+    Creates a sub-account only with ``create=yes``, else 409. Commits.
+    """
     external_id = _external_id(request.form)
     account = _account(external_id)
     if account is None and request.form.get("create") != "yes":
@@ -110,7 +113,7 @@ def token() -> ResponseReturnValue:
 @bp.post("/embed/connected")
 @requires("operator")
 def connected() -> ResponseReturnValue:
-    """After the callback: read the new connection at once and show it."""
+    """Read and show the new connection after the widget's callback."""
     external_id, at = _external_id(request.form), services().clock()
     connection_id = whole_number("connection id", request.form.get("server_id", ""), 2**62)
     delivery = None
@@ -138,11 +141,11 @@ def connected() -> ResponseReturnValue:
 @bp.get("/embed/frame")
 @requires(PUBLIC)
 def frame() -> ResponseReturnValue:
-    """The frame's page: no secret, no cookie, the vendor's script and a policy of its own."""
+    """Return the frame: the vendor's script with its own policy, no secret and no cookie."""
     settings = services().settings
     script, api = _origin(settings.peliqan_embed_script_url), _origin(settings.peliqan_api_url)
     own_host = is_widgets_host()
-    # Its own files: by the address that people open, or by another of this machine's. An opaque origin has no 'self'.
+    # An opaque origin has no 'self', so the policy names the console's addresses.
     here = f"{_origin(url_for('static', filename='', _external=True))} {_origin(request.host_url)}"
     if own_host and settings.dashboard_widget_origin:
         here = settings.dashboard_widget_origin
@@ -159,8 +162,8 @@ def frame() -> ResponseReturnValue:
         "object-src 'none'",
         "base-uri 'none'",
     ]
-    # Under a name of its own the frame may keep what the vendor's script stores; it holds no secret, so anybody may frame it.
-    # Under the console's it never has the console's origin.
+    # On its own host the frame may store data; it holds no secret, so any site may frame it. On the
+    # console's host the sandbox keeps it from having the console's origin.
     own_policy(
         "; ".join(
             [*policy, "frame-ancestors *"]
@@ -185,15 +188,16 @@ def _page() -> EmbedPage:
         .order_by(Account.name_folded, Account.id)
         .limit(OFFERED)
     )
-    asked = request.args.getlist("connector") or request.args.get("connectors", "").split(",")
-    if sum(map(len, asked)) > LONGEST_CONNECTORS:
+    wanted = request.args.getlist("connector") or request.args.get("connectors", "").split(",")
+    if sum(map(len, wanted)) > LONGEST_CONNECTORS:
         raise BadQuery(
-            f"The connectors to offer are too many: their names may have {LONGEST_CONNECTORS} characters together."
+            "The connectors to offer are too many:"
+            f" their names may have {LONGEST_CONNECTORS} characters together."
         )
     return EmbedPage(
         external_id=external_id,
         account=_account(external_id),
-        connectors=tuple(dict.fromkeys(each.strip()[:80] for each in asked if each.strip())),
+        connectors=tuple(dict.fromkeys(each.strip()[:80] for each in wanted if each.strip())),
         selected=request.args.get("selected", "").strip()[:80],
         known_connectors=sorted(known, key=comparable),
         customers=list(db.session.scalars(customers)),
@@ -203,9 +207,9 @@ def _page() -> EmbedPage:
 
 
 def _external_id(fields: Mapping[str, str]) -> str:
-    """Return the external id that is asked for, of a customer whom this person may see.
+    """Return the external id of the form; 404 if the user may not see this customer.
 
-    Read once, so that what is checked is what Peliqan gets: it would give a token for any id.
+    Callers send the checked value: Peliqan returns a token for any id.
     """
     external_id = fields.get("external_id", "").strip()
     if not 1 <= len(external_id) <= 255 or not external_id.isprintable():
@@ -230,10 +234,10 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def _expiry(made: str) -> datetime | None:
-    """When a token says that it ends; None when it is no JWT that says so."""
+def _expiry(token: str) -> datetime | None:
+    """Return a token's expiry; None if it is no JWT with one."""
     try:
-        body = made.split(".")[1]
+        body = token.split(".")[1]
         return datetime.fromtimestamp(
             json.loads(base64.urlsafe_b64decode(body + "==="))["exp"], UTC
         )

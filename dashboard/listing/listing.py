@@ -1,7 +1,7 @@
-"""List, search, filter, sort and page: one mechanism, used by every list, page and JSON and CSV alike.
+"""Lists with search, filters, sorts and pages, for HTML, JSON and CSV.
 
-A ``Listing`` declares what can be asked of a list; ``asked`` turns a request's parameters into a checked query; ``Listing.page``
-answers it.
+A ``Listing`` declares the list, ``listing.query`` reads a request's parameters, and
+``Listing.page`` returns one page of the result.
 """
 
 from collections import defaultdict
@@ -25,17 +25,19 @@ from dashboard.listing.query import Counted, ListQuery, Page, read_query
 Item = Callable[[Any], dict[str, Any]]
 
 V = TypeVar("V")
-# A mapped column or an expression of them: both can be compared, counted and sorted by.
+# A mapped column or an expression; both can be compared, counted and sorted.
 Column = ColumnElement[Any] | InstrumentedAttribute[Any]
 
 
 @dataclass(frozen=True)
 class Filter:
-    """One filter: the column it compares, its label, and what it may be (None: any word; ``number``: a whole number).
+    """A filter of a list. ``choices``: the allowed values; None: any text.
 
-    ``hides``: values that are left out unless they are asked for. ``through`` joins another table's column to the list's rows:
-    a row matches if any row behind it does. ``same_as``: the column that the list is sorted by instead, and how to say the same
-    there, so that one index finds and sorts. ``known``: of a filter with ``through``, a column that has all its values.
+    ``number``: the value is a whole number. ``counted``: the page shows the number of rows for each
+    value. ``hides``: values that are left out unless the filter is set. ``through``: joins another
+    table's column to the list; a row matches if any joined row does. ``same_as``: an equivalent
+    column of the list's sort with a conversion of the value, so that one index filters and sorts.
+    ``known``: for a filter with ``through``, a column with all its values.
     """
 
     column: Column
@@ -48,15 +50,15 @@ class Filter:
     same_as: tuple[Column, Callable[[str], Any]] | None = None
     known: Column | None = None
 
-    def meant(self, value: str, there: Iterable[str | None]) -> list[str]:
-        """The values that somebody means who asks for this one: of a free word all its spellings that are ``there``."""
+    def meant(self, value: str, existing: Iterable[str | None]) -> list[str]:
+        """Return the existing values that a filter's text means, in all spellings."""
         if self.choices is not None or self.number:
             return [value]
         wanted = _spellings(comparable(value))
-        return [each for each in there if each is not None and comparable(each) in wanted]
+        return [each for each in existing if each is not None and comparable(each) in wanted]
 
     def matches(self, values: Sequence[str]) -> ColumnElement[bool]:
-        """The condition that a row has one of these values."""
+        """Return the condition that a row has one of these values."""
         if self.same_as is not None:
             same: ColumnElement[bool] = self.same_as[0] == self.same_as[1](values[0])
             return same
@@ -69,21 +71,24 @@ class Filter:
 
 @dataclass(frozen=True)
 class Newest:
-    """A column of a sort that goes the other way than the rest."""
+    """A column that sorts in the opposite direction."""
 
     column: Column
 
 
 @dataclass(frozen=True)
 class Outer:
-    """A column of a sort whose table is outer-joined: where there is no row of it, that is older than everything."""
+    """A sort column of an outer-joined table: a missing row sorts as the oldest."""
 
     column: Column
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A filter's value with how many rows it would give beside the other filters; ``chosen``: it is what was asked for."""
+    """A filter's value with its number of rows under the other filters.
+
+    ``chosen``: the query has this value.
+    """
 
     value: str
     count: int
@@ -92,15 +97,16 @@ class Choice:
 
 @dataclass(frozen=True)
 class Listing:
-    """A list: where its rows come from and what may be asked of it.
+    """A list: the statement of its rows, and how they can be searched, filtered and sorted.
 
-    ``search`` are columns looked through for every word of ``q``: kept texts (``core.search_text``) or our own words in small
-    letters; ``exact`` are id columns that must equal it;
-    ``indexed`` narrows a search to the rows that an index finds: to begin with these or, where its second argument says so, to
-    look each row up among them as the list is gone through in its order. ``sorts``: columns in order, the last of which tell
-    all rows apart; ``-`` in front of a sort's name turns every one of them round, so that one index serves both. ``counts``:
-    the values of the counted filters and how many rows have them, where that is kept. ``name`` is set where what was counted
-    stays true until the snapshot changes (``fleet.counters``). ``unseen``: loader options that leave out what only scripts get.
+    ``search``: columns in which each word of ``q`` is searched, folded (``core.search_text``) or
+    lower-case. ``exact``: id columns that may equal ``q``. ``indexed``: condition that narrows a
+    search with the index of words; with True as second argument, in a form that looks each row up
+    while the list is read in its order. ``sorts``: columns of each sort; the last ones make the
+    order unique. A leading ``-`` in a sort's name reverses all of them, so one index serves both.
+    ``counts``: numbers of rows by the values of the counted filters, from a table of counters.
+    ``name``: set if counts are cached until the snapshot changes (``fleet.counters``). ``unseen``:
+    loader options that leave out columns of JSON and CSV only.
     """
 
     statement: Select[*tuple[Any, ...]]
@@ -115,14 +121,14 @@ class Listing:
     unseen: tuple[ExecutableOption, ...] = ()
 
     def read(self, args: Mapping[str, str]) -> ListQuery:
-        """A request's parameters as a query; raises as ``read_query`` does."""
+        """Return the query of a request's parameters; raises like ``read_query``."""
         return read_query(args, self.sorts, self.filters)
 
-    def page(self, query: ListQuery, *, whole: bool = False) -> Page[Any]:
-        """The rows asked for, with what people see of them; ``whole``: with what scripts get as well.
+    def page(self, query: ListQuery, *, full: bool = False) -> Page[Any]:
+        """Return one page of rows. ``full``: load also the columns that only JSON and CSV have.
 
         Raises:
-            NoSuchPage: the page lies past the end.
+            NoSuchPage: The page is past the end.
         """
         names, cube = counted = self._counted(query)
         meant = self._meant(query, counted)
@@ -130,13 +136,15 @@ class Listing:
         total = sum(count for values, count in cube.items() if self._agrees(values, wanted))
         start = (query.page - 1) * query.per_page
         end = min(start + query.per_page, total)
-        # From whichever end is nearer: the last page costs what the first does.
+        # Reading from the nearer end makes the last page as fast as the first.
         backwards = start + end > total
-        by_words = not self._comes_soon(query, meant, total, total - start if backwards else end)
+        by_words = not self._is_scan_faster(
+            query, meant, total, total - start if backwards else end
+        )
         ordered = self._narrowed(query.q, meant, by_words=by_words).order_by(
             *self._order(query, backwards=backwards)
         )
-        if not whole:
+        if not full:
             ordered = ordered.options(*self.unseen)
         rows = list(
             db.session.execute(
@@ -149,11 +157,14 @@ class Listing:
         return Page(items, total, query, counted)
 
     def all(self, query: ListQuery, most: int) -> list[Any]:
-        """Every row that matches, on one page as it were, at most ``most``: for CSV."""
-        return self.page(replace(query, page=1, per_page=most), whole=True).items
+        """Return all matching rows, at most ``most``, with all columns."""
+        return self.page(replace(query, page=1, per_page=most), full=True).items
 
     def choices(self, page: Page[Any]) -> dict[str, list[Choice]]:
-        """For each counted filter its values and how many rows each has, beside the other filters as they are set."""
+        """Return the values of each counted filter with their numbers of rows.
+
+        The other filters stay as they are set.
+        """
         query, (names, cube) = page.query, page.counted
         meant = self._meant(query, page.counted)
         counted: dict[str, list[Choice]] = {}
@@ -161,12 +172,12 @@ class Listing:
             if not each.counted:
                 continue
             if each.through is not None:
-                found = self._remembered(
+                found = self._cached(
                     ("through", name, query.q, *sorted(query.filters.items())),
                     partial(self._through, name, query, meant),
                 )
             else:
-                found = self._along(names.index(name), names, cube, meant)
+                found = self._count_values(names.index(name), names, cube, meant)
             if each.choices is None:
                 found = _one_spelling_each(found)
             wanted = comparable(query.filters.get(name, "")) or None
@@ -179,51 +190,55 @@ class Listing:
         return counted
 
     def _meant(self, query: ListQuery, counted: Counted) -> dict[str, list[str]]:
-        """The filters that are set, each with all values of rows that are meant by what was typed."""
+        """Return the filters that are set, each with all existing values that it means."""
         names, cube = counted
         meant = {}
         for name, value in query.filters.items():
             each = self.filters[name]
-            there: Iterable[str | None] = ()
+            existing: Iterable[str | None] = ()
             if name in names:
-                there = {values[names.index(name)] for values in cube}
+                existing = {values[names.index(name)] for values in cube}
             elif each.known is not None:
-                there = self._remembered(("known", name), partial(_values_of, each.known))
-            meant[name] = each.meant(value, there)
+                existing = self._cached(("known", name), partial(_values_of, each.known))
+            meant[name] = each.meant(value, existing)
         return meant
 
-    def _along(
+    def _count_values(
         self,
-        place: int,
+        index: int,
         names: Sequence[str],
         cube: Mapping[tuple[str | None, ...], int],
         meant: Mapping[str, Sequence[str]],
     ) -> dict[str, int]:
-        """How many rows have each value of one filter, beside the others as they are set."""
-        others = [(at, name, meant.get(name)) for at, name in enumerate(names) if at != place]
+        """Return the number of rows by value of one filter, under the other filters."""
+        others = [(at, name, meant.get(name)) for at, name in enumerate(names) if at != index]
         found: dict[str, int] = {}
         for values, count in cube.items():
-            value = values[place]
+            value = values[index]
             if value is not None and self._agrees(values, others):
                 found[value] = found.get(value, 0) + count
         return found
 
     def _counted(self, query: ListQuery) -> Counted:
-        """The counted filters' names, and how many rows have which values of them, whatever these filters are set to."""
+        """Return the counted filters' names, and numbers of rows by their values.
+
+        Ignores what these filters are set to.
+        """
         names = [
             name for name, each in self.filters.items() if each.counted and each.through is None
         ]
         others = {name: value for name, value in query.filters.items() if name not in names}
-        return names, self._remembered(
+        return names, self._cached(
             ("cube", query.q, *sorted(others.items())), lambda: self._cube(names, query.q, others)
         )
 
-    def _comes_soon(
+    def _is_scan_faster(
         self, query: ListQuery, meant: Mapping[str, Sequence[str]], total: int, reach: int
     ) -> bool:
-        """Whether so many rows match a search that the list, gone through in its order, soon gives ``reach`` of them.
+        """Return whether reading the list in its order is faster than the index of words.
 
-        Sooner, that is, than to fetch and sort all that the index of words has.
+        It is if so many rows match that ``reach`` of them come early: the index returns all
+        matches, which must then be sorted.
         """
         if not query.q or self.indexed is None or not total:
             return False
@@ -252,12 +267,12 @@ class Listing:
     def _agrees(
         self, values: Sequence[str | None], wanted: Sequence[tuple[int, str, Sequence[str] | None]]
     ) -> bool:
-        """Whether rows of these values are among those asked for. ``wanted``: filters' places, names, what is meant."""
-        for place, name, want in wanted:
+        """Return whether rows with these values match. ``wanted``: index, name, allowed values."""
+        for index, name, want in wanted:
             if (
-                (values[place] in self.filters[name].hides)
+                (values[index] in self.filters[name].hides)
                 if want is None
-                else (values[place] not in want)
+                else (values[index] not in want)
             ):
                 return False
         return True
@@ -265,7 +280,7 @@ class Listing:
     def _through(
         self, name: str, query: ListQuery, meant: Mapping[str, Sequence[str]]
     ) -> dict[str, int]:
-        """How many rows have something with each value of a filter behind them."""
+        """Return the number of rows by value of a filter with ``through``."""
         each = self.filters[name]
         assert each.through is not None
         others = {key: values for key, values in meant.items() if key != name}
@@ -279,8 +294,8 @@ class Listing:
             str(value): count for value, count in db.session.execute(counting) if value is not None
         }
 
-    def _remembered(self, key: Hashable, work_out: Callable[[], V]) -> V:
-        return cached((self.name, key), work_out) if self.name else work_out()
+    def _cached(self, key: Hashable, compute: Callable[[], V]) -> V:
+        return cached((self.name, key), compute) if self.name else compute()
 
     def _narrowed(
         self,
@@ -290,17 +305,20 @@ class Listing:
         by_words: bool = True,
         all_values: bool = False,
     ) -> Select[*tuple[Any, ...]]:
-        """The rows that match; ``by_words``: begin with what the index of words has; ``all_values``: nothing is hidden."""
+        """Return the statement of matching rows.
+
+        ``by_words``: start from the index of words; ``all_values``: include hidden values.
+        """
         statement = self.statement
         for name, values in meant.items():
             statement = statement.where(self.filters[name].matches(values))
         for name, each in self.filters.items():
             if each.hides and name not in meant and not all_values:
                 statement = statement.where(each.column.not_in(each.hides))
-        if asked := comparable(q):
-            # Only where it can be an id: with an "or" for each search, no index of the words would be of use.
-            whole = [column == int(asked) for column in self.exact] if _is_id(asked) else []
-            words = {word: _spellings(word) for word in asked.split()}
+        if text := comparable(q):
+            # Only for ids: an OR in each search would make the index of words useless.
+            ids = [column == int(text) for column in self.exact] if _is_id(text) else []
+            words = {word: _spellings(word) for word in text.split()}
             found = [
                 or_(
                     *(
@@ -311,14 +329,14 @@ class Listing:
                 )
                 for spellings in words.values()
             ]
-            statement = statement.where(or_(and_(*found), *whole))
+            statement = statement.where(or_(and_(*found), *ids))
             if self.indexed is not None:
                 plain = [word for word, spellings in words.items() if len(spellings) == 1]
-                statement = statement.where(or_(self.indexed(plain, not by_words), *whole))
+                statement = statement.where(or_(self.indexed(plain, not by_words), *ids))
         return statement
 
     def _order(self, query: ListQuery, *, backwards: bool) -> list[ColumnElement[Any]]:
-        """What never happened is older than everything: first in ascending order, last in descending."""
+        """Return the sort expressions. NULL is the oldest: first ascending, last descending."""
         sort = query.sort or self.default_sort
         down = sort.startswith("-") != backwards
         is_postgresql = db.engine.dialect.name == "postgresql"
@@ -332,11 +350,11 @@ class Listing:
                 and isinstance(plain.type, String)
                 and not isinstance(plain.type, FoldedText)
             ):
-                # As SQLite sorts, whatever the locale of the database.
+                # The same order as on SQLite, independent of the database's locale.
                 sorted_by = plain.collate("C")
             one = sorted_by.desc() if down != newest_first else sorted_by.asc()
             if isinstance(column, Outer) or getattr(plain, "nullable", False):
-                # Said only where it matters: PostgreSQL looks no further than the words to see that an index serves.
+                # Only for nullable columns: else PostgreSQL would not use a plain index.
                 one = one.nulls_last() if down != newest_first else one.nulls_first()
             order.append(one)
         return order
@@ -347,7 +365,7 @@ def _values_of(column: Column) -> list[str | None]:
 
 
 def _one_spelling_each(found: Mapping[str, int]) -> dict[str, int]:
-    """Values with their counts; of those that are one but for their spelling, the first with the count of all."""
+    """Merge values that differ only in spelling: the first one with the sum of counts."""
     alike: dict[str, list[str]] = defaultdict(list)
     for value in sorted(found):
         alike[comparable(value)].append(value)
@@ -355,7 +373,10 @@ def _one_spelling_each(found: Mapping[str, int]) -> dict[str, int]:
 
 
 def _spellings(word: str) -> list[str]:
-    """What to look for where somebody looks for a word: of an address, also as it is kept (its domain in Unicode)."""
+    """Return the spellings to search for: of an e-mail address also its stored form.
+
+    Stored addresses have their domain in Unicode.
+    """
     return list(dict.fromkeys([word, comparable(canonical(word))])) if "@" in word else [word]
 
 
@@ -364,5 +385,5 @@ def _is_id(text: str) -> bool:
 
 
 def shown_time(value: datetime | None) -> str | None:
-    """A time as scripts see it: ISO, in UTC, with a Z."""
+    """Return a time for JSON and CSV: ISO 8601 in UTC, with a Z."""
     return value.isoformat().replace("+00:00", "Z") if value else None

@@ -1,6 +1,6 @@
-"""What is asked of a list, and one page of the answer: what the address says, read and checked.
+"""Queries of lists: parameters of an address, read and checked, and one page of the result.
 
-The URL is the state: ``read_query`` makes a query of its parameters, ``ListQuery.url_args`` gives them back, changed where asked.
+The address is the state: ``read_query`` reads its parameters, ``ListQuery.url_args`` writes them.
 """
 
 from collections.abc import Collection, Mapping
@@ -11,19 +11,19 @@ from dashboard.core.text import comparable, meant
 
 PAGE_SIZES = (25, 50, 100, 200)
 LONGEST_SEARCH = 200
-# As long as an e-mail address, the longest of what lists are filtered by: it stands in every link of the page.
+# The longest filter value is an e-mail address; each link of the page repeats it.
 LONGEST_FILTER = 254
 Row = TypeVar("Row")
-# Names of filters, and how many rows have which values of them.
+# Names of filters, and the number of rows by the tuple of their values.
 Counted = tuple[list[str], dict[tuple[str | None, ...], int]]
 
 
 class BadQuery(ValueError):
-    """A parameter that cannot be read; the message is a sentence for the person who typed it."""
+    """An invalid parameter; the message is a sentence for the user."""
 
 
 class NoSuchPage(LookupError):
-    """A page past the end; ``last`` is the last that there is."""
+    """A page past the end. ``last``: the last page."""
 
     def __init__(self, page: int, last: int) -> None:
         self.page, self.last = page, last
@@ -31,20 +31,20 @@ class NoSuchPage(LookupError):
 
 
 class Allowed(Protocol):
-    """What a filter's value may be (``choices`` None: any word; ``number``: a whole number)."""
+    """The allowed values of a filter."""
 
     @property
     def choices(self) -> tuple[str, ...] | None:
-        """The words that it may be."""
+        """The allowed values; None: any text."""
 
     @property
     def number(self) -> bool:
-        """Whether it must be a whole number."""
+        """Whether the value must be a whole number."""
 
 
 @dataclass(frozen=True)
 class ListQuery:
-    """What was asked of a list. ``sort`` is a sort's name, with ``-`` in front for descending."""
+    """A query of a list. ``sort``: a sort's name, with a leading ``-`` for descending."""
 
     q: str = ""
     filters: Mapping[str, str] = field(default_factory=dict)
@@ -53,7 +53,10 @@ class ListQuery:
     per_page: int = 50
 
     def url_args(self, **changes: Any) -> dict[str, Any]:
-        """The query as URL parameters with ``changes`` made (None removes one); another filter or sort begins on page 1."""
+        """Return the query as URL parameters with ``changes``; None removes a parameter.
+
+        The page becomes 1 unless ``changes`` has one.
+        """
         args: dict[str, Any] = {
             "q": self.q,
             **self.filters,
@@ -73,13 +76,13 @@ class ListQuery:
 
     @property
     def is_narrowed(self) -> bool:
-        """Whether anything is searched or filtered, so that "clear all" has something to do."""
+        """Whether there is a search or a filter to clear."""
         return bool(self.q or self.filters)
 
 
 @dataclass(frozen=True)
 class Page(Generic[Row]):
-    """One page of a list, with what a pager needs. A page past the end is ``NoSuchPage``."""
+    """One page of a list. Raises ``NoSuchPage`` for a page past the end."""
 
     items: list[Row]
     total: int
@@ -109,12 +112,12 @@ class Page(Generic[Row]):
 def read_query(
     args: Mapping[str, str], sorts: Collection[str] | None, filters: Mapping[str, Allowed] = {}
 ) -> ListQuery:
-    """A request's parameters as a query of a list that can be sorted by ``sorts``. Unknown parameters are left alone.
+    """Return the query of a request. Ignores unknown parameters.
 
-    ``sorts`` None: the caller checks ``sort``, which is taken as it is.
+    ``sorts``: names of allowed sorts; None: the caller checks the sort.
 
     Raises:
-        BadQuery: with a sentence that names the parameter.
+        BadQuery: A parameter is invalid; the message names it.
     """
     q = args.get("q", "").strip()
     if len(q) > LONGEST_SEARCH:
@@ -122,37 +125,44 @@ def read_query(
     if "\0" in "".join(args.values()):
         raise BadQuery("The address has a NUL character, which no name or id contains.")
     if not comparable(q):
-        # Nothing but characters that nobody sees.
+        # Only invisible characters.
         q = ""
     sort = args.get("sort", "")
     if sort and sorts is not None and sort not in sorts and sort.removeprefix("-") not in sorts:
         some = ", ".join(list(sorts)[:12])
         raise BadQuery(f"The list cannot be sorted by “{sort[:40]}”. It can be by: {some[:300]}.")
-    chosen = {name: args[name] for name in filters if args.get(name)}
-    for name, value in chosen.items():
-        if len(value) > LONGEST_FILTER:
-            raise BadQuery(
-                f"That {name} is too long to filter by: at most {LONGEST_FILTER} characters."
-            )
-        choices = filters[name].choices
-        if choices is not None:
-            choice = meant(value, choices)
-            if choice is None:
-                raise BadQuery(f"“{value[:40]}” is no {name}. There are: {', '.join(choices)}.")
-            chosen[name] = choice
-        if filters[name].number:
-            whole_number(name, value, 2**63 - 1)
+    chosen = {
+        name: _read_filter(name, args[name], allowed)
+        for name, allowed in filters.items()
+        if args.get(name)
+    }
     per_page = whole_number("per_page", args.get("per_page") or "50", PAGE_SIZES[-1])
     return ListQuery(
         q, chosen, sort, whole_number("page", args.get("page") or "1", 10**15), per_page
     )
 
 
+def _read_filter(name: str, value: str, allowed: Allowed) -> str:
+    """Return a filter's value, in the spelling of the allowed values if there are any."""
+    if len(value) > LONGEST_FILTER:
+        raise BadQuery(
+            f"That {name} is too long to filter by: at most {LONGEST_FILTER} characters."
+        )
+    if allowed.choices is not None:
+        choice = meant(value, allowed.choices)
+        if choice is None:
+            raise BadQuery(f"“{value[:40]}” is no {name}. There are: {', '.join(allowed.choices)}.")
+        value = choice
+    if allowed.number:
+        whole_number(name, value, 2**63 - 1)
+    return value
+
+
 def whole_number(name: str, value: str, most: int) -> int:
-    """A parameter as a whole number from 1 to ``most``.
+    """Return a parameter as a whole number.
 
     Raises:
-        BadQuery: it is none.
+        BadQuery: The value is no whole number from 1 to ``most``.
     """
     if not (value.isascii() and value.isdigit() and len(value) <= 19 and 1 <= int(value) <= most):
         raise BadQuery(f"“{value[:40]}” is no {name}: it must be a whole number from 1 to {most}.")

@@ -1,4 +1,4 @@
-"""Masked columns, and who revealed them."""
+"""Models of masking: decisions on columns, and reveals."""
 
 from datetime import datetime
 
@@ -10,7 +10,7 @@ from dashboard.core.row_access import BY_ACCOUNT
 
 
 class ColumnMask(Model):
-    """An administrator's word on whether a column is masked, over what the rules say. ``column`` is its name."""
+    """An administrator's decision on a column (by name), which overrides the rules."""
 
     __tablename__ = "column_mask"
     visibility = BY_ACCOUNT
@@ -24,7 +24,7 @@ class ColumnMask(Model):
 
 
 class Reveal(Model):
-    """Somebody sees a table's masked columns until a time, having said why."""
+    """A user's access to a table's masked columns until a time, with the reason."""
 
     __tablename__ = "reveal"
     visibility = BY_ACCOUNT

@@ -1,4 +1,4 @@
-"""What the person at the browser may see of a table: asked by pages, exports and searches alike."""
+"""What the current user may see of a table, for pages, exports and searches."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,10 @@ from dashboard.users.access import visitor
 
 @dataclass(frozen=True)
 class MaskingContext:
-    """``hidden``: columns whose values are masked for this person, with what each looks like. ``until``: when a reveal ends."""
+    """Masking of a table for a user.
+
+    ``hidden``: masked columns with the kind of personal data; ``until``: end of a reveal.
+    """
 
     hidden: dict[str, str]
     until: datetime | None = None
@@ -22,7 +25,7 @@ class MaskingContext:
 def masking_context(
     account_id: int, table_id: int, columns: Sequence[peliqan.Column]
 ) -> MaskingContext:
-    """What the person who asks may see of this table."""
+    """Return the masking of this table for the current user."""
     user = visitor().user
     if user.role == SEES_ALL:
         return MaskingContext({})
@@ -42,13 +45,14 @@ def masking_context(
 def as_others_see(
     table_id: int, columns: Sequence[peliqan.Column]
 ) -> tuple[dict[str, str], dict[str, bool]]:
-    """For administrators: the columns that everybody else sees masked, and what was decided by hand (True: masked)."""
+    """Return columns that are masked for others, and administrators' decisions (True: masked)."""
     decided = _decided(table_id, columns)
-    own = decided.get(table_id, {})
-    return services().masks.hidden(columns, role="viewer", overrides=own, elsewhere=decided), own
+    mine = decided.get(table_id, {})
+    hidden = services().masks.hidden(columns, role="viewer", overrides=mine, elsewhere=decided)
+    return hidden, mine
 
 
 def _decided(table_id: int, columns: Sequence[peliqan.Column]) -> dict[int, dict[str, bool]]:
-    """Return what administrators decided for the columns of a table and of those that it links to, by table."""
+    """Return administrators' decisions for a table and the tables that it links to, by table."""
     linked = {column.linked_table_id for column in columns if column.linked_table_id is not None}
     return reveals.overrides_in({table_id, *linked})

@@ -1,10 +1,11 @@
-"""Which columns look like personal data, and who sees them: rules in a plain file, an administrator's word over them.
+"""Masking rules: which columns look like personal data, and who sees them.
 
-Administrators see everything. For others a masked column shows ``MASKED`` in place of every value, on pages, in
-exports and in JSON alike, unless they said why they need it: then they see that table's values for a while (``masking.service``).
-What is empty stays empty: that something is missing is what support has to see. A whole value still finds its rows, by a search
-or a filter, since "is this customer in there?" is asked by exactly such values; part of one finds none, and no list is sorted by
-one, or the answers would spell the values out (``tables.query``).
+The rules are in a file; administrators can override them. Administrators see everything. Others
+see ``MASKED`` instead of each value on pages, in exports and in JSON, unless they reveal the table
+with a reason (``masking.service``). Empty values stay empty, since support has to see that a value
+is missing. A search or filter for a whole value finds its rows, to answer "is this customer in the
+table?". Parts of values find nothing and masked columns cannot be sorted, since the results would
+reveal the values (``tables.query``).
 """
 
 import configparser
@@ -20,8 +21,8 @@ from dashboard.core.text import comparable
 
 MASKED: Final = "••••••"
 SEES_ALL: Final = "admin"
-REMEMBERED: Final = 5_000
-# A longer name is masked unread: no database or table of Peliqan's has one.
+MOST_CACHED: Final = 5_000
+# A longer name is masked without a check: no column of Peliqan has one.
 LONGEST_NAME: Final = 1_000
 TOO_LONG: Final = "a name too long to check"
 _WORDS = re.compile(r"[^\W_]+")
@@ -29,12 +30,12 @@ _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 class MasksError(Exception):
-    """One sentence that names what cannot be read in the file."""
+    """An invalid rules file; the message is a sentence that names the fault."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of personal data, and how it is known. ``names`` are runs of lower-case words."""
+    """A kind of personal data. ``names``: sequences of lower-case words in column names."""
 
     title: str
     names: tuple[str, ...] = ()
@@ -43,24 +44,24 @@ class Kind:
 
 @dataclass(frozen=True)
 class Masks:
-    """The rules, in the order of the file."""
+    """The rules in the order of the file."""
 
     kinds: tuple[Kind, ...]
 
     def kind_of(self, name: str, column_type: str = "") -> str | None:
-        """What a column of this name and type looks like; None where it looks like nothing personal."""
+        """Return the kind of personal data that a column holds, or None. Cached."""
         if len(name) > LONGEST_NAME:
             return TOO_LONG
-        known, asked = self._known, (name, column_type)
-        if asked not in known:
-            if len(known) >= REMEMBERED:
-                known.clear()
-            known[asked] = self._find(name, column_type)
-        return known[asked]
+        cache, key = self._cache, (name, column_type)
+        if key not in cache:
+            if len(cache) >= MOST_CACHED:
+                cache.clear()
+            cache[key] = self._find(name, column_type)
+        return cache[key]
 
     @cached_property
-    def _known(self) -> dict[tuple[str, str], str | None]:
-        """What was found before: a table of 200 columns is asked about with each of its pages."""
+    def _cache(self) -> dict[tuple[str, str], str | None]:
+        """Kinds by name and type: each page of a table checks all its columns, up to 200."""
         return {}
 
     def _find(self, name: str, column_type: str) -> str | None:
@@ -79,12 +80,11 @@ class Masks:
         elsewhere: Mapping[int, Mapping[str, bool]] = {},
         revealed: bool = False,
     ) -> dict[str, str]:
-        """The columns whose values this person does not see, with what each looks like.
+        """Return the columns that are masked for a role, with the kind of personal data.
 
-        A column that shows another table's (a link_row's titles, a lookup) is masked where that one is.
-
-        ``overrides``: an administrator's word by column, True for masked; ``elsewhere``: the same for other tables, by their ids;
-        ``revealed``: the person said why they need them.
+        A column that shows a column of another table (link_row, lookup) is masked if that one is.
+        ``overrides``: administrators' decisions by column, True for masked; ``elsewhere``: the same
+        for linked tables, by table id; ``revealed``: the user revealed the table.
         """
         if role == SEES_ALL or revealed:
             return {}
@@ -105,14 +105,14 @@ class Masks:
 
 
 def mask(row: Mapping[str, Any], hidden: Collection[str]) -> dict[str, Any]:
-    """The row as it may be shown: values of hidden columns are replaced, what is empty stays so."""
+    """Return the row with values of hidden columns replaced, except empty ones."""
     return {
         name: MASKED if is_masked(name, value, hidden) else value for name, value in row.items()
     }
 
 
 def is_masked(name: str, value: Any, hidden: Collection[str]) -> bool:
-    """Whether ``mask`` replaces this value of a row."""
+    """Return whether ``mask`` replaces this value of a row."""
     return name in hidden and not _is_empty(value)
 
 
@@ -120,7 +120,7 @@ def read_masks(path: Path) -> Masks:
     """Read the file of rules.
 
     Raises:
-        MasksError: it is missing, or a line cannot be read.
+        MasksError: The file is missing or invalid.
     """
     parser = configparser.ConfigParser(interpolation=None, strict=True, default_section="")
     try:

@@ -1,4 +1,4 @@
-"""Who sees masked columns all the same: one person, one table, a quarter of an hour, with a reason in the audit."""
+"""Reveals of masked columns: one user, one table, 15 minutes, with an audited reason."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
@@ -16,9 +16,9 @@ from dashboard.users.models import User
 
 LASTS: Final = timedelta(minutes=15)
 LEAST, LONGEST = 5, 500
-# In the audit trail: a masked column was filtered or searched by a whole value.
+# Audit entry: a masked column was filtered or searched by a whole value.
 COMPARED: Final = "masked_compared"
-# Made once: every page of rows asks.
+# Built once, since every page of rows needs it.
 _UNTIL = (
     select(Reveal.until)
     .where(
@@ -36,14 +36,14 @@ _DECIDED = select(ColumnMask.column, ColumnMask.masked).where(
 
 
 class BadReason(ValueError):
-    """A sentence: no reason was given, or a very long one."""
+    """A missing or too long reason; the message is a sentence for the user."""
 
 
 def reveal(user: User, account_id: int, table_id: int, why: str, at: datetime) -> Reveal:
-    """Let somebody see a table's masked columns; written into the audit trail before anything is shown. Commits.
+    """Let a user see a table's masked columns for 15 minutes, and audit it. Commits.
 
     Raises:
-        BadReason: no reason was given, or one of more than 500 characters.
+        BadReason: The reason has fewer than 5 or more than 500 characters.
     """
     why = checked_reason(why)
     audit.record(
@@ -63,10 +63,10 @@ def reveal(user: User, account_id: int, table_id: int, why: str, at: datetime) -
 
 
 def checked_reason(why: str) -> str:
-    """The reason as it is kept.
+    """Return the cleaned reason.
 
     Raises:
-        BadReason: there is none, or it is very long.
+        BadReason: The reason has fewer than 5 or more than 500 characters.
     """
     why = clean(why).strip()
     if len(why) < LEAST:
@@ -79,19 +79,19 @@ def checked_reason(why: str) -> str:
 
 
 def until(user: User, account_id: int, table_id: int, at: datetime) -> datetime | None:
-    """Until when this person sees the table's masked columns; None where they do not."""
+    """Return until when the user sees the table's masked columns; None if masked."""
     return db.session.scalar(
         _UNTIL, {"user_id": user.id, "account_id": account_id, "table_id": table_id, "at": at}
     )
 
 
 def overrides(table_id: int) -> dict[str, bool]:
-    """What administrators decided for a table's columns: True for masked."""
+    """Return administrators' decisions for a table's columns: True for masked."""
     return {row.column: row.masked for row in db.session.execute(_DECIDED, {"table_id": table_id})}
 
 
 def overrides_in(table_ids: Collection[int]) -> dict[int, dict[str, bool]]:
-    """What administrators decided for the columns of several tables, by table; those without a decision are left out."""
+    """Return administrators' decisions for several tables, by table and column."""
     decided: dict[int, dict[str, bool]] = {}
     if table_ids:
         found = select(ColumnMask.table_id, ColumnMask.column, ColumnMask.masked).where(
@@ -105,7 +105,7 @@ def overrides_in(table_ids: Collection[int]) -> dict[int, dict[str, bool]]:
 def record_comparison(
     user: User, account_id: int, table_id: int, columns: Sequence[str], at: datetime
 ) -> None:
-    """Write into the audit trail that masked columns of a table were compared with a value, once in ``LASTS``. Commits."""
+    """Audit that masked columns were compared with a value, once in 15 minutes. Commits."""
     detail = f"table {table_id}, without the value: {', '.join(columns)}"[:1000]
     of_table = AuditEntry.detail.startswith(f"table {table_id},", autoescape=True)
     mine = (
@@ -125,15 +125,17 @@ def record_comparison(
 def decide(
     user: User, account_id: int, table_id: int, column: str, masked: bool | None, at: datetime
 ) -> None:
-    """Mask a column, show it, or (None) leave it to the rules again. Written into the audit trail. Commits."""
-    said = "left to the rules" if masked is None else "masked" if masked else "shown to everybody"
+    """Mask a column (True), show it (False) or leave it to the rules (None). Audits and commits."""
+    decision = (
+        "left to the rules" if masked is None else "masked" if masked else "shown to everybody"
+    )
     audit.record(
         at,
         user.email,
         "mask",
         audit.DONE,
         account_id=account_id,
-        detail=f"table {table_id}, “{column[:200]}”: {said}",
+        detail=f"table {table_id}, “{column[:200]}”: {decision}",
     )
     if masked is None:
         change(

@@ -12,11 +12,15 @@ from dashboard.fleet.models import Connection
 
 
 class Note(Model):
-    """What somebody wrote about an account, one of its connections, or a cause: exactly one of account and cause is set."""
+    """A note on an account, one of its connections, or a cause.
+
+    Exactly one of ``account_id`` and ``cause_id`` is set.
+    """
 
     __tablename__ = "note"
     visibility = Visibility(
-        "note WHERE note.account_id IN ({ids}) OR (note.cause_id IS NOT NULL AND (note.who IN ({my_address}) OR NOT EXISTS ("
+        "note WHERE note.account_id IN ({ids}) OR (note.cause_id IS NOT NULL"
+        " AND (note.who IN ({my_address}) OR NOT EXISTS ("
         f"{BEYOND_VISIBLE.format(cause='note.cause_id')})))"
     )
     __table_args__ = (
@@ -35,6 +39,7 @@ class Note(Model):
     connection: Mapped[Connection | None] = relationship(
         lazy="raise",
         viewonly=True,
-        primaryjoin="and_(foreign(Note.account_id) == Connection.account_id, foreign(Note.connection_id) == Connection.id)",
+        primaryjoin="and_(foreign(Note.account_id) == Connection.account_id,"
+        " foreign(Note.connection_id) == Connection.id)",
         uselist=False,
     )

@@ -1,4 +1,4 @@
-"""What people tell each other: notes on accounts, their connections and causes, and who is on what."""
+"""Notes on accounts, connections and causes, and assignees of accounts and causes."""
 
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
@@ -17,12 +17,12 @@ LONGEST_NOTE = 2000
 
 
 class BadNote(ValueError):
-    """A sentence: there is nothing in the note, or more than it can hold."""
+    """An empty or too long note; the message is a sentence for the user."""
 
 
 @dataclass(frozen=True)
 class NoteTarget:
-    """What a note is about: an account, one of its connections, or a cause. The fields are those of addresses."""
+    """What a note is about: an account, one of its connections, or a cause."""
 
     account_id: int | None = None
     connection_id: int | None = None
@@ -30,25 +30,25 @@ class NoteTarget:
 
     @property
     def args(self) -> dict[str, int]:
-        """The ids that are set, by name."""
+        """The ids that are set, by their name in addresses."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
     @property
     def words(self) -> str:
-        """For the audit trail; accounts and connections have columns of their own there."""
+        """Text for the audit trail, which has columns for accounts and connections only."""
         return f"on cause {self.cause_id}" if self.cause_id is not None else ""
 
 
 def target_of(note: Note) -> NoteTarget:
-    """What a note is about."""
+    """Return what a note is about."""
     return NoteTarget(note.account_id, note.connection_id, note.cause_id)
 
 
-def add_note(place: NoteTarget, who: str, text: str, at: datetime) -> Note:
-    """Write one. Commits.
+def add_note(target: NoteTarget, who: str, text: str, at: datetime) -> Note:
+    """Add a note. Commits.
 
     Raises:
-        BadNote: it is empty, or longer than 2000 characters.
+        BadNote: The text is empty or longer than 2000 characters.
     """
     text = clean(text.replace("\r\n", "\n")).strip()
     if not text:
@@ -57,42 +57,45 @@ def add_note(place: NoteTarget, who: str, text: str, at: datetime) -> Note:
         raise BadNote(
             f"The note has {len(text)} characters; it can have {LONGEST_NOTE}. Nothing was kept."
         )
-    note = Note(**place.args, at=at, who=who, text=text)
+    note = Note(**target.args, at=at, who=who, text=text)
     db.session.add(note)
     db.session.commit()
     return note
 
 
 def note_or_none(note_id: int) -> Note | None:
-    """One note."""
+    """Return one note."""
     return db.session.get(Note, note_id)
 
 
-def drop_note(note: Note) -> None:
-    """Forget it. Commits."""
+def delete_note(note: Note) -> None:
+    """Delete a note. Commits."""
     db.session.delete(note)
     db.session.commit()
 
 
-def notes_on(place: NoteTarget, most: int = 200) -> list[Note]:
-    """What was written, newest first: of an account with that of its connections, of a connection with that of its account."""
+def notes_on(target: NoteTarget, most: int = 200) -> list[Note]:
+    """Return the newest notes on a target.
+
+    An account's notes include those on its connections; a connection's, those on its account.
+    """
     mine = select(Note).outerjoin(Note.connection)
     mine = mine.options(
         contains_eager(Note.connection).load_only(Connection.name, Connection.connector)
     )
-    if place.cause_id is not None:
-        mine = mine.where(Note.cause_id == place.cause_id)
+    if target.cause_id is not None:
+        mine = mine.where(Note.cause_id == target.cause_id)
     else:
-        mine = mine.where(Note.account_id == place.account_id)
-        if place.connection_id is not None:
+        mine = mine.where(Note.account_id == target.account_id)
+        if target.connection_id is not None:
             mine = mine.where(
-                (Note.connection_id == place.connection_id) | (Note.connection_id.is_(None))
+                (Note.connection_id == target.connection_id) | (Note.connection_id.is_(None))
             )
     return list(db.session.scalars(mine.order_by(Note.at.desc(), Note.id.desc()).limit(most)))
 
 
 def newest_on_causes(cause_ids: Collection[int]) -> dict[int, Note]:
-    """The newest note on each of these causes that has any."""
+    """Return the newest note on each of these causes, by cause id."""
     newest = select(func.max(Note.id)).where(Note.cause_id.in_(cause_ids)).group_by(Note.cause_id)
     found = (
         select(Note)
@@ -103,17 +106,22 @@ def newest_on_causes(cause_ids: Collection[int]) -> dict[int, Note]:
 
 
 def assign(row: Account | Cause, who: str, instead_of: str | None, at: datetime) -> bool:
-    """``who`` is on it now, unless somebody else is than they saw (``instead_of``, None for nobody). Commits."""
+    """Assign an account or cause to a user. Commits.
+
+    Returns False if the assignee is no longer ``instead_of``, the one the user saw (None: nobody).
+    """
     model = type(row)
     as_seen = model.owner.is_(None) if instead_of is None else model.owner == instead_of
-    taken = change(update(model).where(model.id == row.id, as_seen).values(owner=who, owned_at=at))
+    assigned = change(
+        update(model).where(model.id == row.id, as_seen).values(owner=who, owned_at=at)
+    )
     db.session.commit()
     db.session.refresh(row)
-    return bool(taken)
+    return bool(assigned)
 
 
 def unassign(row: Account | Cause) -> None:
-    """Nobody is on it any more. Commits."""
+    """Remove the assignee. Commits."""
     change(update(type(row)).where(type(row).id == row.id).values(owner=None, owned_at=None))
     db.session.commit()
     db.session.refresh(row)

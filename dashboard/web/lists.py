@@ -112,7 +112,7 @@ def render_list(
         return csv_response(
             [item(row) for row in read_whole_list(listing, query)], request.path.rsplit("/", 1)[-1]
         )
-    page = listing.page(query, whole=request.path.endswith(".json"))
+    page = listing.page(query, full=request.path.endswith(".json"))
     if request.path.endswith(".json"):
         as_of = coverage().as_of
         return jsonify(
@@ -141,7 +141,7 @@ def read_whole_list(listing: Listing, query: ListQuery) -> list[Any]:
     Raises:
         BadQuery: more than ``CSV_MOST`` rows match, since a partial file would look complete.
     """
-    page = listing.page(replace(query, page=1, per_page=CSV_MOST), whole=True)
+    page = listing.page(replace(query, page=1, per_page=CSV_MOST), full=True)
     if page.total > CSV_MOST:
         raise BadQuery(
             f"The list has {page.total:,} rows, and a CSV file holds {CSV_MOST:,} at most."

@@ -1,4 +1,4 @@
-"""Sub-accounts: the list, and one with its connections and databases."""
+"""Pages of accounts: the list, and one account with its connections and databases."""
 
 from datetime import timedelta
 
@@ -27,7 +27,7 @@ bp = Blueprint("accounts", __name__)
 @bp.get("/accounts.csv", endpoint="index_csv")
 @requires("viewer")
 def index() -> ResponseReturnValue:
-    """Every account with its connections by severity."""
+    """List accounts with their connections by severity."""
     return render_list(
         ACCOUNTS, serialize_account, "connections/accounts.html", "connections/_accounts.html"
     )
@@ -36,12 +36,12 @@ def index() -> ResponseReturnValue:
 @bp.get("/accounts/<int:account_id>")
 @requires("viewer")
 def show(account_id: int) -> ResponseReturnValue:
-    """One account."""
+    """Show one account."""
     account = get_account_or_404(account_id)
     live.watch(services(), account_id)
     connections = CONNECTIONS.all(ListQuery(filters={"account": str(account_id)}), most=500)
     found = finding_queries.of_account(account_id)
-    at, place = services().clock(), notes.NoteTarget(account_id)
+    at, target = services().clock(), notes.NoteTarget(account_id)
     history = queries.health_of_account(account_id, at - timedelta(days=STRIP_DAYS))
     return render_template(
         "connections/account.html",
@@ -49,8 +49,8 @@ def show(account_id: int) -> ResponseReturnValue:
         connections=connections,
         findings=found,
         days=worst_strip(history.values(), account.first_seen_at, at, STRIP_DAYS),
-        notes=notes.notes_on(place),
-        place=place,
+        notes=notes.notes_on(target),
+        place=target,
         waiting=waiting_links.waiting_of_account(account_id),
         gone=queries.removed_connections(account_id) if not connections else (0, None),
     )
@@ -59,7 +59,7 @@ def show(account_id: int) -> ResponseReturnValue:
 @bp.get("/accounts/<int:account_id>/databases")
 @requires("viewer", poll=True)
 def databases(account_id: int) -> ResponseReturnValue:
-    """Its databases, asked for live: the page shows at once and this part follows."""
+    """Return the account's databases from the API, as a part that the page loads later."""
     account = get_account_or_404(account_id)
     try:
         found, problem = services().api.for_account(account.id).databases(), None

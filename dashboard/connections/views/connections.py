@@ -1,4 +1,4 @@
-"""Connections: the list; one with its health, runs and buttons; what the buttons do."""
+"""Pages of connections: the list, one connection, and its actions."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -45,7 +45,7 @@ bp = Blueprint("connections", __name__)
 
 @dataclass(frozen=True)
 class ConnectionPage:
-    """What the page and its fragments receive."""
+    """The content of a connection's page and its fragments."""
 
     connection: Connection
     runs: list[Run]
@@ -68,12 +68,12 @@ class ConnectionPage:
 
     @property
     def syncing(self) -> bool:
-        """Whether a sync that somebody started here is under way."""
+        """Whether a sync started by a user is in flight."""
         return self.sync is not None and self.sync.settled_at is None
 
     @property
     def next_run_at(self) -> datetime | None:
-        """When the schedule runs it next, as far as it is known."""
+        """The next scheduled run; None if it is not known."""
         row = self.connection
         if row.scheduler_off or not row.run_interval or not row.last_run_at:
             return None
@@ -81,7 +81,7 @@ class ConnectionPage:
 
     @property
     def lateness(self) -> float | None:
-        """Age of the last success in units of its interval: over 2 is late, over 3 dark."""
+        """Age of the last success in intervals: over 2 is late, over 3 dark."""
         row = self.connection
         if row.is_warehouse or row.is_target or not row.last_success_at:
             return None
@@ -95,7 +95,10 @@ def connection_page(
     rows_note: str = "",
     data_note: str = "",
 ) -> ConnectionPage:
-    """Everything the page shows, from the store; ``rows_note``, ``data_note``: what to say of a look at its rows or its data."""
+    """Return the page's content from the database.
+
+    ``rows_note``, ``data_note``: result of a check of the rows or of the data.
+    """
     at = services().clock()
     account_id, connection_id = connection.account_id, connection.id
     history = queries.health_history(account_id, connection_id, at - timedelta(days=STRIP_DAYS))
@@ -131,7 +134,7 @@ def connection_page(
 @bp.get("/connections.csv", endpoint="index_csv")
 @requires("viewer")
 def index() -> ResponseReturnValue:
-    """Every connection of every account; above them the way to those that are called well and are not."""
+    """List all connections; the page also links to the contradictions."""
     is_page = not is_for_scripts() and not htmx.is_htmx()
     contradictions = finding_queries.count_contradictions() if is_page else 0
     template, fragment = "connections/connections.html", "connections/_connections.html"
@@ -143,14 +146,14 @@ def index() -> ResponseReturnValue:
 @bp.get(PATH)
 @requires("viewer")
 def show(account_id: int, connection_id: int) -> ResponseReturnValue:
-    """One connection, from the snapshot; with htmx its live state follows at once."""
+    """Show one connection from the snapshot; htmx then loads its live state."""
     connection = get_connection_or_404(account_id, connection_id)
-    place = notes.NoteTarget(account_id, connection_id)
+    target = notes.NoteTarget(account_id, connection_id)
     return render_template(
         "connections/connection.html",
         page=connection_page(connection),
-        notes=notes.notes_on(place),
-        place=place,
+        notes=notes.notes_on(target),
+        place=target,
         account_place=notes.NoteTarget(account_id),
         tick=banks.review_of(connection) if connection.is_saltedge else None,
     )
@@ -159,7 +162,7 @@ def show(account_id: int, connection_id: int) -> ResponseReturnValue:
 @bp.get(f"{PATH}/live")
 @requires("viewer", poll=True)
 def show_live(account_id: int, connection_id: int) -> ResponseReturnValue:
-    """The connection's state read now; where that fails, the last known state with the reason."""
+    """Read the connection from the API; on failure, show the last state with the reason."""
     connection = get_connection_or_404(account_id, connection_id)
     live.watch(services(), account_id)
     problem = None
@@ -176,7 +179,7 @@ def show_live(account_id: int, connection_id: int) -> ResponseReturnValue:
 @bp.post(f"{PATH}/check")
 @requires("viewer")
 def check(account_id: int, connection_id: int) -> ResponseReturnValue:
-    """The same by a button, for whoever has no JavaScript or no patience."""
+    """Read the connection from the API, by a button that works without JavaScript."""
     connection, problem = _read(get_connection_or_404(account_id, connection_id))
     if problem is not None:
         flash(f"{problem.sentence} {problem.next_step}", "danger")
@@ -186,13 +189,11 @@ def check(account_id: int, connection_id: int) -> ResponseReturnValue:
 @bp.post(f"{PATH}/rows-check")
 @requires("viewer")
 def check_rows(account_id: int, connection_id: int) -> ResponseReturnValue:
-    """Look when the newest row of its tables was received."""
+    """Check when the newest row of its tables was received."""
     connection = get_connection_or_404(account_id, connection_id)
     try:
-        note, kind = (
-            freshness.check_freshness(services().api, connection, services().clock()).sentence,
-            "info",
-        )
+        checked = freshness.check_freshness(services().api, connection, services().clock())
+        note, kind = checked.sentence, "info"
     except peliqan.PeliqanError as error:
         note, kind = (
             f"The rows could not be looked at. {error.explained} {error.next_step}",
@@ -210,7 +211,7 @@ def check_rows(account_id: int, connection_id: int) -> ResponseReturnValue:
 @bp.post(f"{PATH}/data-check")
 @requires("viewer")
 def check_data(account_id: int, connection_id: int) -> ResponseReturnValue:
-    """Have the warehouse count the connection's tables, at most once a minute."""
+    """Check the connection's tables in the warehouse, at most once a minute."""
     connection, at = get_connection_or_404(account_id, connection_id), services().clock()
     note, kind = "The data was checked less than a minute ago.", "info"
     if not checked_data.is_fresh(account_id, connection_id, at):
@@ -236,7 +237,7 @@ def check_data(account_id: int, connection_id: int) -> ResponseReturnValue:
 @bp.post(f"{PATH}/sync")
 @requires("operator")
 def start_sync(account_id: int, connection_id: int) -> ResponseReturnValue:
-    """Start one sync, however often it is pressed."""
+    """Start a sync; repeated requests start one run."""
     connection = get_connection_or_404(account_id, connection_id)
     if not connection.may_sync:
         return _refuse(connection, "sync", "This connection has no pipeline to run.")
@@ -249,31 +250,31 @@ def start_sync(account_id: int, connection_id: int) -> ResponseReturnValue:
 @bp.post(f"{PATH}/reauthorise")
 @requires("operator")
 def reauthorise(account_id: int, connection_id: int) -> ResponseReturnValue:
-    """Ask for a link with which the customer allows access again."""
+    """Request a link for the customer to allow access again."""
     connection = get_connection_or_404(account_id, connection_id)
     if not connection.may_reauthorise:
         return _refuse(
             connection, actions.REAUTHORISE, "This connection is not authorised by OAuth."
         )
-    return _ask(actions.REAUTHORISE, connection)
+    return _request_link(actions.REAUTHORISE, connection)
 
 
 @bp.post(f"{PATH}/saltedge-refresh")
 @requires("operator")
 def saltedge_refresh(account_id: int, connection_id: int) -> ResponseReturnValue:
-    """Ask for a link with which the bank hands over new transactions."""
+    """Request a link for the customer to refresh the bank's data."""
     connection = get_connection_or_404(account_id, connection_id)
     if not connection.is_saltedge:
         return _refuse(
             connection, actions.BANK_REFRESH, "This is no bank connection of SaltEdge's."
         )
-    return _ask(actions.BANK_REFRESH, connection)
+    return _request_link(actions.BANK_REFRESH, connection)
 
 
 @bp.get(f"{PATH}/run-status")
 @requires("viewer", poll=True)
 def run_status(account_id: int, connection_id: int) -> ResponseReturnValue:
-    """The sync indicator, from the store: the worker asks the API, however many people watch."""
+    """Return the sync indicator from the database: only the worker polls the API."""
     connection = get_connection_or_404(account_id, connection_id)
     if not htmx.is_htmx():
         return redirect(url_for(".show", account_id=account_id, connection_id=connection_id))
@@ -288,7 +289,7 @@ def run_status(account_id: int, connection_id: int) -> ResponseReturnValue:
 @bp.get(f"{PATH}/link-status")
 @requires("viewer", poll=True)
 def link_status(account_id: int, connection_id: int) -> ResponseReturnValue:
-    """The link that waits for a person, until the connection is well again."""
+    """Return the waiting link until its action ends."""
     page = connection_page(get_connection_or_404(account_id, connection_id))
     answer = render_template("connections/_link.html", page=page)
     return (
@@ -301,7 +302,7 @@ def link_status(account_id: int, connection_id: int) -> ResponseReturnValue:
 @bp.get(f"{PATH}/runs/<int:run_id>")
 @requires("viewer")
 def run(account_id: int, connection_id: int, run_id: int) -> ResponseReturnValue:
-    """One run with its log, asked for live."""
+    """Show one run with its log from the API."""
     connection = get_connection_or_404(account_id, connection_id)
     found = next(
         (each for each in fleet_runs.latest(account_id, connection_id, 100) if each.id == run_id),
@@ -341,7 +342,7 @@ def _read(connection: Connection) -> tuple[Connection, peliqan.PeliqanError | No
     return get_connection_or_404(connection.account_id, connection.id), problem
 
 
-def _ask(kind: str, connection: Connection) -> ResponseReturnValue:
+def _request_link(kind: str, connection: Connection) -> ResponseReturnValue:
     with audit_if_not_sent(kind, connection.account_id, connection.id):
         action = customer_links.request_link(services().api, kind, connection, _request())
     poll_action.enqueue_when_due(action)
@@ -364,7 +365,7 @@ def _refuse(connection: Connection, what: str, why: str) -> ResponseReturnValue:
 def _answer(
     connection: Connection, problem: peliqan.PeliqanError | None = None
 ) -> ResponseReturnValue:
-    """After an action: the fragment for htmx, else back to the page, so that reloading does nothing twice."""
+    """Return the fragment for htmx, else redirect, so that a reload repeats no action."""
     if htmx.is_htmx():
         fresh = get_connection_or_404(connection.account_id, connection.id)
         return render_template("connections/_connection.html", page=connection_page(fresh, problem))

@@ -1,4 +1,4 @@
-"""A connection's health, or an account's, as a strip: one mark a day, the worst that was seen on that day."""
+"""The health strip of a connection or an account: the worst severity of each day."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ STRIP_DAYS = 30
 
 @dataclass(frozen=True)
 class Day:
-    """One day (UTC) of the strip; ``severity`` is None before the console knew the connection."""
+    """One day (UTC) of the strip. ``severity``: None before the connection was first seen."""
 
     day: date
     severity: str | None
@@ -21,7 +21,7 @@ class Day:
 def worst_strip(
     histories: Iterable[list[HealthChange]], first_seen_at: datetime, at: datetime, days: int
 ) -> list[Day]:
-    """The same of several connections: of each day the worst, with all that was seen on it."""
+    """Return the strip of several connections: the worst of each day, with all statuses."""
     strips = [strip(history, first_seen_at, at, days) for history in histories]
     result = []
     for same in zip(strip([], first_seen_at, at, days), *strips, strict=True):
@@ -35,7 +35,10 @@ def worst_strip(
 def strip(
     history: list[HealthChange], first_seen_at: datetime, at: datetime, days: int
 ) -> list[Day]:
-    """The last ``days`` days up to ``at``, from changes that are sorted by time, one before the first day included."""
+    """Return the strip of the last ``days`` days up to ``at``.
+
+    ``history``: changes sorted by time, with the last one before the first day.
+    """
     result = []
     for back in range(days - 1, -1, -1):
         start = (at - timedelta(days=back)).replace(hour=0, minute=0, second=0, microsecond=0)

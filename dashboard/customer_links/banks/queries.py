@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, case, delete, or_, select
+from sqlalchemy import ColumnElement, and_, case, delete, or_, select
 from sqlalchemy.orm import aliased, contains_eager
 
 from dashboard.core.database import change, db, upsert
@@ -28,9 +28,9 @@ def bank_list(at: datetime, today: datetime, ending_within: timedelta) -> Listin
     """Return the list of bank connections with their reviews, oldest data first.
 
     Rows: ``Connection``, ``BankReview``, ``round`` (one of ``ROUND``) and ``consent`` (one of
-    ``CONSENTS``). ``today``: start of the viewer's day. A review counts for its day; a success after
-    a review of the last 7 days makes the connection ``back``. A consent is ``ended`` if the API says
-    so or if the bank refuses access.
+    ``CONSENTS``). ``today``: start of the viewer's day. A review counts for its day; a success
+    after a review of the last 7 days makes the connection ``back``. A consent is ``ended`` if the
+    API says so or if the bank refuses access.
     """
     refused = aliased(Finding)
     reconnected = and_(
@@ -45,23 +45,11 @@ def bank_list(at: datetime, today: datetime, ending_within: timedelta) -> Listin
         (Connection.consent_expires_at <= at + ending_within, ENDING),
         else_=LASTING,
     )
-    its_refusal = and_(
-        refused.account_id == Connection.account_id,
-        refused.connection_id == Connection.id,
-        refused.recovered_at.is_(None),
-        refused.rule == "auth_failed",
-    )
     return Listing(
         statement=select(Connection, BankReview, stands.label("round"), consent.label("consent"))
         .join(Connection.account)
-        .outerjoin(
-            BankReview,
-            and_(
-                BankReview.account_id == Connection.account_id,
-                BankReview.connection_id == Connection.id,
-            ),
-        )
-        .outerjoin(refused, its_refusal)
+        .outerjoin(BankReview, _review_of_connection())
+        .outerjoin(refused, _is_refused(refused))
         .options(
             contains_eager(Connection.account).load_only(Account.name, Account.external_id),
             contains_eager(Connection.account).lazyload(Account.check),
@@ -82,6 +70,21 @@ def bank_list(at: datetime, today: datetime, ending_within: timedelta) -> Listin
             "ticked": (Outer(BankReview.at), *_KEY),
         },
         default_sort="age",
+    )
+
+
+def _review_of_connection() -> ColumnElement[bool]:
+    return and_(
+        BankReview.account_id == Connection.account_id, BankReview.connection_id == Connection.id
+    )
+
+
+def _is_refused(finding: type[Finding]) -> ColumnElement[bool]:
+    return and_(
+        finding.account_id == Connection.account_id,
+        finding.connection_id == Connection.id,
+        finding.recovered_at.is_(None),
+        finding.rule == "auth_failed",
     )
 
 
