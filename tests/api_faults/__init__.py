@@ -1,6 +1,7 @@
-"""Everything that can go wrong with the API, beside everything that is asked of it.
+"""Tests of every API route with every possible fault.
 
-``table``   both, a line each: a route of the service, a fault
-``server``  answers well, or as a fault has it, from one raw socket
-The tests cross them: what the service makes of each, what pages and presses do, what a pass over the fleet keeps.
+``table``   the routes and the faults, one line each
+``server``  a raw socket that responds well, or as a fault says
+``console`` a console over this server, and every page and form that calls the API
+The tests combine them: API client, pages and forms, refreshes of the fleet.
 """

@@ -1,4 +1,4 @@
-"""The API behind a raw socket and consoles over it, one of each for all tests of a process."""
+"""The API on a raw socket and consoles over it, one of each for all tests of a process."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from tests.api_faults.server import RawServer
 from tests.api_faults.table import BANK, GOOD, PATIENCE, SERVERS, Fault
 from tests.support.clock import Clock
 
-# Seconds: pages try four times, and there are many.
+# The API timeout in seconds: pages try four times, and there are many.
 AT_ONCE = 0.1
 
 
@@ -23,7 +23,7 @@ def raw_server() -> Iterator[RawServer]:
 
 @dataclass(frozen=True)
 class Desks:
-    """Two consoles over one store: one has patience with the API, one has none."""
+    """Two consoles over one store, with a long and a short API timeout."""
 
     patient: Desk
     impatient: Desk
@@ -49,7 +49,7 @@ def desks(raw_server: RawServer, tmp_path_factory: pytest.TempPathFactory) -> It
 
 @pytest.fixture
 def calm(desks: Desks) -> Iterator[Desks]:
-    """The consoles, with nothing left over from another test."""
+    """The consoles, reset after earlier tests."""
     for desk in (desks.patient, desks.impatient):
         desk.forget()
     return desks

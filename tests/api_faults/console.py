@@ -1,4 +1,4 @@
-"""A console over the raw API, and its doors: every page and press that asks the API while somebody waits."""
+"""A console over the raw API, and every page and form that calls the API during a request."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -35,7 +35,10 @@ LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, eq=False)
 class Door:
-    """A page or a press. ``asks``: the routes that it asks, in their order; ``starts``: the one that starts something."""
+    """A page or form.
+
+    ``asks``: the API routes that it calls, in order; ``starts``: the one that starts work.
+    """
 
     path: str
     asks: tuple[str, ...]
@@ -53,14 +56,16 @@ DOORS = (
     Door(f"{HERE}/runs/{RUN}", ("run_logs",)),
     Door(f"{HERE}/sync", ("syncdb",), {}, "syncdb", "sync"),
     Door(f"{HERE}/reauthorise", ("reauthorise",), {}, "reauthorise", "reauthorise"),
-    Door(f"{AT}/connections/{BANK}/saltedge-refresh", ("saltedge_refresh",), {}, "saltedge_refresh", "saltedge_refresh"),
+    Door(f"{AT}/connections/{BANK}/saltedge-refresh", ("saltedge_refresh",), {},
+        "saltedge_refresh", "saltedge_refresh"),
     Door(f"{AT}/invite", ("invite",), {"connector": "xero"}, "invite", "invite"),
     Door("/embed/token", ("integrate",), {"external_id": "cust-1"}, "integrate", "widget_token"),
-    Door("/embed/connected", ("server", "runs"), {"external_id": "cust-1", "server_id": str(CONNECTION)}),
+    Door("/embed/connected", ("server", "runs"), {"external_id": "cust-1",
+        "server_id": str(CONNECTION)}),
     Door(f"{AT}/databases", ("applications",)),
     Door(f"{AT}/databases/{DATABASE}", ("applications", "tables")),
     Door(THERE, ("fields", "rows", "table")),
-    # Its columns the page has read that it is a part of.
+    # The surrounding page has read its columns.
     Door(f"{THERE}?fill=1", ("rows",), htmx=True),
     Door(f"{THERE}.json", ("fields", "rows")),
     Door(f"{THERE}.csv", ("fields", "rows")),
@@ -78,7 +83,7 @@ DOORS = (
 
 
 class Desk:
-    """A console with somebody signed in who may do everything, once for each door: doors are tried side by side."""
+    """A console with a signed-in administrator, and a client for each parallel request."""
 
     def __init__(self, app: Flask, clock: Clock) -> None:
         self.app, self.clock = app, clock
@@ -95,7 +100,7 @@ class Desk:
             self._clients[door] = client, token
 
     def go(self, door: Door) -> TestResponse:
-        """Through a door, and on to where it leads."""
+        """Send the request and follow redirects."""
         client, token = self._clients[door]
         headers = {"HX-Request": "true"} if door.htmx else {}
         if door.form is None:
@@ -109,11 +114,11 @@ class Desk:
         )
 
     def see(self, path: str) -> TestResponse:
-        """Any page."""
+        """Open any page."""
         return self._clients[DOORS[0]][0].get(path)
 
     def forget(self) -> None:
-        """As if nothing had been done or had failed; what was read long ago is read anew."""
+        """Reset to no actions and no outages; make old data due for a read."""
         self.parts.api.breaker.record_answer()
         self.parts.api.missing_routes.forget()
         with self.app.app_context():
@@ -123,12 +128,12 @@ class Desk:
             db.session.commit()
 
     def entry(self, what: str) -> AuditEntry:
-        """The one entry of this kind in the audit trail."""
+        """Return the only audit entry of this kind."""
         with self.app.app_context():
             return db.session.scalars(select(AuditEntry).where(AuditEntry.what == what)).one()
 
     def known(self) -> dict[str, Any]:
-        """What the snapshot holds, without the times of reading."""
+        """Return the snapshot without the times of reads."""
         with self.app.app_context():
             accounts = db.session.scalars(select(Account).order_by(Account.id))
             connections = db.session.scalars(
@@ -160,7 +165,7 @@ class Desk:
             }
 
     def read_fleet(self) -> Any:
-        """A whole pass, in which every connection's runs are asked for."""
+        """Refresh the fleet, runs included."""
         with self.app.app_context():
             db.session.execute(db.update(Connection).values(runs_read_at=None))
             db.session.commit()
@@ -170,7 +175,7 @@ class Desk:
 
 
 def open_desk(url: str, folder: Path, timeout: float, clock: Clock) -> Desk:
-    """A console over this API; ``timeout``: seconds to wait for it."""
+    """Return a console over this API; ``timeout`` of the API in seconds."""
     app = create_app(
         make_settings(url, folder, dashboard_api_timeout=timeout), clock=clock, backoff=0.0
     )
@@ -182,7 +187,7 @@ def open_desk(url: str, folder: Path, timeout: float, clock: Clock) -> Desk:
 
 
 def fill(desk: Desk) -> None:
-    """A store with one who may do everything, after one pass over the fleet."""
+    """Fill a store with an administrator and one refresh of the fleet."""
     upgrade_schema(desk.app)
     with desk.app.app_context():
         users.create_user(WHO, "admin", PASSWORD, desk.clock()).password_hash = PASSWORD_HASH
@@ -191,7 +196,7 @@ def fill(desk: Desk) -> None:
 
 
 def closed(desk: Desk) -> None:
-    """Its connections to the store are given up."""
+    """Close its connections to the store."""
     with desk.app.app_context():
         db.session.remove()
         db.engine.dispose()

@@ -1,4 +1,4 @@
-"""Answers in which one field is null, missing, or called by another of its names: of each that there is."""
+"""Responses in which one field is null, missing or renamed, for each of their fields."""
 
 from collections.abc import Iterator
 from copy import deepcopy
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def variants(good: Any) -> Iterator[tuple[str, str, Any]]:
-    """Each field's name ("data.tables.name": of every item of a list), what was done to it, and the answer with that."""
+    """Yield a field's path ("data.tables.name": of all items), the change, and the response."""
     for path in sorted(set(_paths(good))):
         for what in ("null", "missing"):
             changed = deepcopy(good)
@@ -15,7 +15,7 @@ def variants(good: Any) -> Iterator[tuple[str, str, Any]]:
 
 
 def renamed(good: Any, path: str, name: str, *, beside_null: bool = False) -> Any:
-    """The answer with a field under another name; ``beside_null``: its usual name is there as well, and null."""
+    """Return the response with a renamed field; ``beside_null``: the usual name is null."""
     changed = deepcopy(good)
     _change(changed, path.split("."), name, beside_null=beside_null)
     return changed

@@ -1,4 +1,4 @@
-"""An API behind one raw socket: it answers every route well, or misbehaves as a fault has it, and remembers what it was asked."""
+"""An API on a raw socket, which responds well or as a fault says, and counts requests."""
 
 import json
 import re
@@ -19,7 +19,7 @@ PATHS = [
 
 
 def http(body: bytes = b"", status: int = 200, length: int | None = None, **headers: str) -> bytes:
-    """An answer, byte for byte."""
+    """Return a response as bytes."""
     lines = [
         f"HTTP/1.1 {status} Whatever",
         f"Content-Length: {len(body) if length is None else length}",
@@ -30,13 +30,16 @@ def http(body: bytes = b"", status: int = 200, length: int | None = None, **head
 
 
 def as_bytes(answer: Any) -> bytes:
-    """JSON as it is sent; what is bytes already stays so."""
+    """Return JSON as it is sent; bytes unchanged."""
     return answer if isinstance(answer, bytes) else json.dumps(answer).encode()
 
 
 @dataclass(frozen=True)
 class Asked:
-    """One request to misbehave at. ``good``: what would have been a good answer; ``number``: the how manieth of its route."""
+    """A request that gets a fault.
+
+    ``good``: the good response; ``number``: the number of the request on its route, from 1.
+    """
 
     sock: socket.socket
     good: bytes
@@ -44,11 +47,11 @@ class Asked:
     server: "RawServer"
 
     def send(self, content: bytes) -> None:
-        """All of it, or as much as is wanted."""
+        """Send it all, or as much as the client reads."""
         self.sock.sendall(content)
 
     def wait(self, seconds: float = 10) -> bool:
-        """Let time go by; True when the test is over."""
+        """Wait; return True at the end of the test."""
         return self.server.over.wait(seconds)
 
 
@@ -56,7 +59,10 @@ Play = Callable[[Asked], None]
 
 
 class RawServer:
-    """``good``: answers by route, or what makes one of a path. ``on``: routes that misbehave, with what they do."""
+    """An API on a raw socket.
+
+    ``good``: responses by route, or functions of the path. ``on``: routes with a fault.
+    """
 
     def __init__(self, good: Mapping[str, Any]) -> None:
         self.good = dict(good)
@@ -71,7 +77,7 @@ class RawServer:
 
     @contextmanager
     def misbehaving(self, play: Play, *names: str) -> Iterator[None]:
-        """Have these routes misbehave for a while; what is counted begins anew."""
+        """Give these routes a fault inside the block; reset the counters."""
         self.over.clear()
         self.asked.clear()
         self.on = dict.fromkeys(names, play)
@@ -83,7 +89,7 @@ class RawServer:
 
     @contextmanager
     def answering(self, **good: Any) -> Iterator[None]:
-        """Have these routes answer something else for a while."""
+        """Give these routes other responses inside the block."""
         before, self.good = self.good, {**self.good, **good}
         self.asked.clear()
         try:
@@ -92,7 +98,7 @@ class RawServer:
             self.good = before
 
     def close(self) -> None:
-        """No more of it."""
+        """Close the socket."""
         self.over.set()
         self._listener.close()
 
@@ -127,10 +133,10 @@ class RawServer:
     @staticmethod
     def _read(sock: socket.socket) -> tuple[str, str, str]:
         sock.settimeout(10)
-        heard = b""
-        while b"\r\n\r\n" not in heard:
-            heard += sock.recv(65536)
-        head, body = heard.split(b"\r\n\r\n", 1)
+        received = b""
+        while b"\r\n\r\n" not in received:
+            received += sock.recv(65536)
+        head, body = received.split(b"\r\n\r\n", 1)
         found = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
         while found and len(body) < int(found[1]):
             body += sock.recv(65536)

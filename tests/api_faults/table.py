@@ -1,4 +1,4 @@
-"""The table: what is asked of the API, a line a route, and what it may do to whoever asks, a line a fault."""
+"""The tables of API routes and of faults, one line each."""
 
 import gzip
 import json
@@ -22,8 +22,11 @@ PATIENCE, IN_NO_TIME = 20.0, 0.3
 
 @dataclass(frozen=True)
 class Case:
-    """A route: how it is called, and a good answer. ``needs``: the fields without which there is no answer; all others may be
-    missing, or null. ``paged``: it is asked for page after page. ``plain``: a text alone is an answer as well."""
+    """A route: the call and a good response.
+
+    ``needs``: the required fields; all others may be missing or null. ``paged``: it is read page
+    by page. ``plain``: text alone is a response, too.
+    """
 
     name: str
     call: Callable[[Peliqan], Any]
@@ -34,7 +37,7 @@ class Case:
 
 
 def of(account: Callable[[peliqan.AccountApi], Any]) -> Callable[[Peliqan], Any]:
-    """A call with a customer's token."""
+    """Return a call with a customer's token."""
     return lambda api: account(api.for_account(ACCOUNT))
 
 
@@ -72,7 +75,8 @@ FIELDS = [
     {"id": 1, "name": "Name", "type": "text", "primary": True, "order": 0},
     {"id": 2, "name": "_sdc_received_at", "type": "date", "primary": False, "order": 1},
 ]
-SERVERS = [server(CONNECTION), server(BANK, server_type="saltedge_bank"), server(99, name="dw_1", is_datawarehouse=True, target=None)]  # fmt: skip
+SERVERS = [server(CONNECTION), server(BANK, server_type="saltedge_bank"), server(99, name="dw_1",
+    is_datawarehouse=True, target=None)]  # fmt: skip
 NDJSON = b"\n".join(
     json.dumps(line).encode()
     for line in ({"columns": [["one", "int"]]}, {"records": [[1]]}, {"status": "success"})
@@ -83,34 +87,50 @@ ACCOUNTS = [
 ]
 
 CASES = (
-    Case("sub_accounts", lambda api: list(api.accounts()), {"data": ACCOUNTS, "next": None}, frozenset({"data", "data.id"}), paged=True),
+    Case("sub_accounts", lambda api: list(api.accounts()), {"data": ACCOUNTS, "next": None},
+        frozenset({"data", "data.id"}), paged=True),
     Case("sub_account", lambda api: api.account("cust-1"), ACCOUNTS[0], frozenset({"id"})),
     Case("identity", lambda api: api._identity(ACCOUNT), {"token": CUSTOMER}, frozenset({"token"})),
-    Case("integrate", lambda api: api.integration_token("cust-1"), {"integration_token": "short"}, frozenset({"integration_token"})),
+    Case("integrate", lambda api: api.integration_token("cust-1"), {"integration_token": "short"},
+        frozenset({"integration_token"})),
     Case("servers", of(lambda api: api.connections()), SERVERS, frozenset({"id"}), paged=True),
     Case("server", of(lambda api: api.connection(CONNECTION)), SERVERS[0], frozenset({"id"})),
-    Case("syncdb", of(lambda api: api.start_sync(CONNECTION)), {"run_data": [{"pipeline_run_id": RUN, "task_id": "t"}], "detail": ""}),
-    Case("syncdb_status", of(lambda api: api.sync_status(CONNECTION)), {"running": False, "status": "COMPLETED"}, frozenset({"running"})),
-    Case("runs", of(lambda api: api.runs(CONNECTION)), {"data": [A_RUN]}, frozenset({"data", "data.id"})),
-    Case("pipeline_runs", of(lambda api: api.run(CONNECTION, RUN)), {"data": [A_RUN]}, frozenset({"data", "data.id"})),
-    Case("run_logs", of(lambda api: api.run_logs(RUN)), {"logs": "It went well."}, frozenset({"logs"}), plain=True),
-    Case("invite", of(lambda api: api.invite("xero")), {"url": "https://example.com/i"}, frozenset({"url"})),
-    Case("reauthorise", of(lambda api: api.reauthorise(CONNECTION)), {"auth_uri": "https://example.com/a"}, frozenset({"auth_uri"})),
-    Case("saltedge_refresh", of(lambda api: api.saltedge_refresh(BANK)), {"url": "https://example.com/b"}, frozenset({"url"})),
-    Case("applications", of(lambda api: api.databases()), [{"id": DATABASE, "name": "dw", "type": "database"}], frozenset({"id"})),
-    Case("default_dw_info", of(lambda api: api.warehouse()), {"server_id": 99, "server_name": "dw_1"}, frozenset({"server_name"})),
-    Case("proxy_db", of(lambda api: list(api.query("select 1", read_timeout=api._transport._timeout[1]))), NDJSON),
-    Case("tables", of(lambda api: api.tables(DATABASE)), [{"id": TABLE, "name": "exact_invoices", "database_id": DATABASE, "order": 1}], frozenset({"id"})),
-    Case("table", of(lambda api: api.table(TABLE)), {"id": TABLE, "name": "exact_invoices", "database_id": DATABASE}, frozenset({"id"})),
+    Case("syncdb", of(lambda api: api.start_sync(CONNECTION)),
+        {"run_data": [{"pipeline_run_id": RUN, "task_id": "t"}], "detail": ""}),
+    Case("syncdb_status", of(lambda api: api.sync_status(CONNECTION)), {"running": False,
+        "status": "COMPLETED"}, frozenset({"running"})),
+    Case("runs", of(lambda api: api.runs(CONNECTION)), {"data": [A_RUN]}, frozenset({"data",
+        "data.id"})),
+    Case("pipeline_runs", of(lambda api: api.run(CONNECTION, RUN)), {"data": [A_RUN]},
+        frozenset({"data", "data.id"})),
+    Case("run_logs", of(lambda api: api.run_logs(RUN)), {"logs": "It went well."},
+        frozenset({"logs"}), plain=True),
+    Case("invite", of(lambda api: api.invite("xero")), {"url": "https://example.com/i"},
+        frozenset({"url"})),
+    Case("reauthorise", of(lambda api: api.reauthorise(CONNECTION)),
+        {"auth_uri": "https://example.com/a"}, frozenset({"auth_uri"})),
+    Case("saltedge_refresh", of(lambda api: api.saltedge_refresh(BANK)),
+        {"url": "https://example.com/b"}, frozenset({"url"})),
+    Case("applications", of(lambda api: api.databases()), [{"id": DATABASE, "name": "dw",
+        "type": "database"}], frozenset({"id"})),
+    Case("default_dw_info", of(lambda api: api.warehouse()), {"server_id": 99,
+        "server_name": "dw_1"}, frozenset({"server_name"})),
+    Case("proxy_db", of(lambda api: list(api.query("select 1", read_timeout=api._transport._timeout[1]))),
+        NDJSON),
+    Case("tables", of(lambda api: api.tables(DATABASE)), [{"id": TABLE, "name": "exact_invoices",
+        "database_id": DATABASE, "order": 1}], frozenset({"id"})),
+    Case("table", of(lambda api: api.table(TABLE)), {"id": TABLE, "name": "exact_invoices",
+        "database_id": DATABASE}, frozenset({"id"})),
     Case("fields", of(lambda api: api.columns(TABLE)), FIELDS, frozenset({"name"})),
-    Case("rows", of(lambda api: api.rows(TABLE)), {"count": 1, "next": None, "results": [A_ROW]}, frozenset({"count", "results"})),
+    Case("rows", of(lambda api: api.rows(TABLE)), {"count": 1, "next": None, "results": [A_ROW]},
+        frozenset({"count", "results"})),
     Case("row", of(lambda api: api.row(TABLE, ROW)), A_ROW),
 )  # fmt: skip
 BY_NAME = {case.name: case for case in CASES}
 GOOD = {case.name: case.good for case in CASES}
 
 
-# Routes whose answer can be had in another way, by the routes that it takes.
+# Routes whose result is also available from other routes.
 SECOND_WAYS = {
     "sub_account": ("sub_accounts",),
     "server": ("servers",),
@@ -123,9 +143,11 @@ SECOND_WAYS = {
 
 @dataclass(frozen=True)
 class Fault:
-    """What the API does. ``error``: what the service makes of it, None where it gets along; ``again``: a safe read is tried once
-    more (where one retry is allowed); ``unknown``: what starts something may have started it. ``impatient``: the wait is the
-    point. ``unrenewed``: what it is where a refused token is not renewed. ``only``: the routes where it is a fault at all.
+    """A fault of the API.
+
+    ``error``: what the client raises; None: nothing. ``again``: a safe read is retried once.
+    ``unknown``: a request may have started its work. ``impatient``: the wait is the fault.
+    ``unrenewed``: the error where a refused token is not renewed. ``only``: the affected routes.
     """
 
     name: str
@@ -138,7 +160,7 @@ class Fault:
     only: str = ""
 
     def leaves_another_way(self, route: str) -> bool:
-        """Whether the same is read by other routes where only this one has the fault."""
+        """Return whether other routes provide the same data."""
         return route in SECOND_WAYS and self.error in (
             peliqan.Refused,
             peliqan.Forbidden,
@@ -147,7 +169,7 @@ class Fault:
 
 
 def says(body: Any = b"", status: int = 200, **headers: str) -> Play:
-    """The same answer each time."""
+    """Return a fault that always sends this response."""
     content = http(
         body if isinstance(body, bytes) else json.dumps(body).encode(), status, **headers
     )
@@ -155,12 +177,12 @@ def says(body: Any = b"", status: int = 200, **headers: str) -> Play:
 
 
 def refuses(status: int, **headers: str) -> Play:
-    """As Baserow words it."""
+    """Return a fault in Baserow's words."""
     return says({"error": "ERROR_X", "detail": f"In their words: {status}."}, status, **headers)
 
 
 def drips(beginning: bytes) -> Play:
-    """A byte at a time, each well within the read timeout, for as long as anybody listens."""
+    """Send a byte at a time, each within the read timeout, until the client leaves."""
 
     def play(asked: Asked) -> None:
         asked.send(beginning)
@@ -176,7 +198,7 @@ def half_then_nothing(asked: Asked) -> None:
 
 
 def resets(asked: Asked) -> None:
-    """In the middle of the body: what the kernel sends when there is no time to linger."""
+    """Reset the connection in the middle of the body."""
     asked.send(http(b'{"data": [', length=1000))
     asked.wait(0.03)
     asked.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -187,7 +209,7 @@ def refuses_once(asked: Asked) -> None:
 
 
 def as_json(asked: Asked) -> Any:
-    """The good answer; None where it is lines of JSON, which have neither items nor pages: the good one is sent then."""
+    """Parse the good response; None for lines of JSON, which have no items or pages."""
     if asked.good != NDJSON:
         return json.loads(asked.good)
     asked.send(http(asked.good))
@@ -195,7 +217,7 @@ def as_json(asked: Asked) -> Any:
 
 
 def twice_the_same(asked: Asked) -> None:
-    """Whatever is a list has its first item twice."""
+    """Return a response in which each list has its first item twice."""
     if (told := as_json(asked)) is None:
         return
     key = next(
@@ -225,20 +247,31 @@ ELSEWHERE = f"http://user:{CUSTOMER}@elsewhere.example.com/steal?token={CUSTOMER
 HTML = b"<!doctype html><title>Secret inner page</title>"
 
 FAULTS = (
-    Fault("says nothing", lambda asked: asked.wait() and None, peliqan.TimedOut, again=True, unknown=True, impatient=True),
-    Fault("falls silent after half a body", half_then_nothing, peliqan.TimedOut, unknown=True, impatient=True),
-    Fault("drips its first line", drips(b"HTTP/1.1 200 "), peliqan.TimedOut, again=True, unknown=True, impatient=True),
-    Fault("drips its headers", drips(b"HTTP/1.1 200 OK\r\nX-Slow: "), peliqan.TimedOut, again=True, unknown=True, impatient=True),
-    Fault("drips its body", drips(http(length=100_000)), peliqan.TimedOut, unknown=True, impatient=True),
-    Fault("drips the length of a chunk", drips(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;"), peliqan.TimedOut, unknown=True, impatient=True),
+    Fault("says nothing", lambda asked: asked.wait() and None, peliqan.TimedOut, again=True,
+        unknown=True, impatient=True),
+    Fault("falls silent after half a body", half_then_nothing, peliqan.TimedOut, unknown=True,
+        impatient=True),
+    Fault("drips its first line", drips(b"HTTP/1.1 200 "), peliqan.TimedOut, again=True,
+        unknown=True, impatient=True),
+    Fault("drips its headers", drips(b"HTTP/1.1 200 OK\r\nX-Slow: "), peliqan.TimedOut, again=True,
+        unknown=True, impatient=True),
+    Fault("drips its body", drips(http(length=100_000)), peliqan.TimedOut, unknown=True,
+        impatient=True),
+    Fault("drips the length of a chunk",
+        drips(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;"), peliqan.TimedOut,
+        unknown=True, impatient=True),
     Fault("hangs up", lambda asked: None, peliqan.Unreachable, again=True, unknown=True),
     Fault("resets the connection", resets, peliqan.Unreachable, unknown=True),
     Fault("is cut off", says(b'{"data": ['), peliqan.BrokenAnswer, unknown=True),
-    Fault("ends before its length", lambda asked: asked.send(http(b"[", length=1000)), peliqan.BrokenAnswer, unknown=True),
-    Fault("points nowhere", says(b"", 302, Location="http://[bad"), peliqan.BrokenAnswer, unknown=True),
-    Fault("points elsewhere", says(b"", 301, Location=ELSEWHERE), peliqan.BrokenAnswer, unknown=True),
+    Fault("ends before its length", lambda asked: asked.send(http(b"[", length=1000)),
+        peliqan.BrokenAnswer, unknown=True),
+    Fault("points nowhere", says(b"", 302, Location="http://[bad"), peliqan.BrokenAnswer,
+        unknown=True),
+    Fault("points elsewhere", says(b"", 301, Location=ELSEWHERE), peliqan.BrokenAnswer,
+        unknown=True),
     Fault("400", refuses(400), peliqan.Refused),
-    Fault("400, already running", says({"error": "ERROR_PIPELINE_ALREADY_RUNNING"}, 400), peliqan.Busy),
+    Fault("400, already running", says({"error": "ERROR_PIPELINE_ALREADY_RUNNING"}, 400),
+        peliqan.Busy),
     Fault("401 once", refuses_once, None, unrenewed=peliqan.NotAuthorised),
     Fault("401 for ever", refuses(401), peliqan.NotAuthorised),
     Fault("403", refuses(403), peliqan.Forbidden),
@@ -249,7 +282,8 @@ FAULTS = (
     Fault("429, for a moment", refuses(429, Retry_After="0"), peliqan.RateLimited, again=True),
     Fault("429, for an hour", refuses(429, Retry_After="3600"), peliqan.RateLimited),
     Fault("500", refuses(500), peliqan.ServerError, unknown=True),
-    Fault("500, and drips why", drips(http(status=500, length=100_000)), peliqan.ServerError, unknown=True, impatient=True),
+    Fault("500, and drips why", drips(http(status=500, length=100_000)), peliqan.ServerError,
+        unknown=True, impatient=True),
     Fault("502", says(HTML, 502), peliqan.ServerError, again=True, unknown=True),
     Fault("503", refuses(503), peliqan.ServerError, again=True, unknown=True),
     Fault("503, for an hour", refuses(503, Retry_After="3600"), peliqan.ServerError, unknown=True),
@@ -260,7 +294,8 @@ FAULTS = (
     Fault("a number too long", says(b"[" + b"9" * 5000 + b"]"), peliqan.BrokenAnswer, unknown=True),
     Fault("nested too deeply", says(b"[" * 100_000), peliqan.BrokenAnswer, unknown=True),
     Fault("no UTF-8", says(b'{"name": "\xff\xfe"}'), peliqan.BrokenAnswer, unknown=True),
-    Fault("fifty megabytes", says(b'"' + b"x" * (50 << 20) + b'"'), peliqan.BrokenAnswer, unknown=True),
+    Fault("fifty megabytes", says(b'"' + b"x" * (50 << 20) + b'"'), peliqan.BrokenAnswer,
+        unknown=True),
     Fault("a bomb", says(BOMB, Content_Encoding="gzip"), peliqan.BrokenAnswer, unknown=True),
     Fault("no gzip", says(b"x" * 99, Content_Encoding="gzip"), peliqan.BrokenAnswer, unknown=True),
     Fault("an id twice", twice_the_same, None, only="lists"),
@@ -270,7 +305,7 @@ FAULTS = (
 
 @contextmanager
 def nobody() -> Iterator[str]:
-    """An address at which nobody listens."""
+    """Return an address without a listener."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     yield f"http://127.0.0.1:{port}"
@@ -278,13 +313,13 @@ def nobody() -> Iterator[str]:
 
 @contextmanager
 def no_such_name() -> Iterator[str]:
-    """A name that is none."""
+    """Return an invalid host name."""
     yield "http://nowhere.example.com"
 
 
 @contextmanager
 def full_house() -> Iterator[str]:
-    """Somebody listens and takes no connection: all that may wait do."""
+    """Return a listener that accepts no connection and whose queue is full."""
     with socket.socket() as listener, ExitStack() as held:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -295,7 +330,7 @@ def full_house() -> Iterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
-# Where no connection comes about, nothing was asked of anybody: certainly nothing was started.
+# Without a connection no request was sent: certainly nothing was started.
 UNREACHED = (
     ("nobody listens", nobody, peliqan.Unreachable),
     ("no such name", no_such_name, peliqan.Unreachable),

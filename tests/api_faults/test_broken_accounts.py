@@ -1,6 +1,6 @@
-"""Some accounts are broken and the API is not: a pass reads all others, and says of each broken one that it cannot be read.
+"""Broken accounts at a working API: a refresh reads all others and reports each broken one.
 
-And the other way round: an API that is down is noticed at once, however it is down.
+And the reverse: an API that is down is noticed at once, whatever the fault.
 """
 
 import threading
@@ -26,7 +26,7 @@ from tests.support.many_accounts import WAYS, ManyAccounts, many_accounts
 from tests.support.settings import make_settings
 
 ACCOUNTS = 40
-# Where in the list the broken ones are: a pass may meet all of them before any other, or have only them left.
+# The positions of the broken accounts: a refresh may read all of them first or last.
 SHARES: dict[str, Callable[[list[int]], list[int]]] = {
     "one": lambda ids: ids[20:21],
     "six": lambda ids: ids[-6:],
@@ -35,7 +35,7 @@ SHARES: dict[str, Callable[[list[int]], list[int]]] = {
     "half": lambda ids: ids[::2],
     "the first half": lambda ids: ids[: len(ids) // 2],
 }
-# Ways in which they are broken, shares and calls in flight. Answers of 500 and 503 are handled as those of 502 are.
+# Faults, shares and calls in flight. 500 and 503 are handled like 502.
 CASES = [
     *((way, share, 8) for way in ("502", "reset") for share in SHARES),
     *(
@@ -77,7 +77,7 @@ def read(app: Flask) -> Result:
 
 
 def outages(app: Flask) -> int:
-    """How many outages there were, lasting or over."""
+    """Return the number of outages, current or past."""
     with app.app_context():
         begun = ApiOutage.since.is_not(None) | ApiOutage.ended_at.is_not(None)
         return db.session.scalar(select(func.count()).select_from(ApiOutage).where(begun)) or 0
@@ -178,7 +178,7 @@ def test_an_api_that_is_down_is_noticed_within_ten_seconds_and_nothing_is_said_o
         assert read(app).error is None
         ids = server.ids[:broken]
         server.broken = dict.fromkeys(ids, "502")
-        # Within the pass, however quick it is.
+        # Within the refresh, however short it is.
         server.down, server.down_from = way, server.calls["servers"] + ACCOUNTS // 2
         passing = threading.Thread(target=read, args=(app,))
         passing.start()

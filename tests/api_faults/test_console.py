@@ -1,4 +1,4 @@
-"""Pages and presses: every door with every fault. What the agent sees, what is sent, what the audit trail and the snapshot say."""
+"""Every page and form with every fault: message, requests, audit trail, snapshot."""
 
 import html
 import time
@@ -29,7 +29,7 @@ READING = [door for door in DOORS if not door.starts]
 PRESSES = [door for door in DOORS if door.starts]
 FASTEST = 3.0
 PAGES = (f"/accounts/{ACCOUNT}", f"/accounts/{ACCOUNT}/connections/{CONNECTION}", "/connections")
-# Those that draw what they read, each once.
+# The pages that draw what they read, each once.
 DRAWN = [
     door
     for door in READING
@@ -38,16 +38,16 @@ DRAWN = [
 
 
 def says_so(answer: TestResponse) -> bool:
-    """Whether it says what happened: to a person in a sentence, to a script by a code."""
+    """Return whether a response reports the fault: a sentence for people, a code for scripts."""
     if answer.is_json:
         return answer.json["error"] in CODES
     text = html.unescape(answer.text)
-    # Of one of several tables it is said which could not be read.
+    # With several tables the message names the unreadable one.
     return any(sentence in text for sentence in (*SENTENCES, "could not be read: “exact_invoices”"))
 
 
 def is_in_order(door: Door, answer: TestResponse) -> bool:
-    """No page is the console's own mistake; a status of 500 and more comes with words."""
+    """No page is an internal error; statuses of 500 and more come with a message."""
     return answer.status_code < 500 or (answer.status_code in SAID and says_so(answer))
 
 
@@ -69,7 +69,7 @@ def test_every_page_says_in_words_what_happened_and_what_is_known_stays(
     for name in sorted({name for _, name in doors}):
         mine = [door for door, asked in doors if asked == name]
         with raw_server.misbehaving(fault.play, name):
-            # What waits, waits side by side.
+            # Slow requests run at the same time.
             with ThreadPoolExecutor(len(mine) if fault.impatient else 1) as pool:
                 found = list(pool.map(look, mine))
         for door, (answer, took) in zip(mine, found, strict=True):
@@ -87,7 +87,7 @@ def test_every_page_says_in_words_what_happened_and_what_is_known_stays(
 
 
 def ends_as(door: Door, fault: Fault) -> tuple[str, int]:
-    """What the audit trail says of a press, and how often it was sent: twice only after a refusal of the token."""
+    """Check the audit trail and the number of requests; two only after a refused token."""
     renewed = fault.name.startswith("401") and door.starts != "integrate"
     if fault.error is None and renewed:
         return "pending", 2

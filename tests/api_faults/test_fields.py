@@ -1,4 +1,4 @@
-"""Every field null, missing, or under another of its names: what is needed is said to be missing, all else is done without."""
+"""Every field null, missing or renamed: required ones are reported, the others are optional."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.api_faults.server import RawServer
 from tests.api_faults.table import BY_NAME, CASES, RUN, Case
 from tests.api_faults.test_service import came_of, client
 
-# Fields that Peliqan's published programs know by more than one name; by each of them the answer says the same.
+# Fields with several known names; the result is the same for each of them.
 OTHER_NAMES = [
     ("servers", "id", ("connection_id",)),
     ("server", "id", ("connection_id",)),

@@ -1,4 +1,4 @@
-"""A pass over the fleet with every fault, and listings that shrink: what was known stays, and it is said what could not be read."""
+"""Refreshes with every fault and with shrinking listings: stored data stay."""
 
 import pytest
 from bs4 import BeautifulSoup
@@ -12,7 +12,7 @@ GONE = "Peliqan's listing has been without"
 NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
 
 
-# Gone is what two complete listings in a row leave out.
+# Two complete listings in a row have to omit an object before it is removed.
 PASSES = {"sub_accounts": 2, "servers": 2, "runs": 1}
 
 
@@ -26,7 +26,7 @@ def test_passes_lose_nothing_that_was_known_and_say_what_they_could_not_read(
         desk.parts.api.breaker.record_answer()
         with raw_server.misbehaving(fault.play, asked):
             results = [desk.read_fleet() for _ in range(times)]
-        # The partner's own token is not renewed, but the pass after that goes well.
+        # The partner's own token is not renewed, but the next refresh succeeds.
         error = fault.unrenewed if asked == "sub_accounts" and fault.unrenewed else fault.error
         fails = error is not None and not (fault.only == "paged" and asked == "runs")
         said = [result.error or next(iter(result.unreadable.values()), None) for result in results]
@@ -48,7 +48,8 @@ def test_a_listing_that_shrinks_to_nothing_is_not_believed_while_a_connection_an
         results = [desk.read_fleet() for _ in range(3)]
     assert desk.known() == before
     assert {reason for result in results for reason in result.unreadable.values()} == {
-        "Peliqan's answer could not be read. It lists no connection any more, though one of them is still there."
+        "Peliqan's answer could not be read. It lists no connection any more, "
+        "though one of them is still there."
     }
     told = words(BeautifulSoup(desk.see(f"/accounts/{ACCOUNT}").text, "html.parser"))
     assert "lists no connection any more" in told
@@ -56,7 +57,7 @@ def test_a_listing_that_shrinks_to_nothing_is_not_believed_while_a_connection_an
     assert desk.read_fleet().unreadable == {}
 
 
-def test_a_listing_that_shrinks_to_nothing_is_believed_where_the_connections_are_gone_too_and_the_page_says_so(
+def test_a_listing_that_shrinks_to_nothing_is_believed_where_connections_are_gone_too_and_it_is_said(
     raw_server: RawServer, calm: Desks
 ) -> None:
     desk = calm.patient

@@ -1,4 +1,4 @@
-"""The service: every route with every fault. How often the server is asked is part of each answer."""
+"""The API client: every route with every fault, and the number of its requests."""
 
 import traceback
 from concurrent.futures import ThreadPoolExecutor
@@ -30,19 +30,19 @@ OLD = "old-secret-5555555555"
 
 
 def client(url: str, *, impatient: bool = False) -> peliqan.Peliqan:
-    """One retry, no waits; with a customer's token that was kept."""
+    """A client with one retry, no waits, and a cached customer's token."""
     tokens = peliqan.MemoryTokens()
     tokens.put(ACCOUNT, OLD)
     patience = IN_NO_TIME if impatient else PATIENCE
     options = peliqan.ClientOptions(read_timeout=patience, retries=1, backoff=0.0)
     api = peliqan.Peliqan(url, PARTNER, tokens=tokens, options=options)
-    # What is too large is told from a megabyte on: sixteen, two hundred times, take their time.
+    # The size limit is 1 MB here: 200 responses of 16 MB would take long.
     api.transport.largest = 1 << 20
     return api
 
 
 def came_of(call: Any) -> Any:
-    """What a call gives: its answer, or the service's error; any other error is a mistake of ours."""
+    """Return a call's result or the client's error; any other error is a bug."""
     try:
         return call()
     except peliqan.PeliqanError as error:
@@ -52,7 +52,7 @@ def came_of(call: Any) -> Any:
 def expected(
     case: Case, route: Route, fault: Fault
 ) -> tuple[type[peliqan.PeliqanError] | None, int, bool]:
-    """The error, how often the server is asked, and whether something may have been started."""
+    """Return the error, the number of requests, and whether the work may have started."""
     renews = not route.partner and route.name != "proxy_db"
     if fault.leaves_another_way(route.name):
         return None, 1, False
@@ -60,7 +60,7 @@ def expected(
     if case.plain and fault.name == "a word":
         error = None
     if fault.only == "paged":
-        # The second page, which is the first again.
+        # The second page, equal to the first.
         return error, 2, False
     if fault.name.startswith("401") and renews:
         return error, 2, False
@@ -94,17 +94,19 @@ def test_every_route_has_its_line() -> None:
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_each_route_makes_of_it_what_the_table_says(raw_server: RawServer, fault: Fault) -> None:
-    """A safe read is tried again only where that may help; what starts something reaches the server once, whatever happens; no
-    error holds a token or an address, nor keeps one that does."""
+    """Safe reads are retried only where that may help; requests that start work are sent once.
+
+    No error contains a token or an address.
+    """
     cases = [case for case in CASES if concerns(case, fault)]
     with raw_server.misbehaving(fault.play, *(case.name for case in cases)):
-        # The token's own route misbehaves in its own line alone.
+        # The token's own route has its fault in its own line only.
         raw_server.on.pop("identity", None)
 
         def outcome(case: Case) -> Any:
             return came_of(lambda: case.call(client(raw_server.url, impatient=fault.impatient)))
 
-        # What asks other routes for the same would be counted there; so each of these misbehaves alone, too.
+        # Other routes with the same data would be counted too; so each route also fails alone.
         alone = [
             case.name
             for case in cases
@@ -155,7 +157,7 @@ def test_a_route_that_is_missing_or_refused_is_asked_once_and_the_other_way_from
         assert all(raw_server.asked[other] == 3 for other in SECOND_WAYS[name])
     well = case.call(client(raw_server.url))
     told = [getattr(each, "model_dump", lambda each=each: {"": each})() for each in (well, *found)]
-    # The second way leads to the same thing; a status read from runs lacks the task.
+    # The alternative route gives the same result; a status from runs lacks the task.
     assert all(
         each.get("id") == told[0].get("id") and each.get("running") == told[0].get("running")
         for each in told

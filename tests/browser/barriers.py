@@ -1,15 +1,18 @@
-"""What axe-core finds on a page in light and in dark, and whether a phone has to scroll it sideways."""
+"""Accessibility checks: axe-core's findings, and sideways scrolling on phones."""
 
 from pathlib import Path
 
 from playwright.sync_api import Page
 
 AXE = (Path(__file__).parent.parent / "vendor" / "axe.min.js").read_text()
-RUN = "async rules => (await axe.run(document, {iframes: false, ...(rules.length && {runOnly: rules})})).violations"
+RUN = (
+    "async rules => (await axe.run(document, {iframes: false, "
+    "...(rules.length && {runOnly: rules})})).violations"
+)
 
 
 def barriers(page: Page) -> list[str]:
-    """Serious and critical findings, each with the elements it means. The page is left as it was: light and wide."""
+    """Return serious and critical findings with their elements; restore light and wide."""
     page.emulate_media(color_scheme="light", reduced_motion="reduce")
     page.evaluate(AXE)
     found = _findings(page)
@@ -17,7 +20,7 @@ def barriers(page: Page) -> list[str]:
     if page.evaluate("document.documentElement.scrollWidth > innerWidth + 1"):
         found.append("overflows at 390 px")
     page.set_viewport_size({"width": 1280, "height": 900})
-    # Where things stand and what they are called is the same in the dark.
+    # Positions and names are the same in the dark.
     page.emulate_media(color_scheme="dark")
     page.locator("html[data-bs-theme=dark]").wait_for(state="attached")
     found += [f"in the dark: {each}" for each in _findings(page, "color-contrast")]

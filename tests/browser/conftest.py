@@ -1,4 +1,4 @@
-"""A served console (``dashboard demo``: gunicorn, worker, sandbox) and the system's Chromium."""
+"""A console served by ``dashboard demo``, and the system's Chromium."""
 
 import os
 import shutil
@@ -28,7 +28,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 
 @pytest.fixture(scope="session")
 def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
-    """The system's Chromium; as root it wants no sandbox of its own. It must not reach for anything outside."""
+    """The system's Chromium, without its sandbox for root, and without outside requests."""
     found = next((path for path in map(shutil.which, CHROMIUM) if path), None)
     assert found, "These tests need Chromium: apt install chromium"
     quiet = [
@@ -58,12 +58,12 @@ def browser_context_args(browser_context_args: dict[str, Any], demo: Demo) -> di
 
 @pytest.fixture
 def complaints(page: Page) -> Iterator[list[str]]:
-    """What the browser's console complained about; a test that uses it ends with none."""
+    """The browser console's errors; a test that uses this fixture must end with none."""
     heard: list[str] = []
 
     def hear(message: ConsoleMessage) -> None:
         if message.text.startswith("htmx:sendAbort"):
-            # A look that a press has ended: htmx tells of its end first, then why.
+            # A poll that a press aborted: htmx reports the end first, then the reason.
             assert heard.pop().startswith("htmx:afterRequest")
         elif message.type in {"error", "warning"}:
             heard.append(message.text)
@@ -76,13 +76,13 @@ def complaints(page: Page) -> Iterator[list[str]]:
 
 @pytest.fixture(scope="session")
 def signed_in() -> dict[str, Any]:
-    """The session cookies of those who have signed in: attempts are limited, and there are more tests than that in a minute."""
+    """The cookies of signed-in users: sign-ins are limited, and there are many tests."""
     return {}
 
 
 @pytest.fixture
 def enter(demo: Demo, signed_in: dict[str, Any]) -> Enter:
-    """Sign somebody in on a page; with what the browser kept of the last time, where there was one."""
+    """Sign a user in on a page, with the stored cookies of an earlier sign-in if any."""
 
     def go(page: Page, role: str) -> None:
         if role in signed_in:
@@ -110,7 +110,7 @@ def sign_in(page: Page, enter: Enter) -> Callable[[str], Page]:
 
 @pytest.fixture
 def operator(sign_in: Callable[[str], Page], demo: Demo) -> Page:
-    """An operator at a console whose first pass is complete."""
+    """An operator at a console whose first refresh is complete."""
     page = sign_in("operator")
     page.get_by_text("200 of 200 accounts read").wait_for(timeout=90_000)
     return page

@@ -1,4 +1,4 @@
-"""A person's way through the console below a path, through nginx with TLS as it is deployed, in Chromium."""
+"""A user's way through a console below a path, behind nginx with TLS as deployed."""
 
 import shutil
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from tests.support.sandbox import Sandbox
 
 @dataclass
 class Browsing:
-    """A page in a browser of its own, and what it asked for, by whichever element or script."""
+    """A page in its own browser, and all its requests."""
 
     page: Page
     base: str
@@ -35,7 +35,7 @@ class Browsing:
 
 
 def is_fragment(answer: Response) -> bool:
-    """Whether htmx asked for it."""
+    """Return whether htmx sent the request."""
     return answer.request.headers.get("hx-request") == "true"
 
 
@@ -57,7 +57,7 @@ def browsing(
     }
     with serving("dashboard serve", sandbox.url, tmp_path / "data", **settings) as door:
         nginx = TlsNginx(tmp_path / "nginx", door.url, port, below_path=True)
-        # The certificate is nobody's but the test's.
+        # Only the test knows the certificate.
         context = browser.new_context(
             ignore_https_errors=True, viewport={"width": 1280, "height": 900}
         )
@@ -83,7 +83,7 @@ def test_signing_in_searching_opening_reading_and_leaving_stay_below_the_path(
     page.get_by_role("button", name="Sign in").click()
     expect(page).to_have_url(f"{base}{path}")
 
-    # The press's fragment, and those that the page then asks for by itself.
+    # The press's fragment, and the requests that the page then sends.
     with page.expect_response(lambda answer: answer.request.method == "POST" and answer.ok):
         page.get_by_role("button", name="Sync now").first.click()
     with page.expect_response(
@@ -97,7 +97,7 @@ def test_signing_in_searching_opening_reading_and_leaving_stay_below_the_path(
     expect(page.get_by_role("heading", level=1)).to_contain_text("Amber")
     assert page.url.startswith(f"{base}/accounts/")
 
-    # A list whose filters are htmx's, and its address in the browser's bar.
+    # A list with htmx filters, and its address in the browser's bar.
     page.goto(f"{base}/connections")
     page.locator("#list .sort-link").first.click()
     page.wait_for_url(f"{base}/connections?*")
@@ -106,7 +106,7 @@ def test_signing_in_searching_opening_reading_and_leaving_stay_below_the_path(
 
     page.goto(f"{base}/accounts/{ACCOUNT}/tables/{TABLE}")
     expect(page.locator(".rows tbody tr").first).to_be_visible(timeout=60_000)
-    # The widget's frame has a policy of its own, in which the console's files stand by their address.
+    # The widget's frame has its own policy, which names the console's files by address.
     page.goto(f"{base}/embed?external_id=cust-00002")
     expect(
         page.frame_locator("#embed-frame iframe").get_by_role("button", name="Add connection")

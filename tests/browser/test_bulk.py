@@ -1,4 +1,4 @@
-"""Work on many connections in a real browser, with the worker that a served console has."""
+"""Bulk jobs in a real browser, with the worker of a served console."""
 
 import re
 from typing import Any
@@ -13,9 +13,9 @@ LIMIT = 30_000
 
 
 def try_on_one(page: Page) -> None:
-    """On a connection whose schedule does not run it just now: such a run would be followed, and may take minutes.
+    """Start a sync of a connection without a scheduled run, which would take minutes.
 
-    Should what matches have changed meanwhile, the question comes again.
+    If the matching connections changed meanwhile, the confirmation comes again.
     """
     life = create_sandbox(200).extensions["sandbox"].life
     for _ in range(5):
@@ -49,7 +49,7 @@ def test_some_are_ticked_one_is_tried_and_the_rest_is_watched_to_its_end(
     operator.get_by_label("Why").fill("the vendor mended it")
     try_on_one(operator)
     expect(operator.locator("#bulk[data-state=tried]")).to_be_visible(timeout=LIMIT)
-    # The list beside has followed by itself.
+    # The list beside it has updated, too.
     expect(operator.locator("#list tr[data-result=done]")).to_have_count(1)
     operator.get_by_role("button", name="Go on with the other 2").click()
     expect(operator.locator("#bulk[data-state=done]")).to_be_visible(timeout=LIMIT)

@@ -1,4 +1,4 @@
-"""What people tell each other and their customers, in a real browser."""
+"""Notes, assignments and links for customers, in a real browser."""
 
 import re
 from contextlib import suppress
@@ -13,7 +13,7 @@ from tests.support.databases import wait_for
 def test_a_message_goes_out_in_the_customers_language_and_the_connection_comes_back(
     operator: Page, complaints: list[str]
 ) -> None:
-    # Of a connector that no other journey in this fleet deals with.
+    # A connector that no other browser test of this fleet uses.
     operator.goto("/desk/needed?q=Shopify")
     row = operator.locator("tr[data-row]").first
     customer = row.locator("a").first.inner_text()
@@ -25,7 +25,7 @@ def test_a_message_goes_out_in_the_customers_language_and_the_connection_comes_b
     assert "%0D%0A" in (
         message.get_by_role("link", name="Open in the mail program").get_attribute("href") or ""
     )
-    # The link's own state is asked for again and again; what was chosen stays.
+    # The page polls the link's state; the chosen text must stay.
     with operator.expect_response(re.compile("link-status")):
         pass
     expect(message.locator("#message-body")).to_contain_text("Goedendag,")
@@ -93,7 +93,7 @@ def test_a_language_that_was_chosen_stays_though_the_page_is_refreshed_behind_it
     operator.get_by_label("Message in").select_option("nl")
     operator.unroute("**/live*")
     for route in held:
-        # The browser may have given it up.
+        # The browser may have aborted it.
         with suppress(Error):
             route.continue_()
     operator.wait_for_load_state("networkidle")

@@ -1,4 +1,4 @@
-"""What a support agent does, in a real browser against a served console."""
+"""A support agent's work in a real browser against a served console."""
 
 import json
 import re
@@ -24,7 +24,7 @@ LIMIT = 20_000
 
 
 def healthy(place: int = 0) -> Any:
-    """A connection of the demo's fleet (the same seed makes the same) that is well and has no scheduled run just now."""
+    """Return a healthy connection of the demo's fleet without a current scheduled run."""
     life = create_sandbox(200).extensions["sandbox"].life
     found = (
         each
@@ -36,7 +36,7 @@ def healthy(place: int = 0) -> Any:
 
 
 def test_the_demo_serves_its_first_page_within_seconds_of_being_started(demo: Demo) -> None:
-    # Five on an idle machine; here another demo may start at the same time, and other tests run beside both.
+    # Five seconds on an idle machine; other demos and tests may run at the same time.
     assert demo.started_in < 30
 
 
@@ -110,11 +110,14 @@ def test_a_press_is_not_lost_to_a_look_that_was_under_way(
         return bool(held)
 
     wait_for(lambda: seen(looks), "the page looks")
-    over = "for (const end of ['htmx:afterSwap', 'htmx:sendAbort']) document.addEventListener(end, () => { window.lookOver = true; })"
+    over = (
+        "for (const end of ['htmx:afterSwap', 'htmx:sendAbort']) "
+        "document.addEventListener(end, () => { window.lookOver = true; })"
+    )
     operator.evaluate(f"() => {{ {over} }}")
     operator.get_by_role("button", name="Sync now").click()
     wait_for(lambda: seen(presses), "it was pressed")
-    # What the look found is older than the press, and comes before its answer.
+    # The poll's result is older than the press, and arrives before its response.
     look, found = looks[0]
     look.fulfill(response=found)
     wait_for(lambda: operator.evaluate("() => window.lookOver"), "the look is over")
@@ -128,7 +131,10 @@ def test_a_hidden_tab_asks_for_nothing_and_goes_on_when_it_is_seen_again(
     operator.goto(path_of(healthy(1)))
     operator.get_by_role("button", name="Sync now").click()
     expect(operator.locator("#sync[data-running=true]")).to_be_visible()
-    hide = "hidden => Object.defineProperty(document, 'hidden', {configurable: true, get: () => hidden})"
+    hide = (
+        "hidden => Object.defineProperty(document, 'hidden', "
+        "{configurable: true, get: () => hidden})"
+    )
     operator.evaluate(hide, True)
     asked: list[str] = []
     operator.on("request", lambda request: asked.append(request.url))
@@ -238,7 +244,8 @@ def test_the_widgets_frame_cannot_reach_the_console(operator: Page) -> None:
       const tried = {};
       try { tried.parent = parent.document.title } catch (error) { tried.parent = error.name }
       try { tried.cookie = document.cookie } catch (error) { tried.cookie = error.name }
-      try { tried.fetch = (await fetch('/connections.json')).status } catch (error) { tried.fetch = error.name }
+      try { tried.fetch = (await fetch('/connections.json')).status }
+      catch (error) { tried.fetch = error.name }
       return {...tried, origin: self.origin};
     }"""
     assert frame.evaluate(reach) == {
@@ -277,12 +284,20 @@ def test_everything_works_without_javascript(
 
 
 PAGES = [
-    "/", "/accounts", "/connections?severity=error", "/accounts/1001", "/accounts/1001/connections/100102", "/accounts/1049",
-    "/accounts/1001/databases/10011", "/accounts/1001/tables/10011900", "/accounts/1001/tables/10011900/rows/3",
-    "/accounts/1001/tables/10011900/rows/2/cell?column=Long", "/accounts/1001/tables/10011900/health", "/accounts/1001/connections/100102/search",
-    "/accounts/1001/sql", "/queries", "/queries/new", "/pulls", "/pulls/new", "/exports", "/deliveries", "/embed?external_id=cust-00001", "/embed?external_id=nobody", "/audit", "/receipts", "/users", "/webhooks", "/users/new", "/me", "/me/password", "/me/second-factor", "/users/1", "/find?q=amber", "/nowhere",
-    "/connections?q=zzzz", "/alerts", "/alerts/new", "/alerts/messages", "/bulk", "/bulk/new?kind=sync&which=all&severity=error",
-    "/bulk/new?kind=reauthorise&which=ticked", "/since", "/trend", "/accounts/1048/timeline", "/accounts/1048/connections/104801/timeline",
+    "/", "/accounts", "/connections?severity=error", "/accounts/1001",
+    "/accounts/1001/connections/100102", "/accounts/1049",
+    "/accounts/1001/databases/10011", "/accounts/1001/tables/10011900",
+    "/accounts/1001/tables/10011900/rows/3",
+    "/accounts/1001/tables/10011900/rows/2/cell?column=Long",
+    "/accounts/1001/tables/10011900/health", "/accounts/1001/connections/100102/search",
+    "/accounts/1001/sql", "/queries", "/queries/new", "/pulls", "/pulls/new", "/exports",
+    "/deliveries", "/embed?external_id=cust-00001", "/embed?external_id=nobody", "/audit",
+    "/receipts", "/users", "/webhooks", "/users/new", "/me", "/me/password", "/me/second-factor",
+    "/users/1", "/find?q=amber", "/nowhere",
+    "/connections?q=zzzz", "/alerts", "/alerts/new", "/alerts/messages", "/bulk",
+    "/bulk/new?kind=sync&which=all&severity=error",
+    "/bulk/new?kind=reauthorise&which=ticked", "/since", "/trend", "/accounts/1048/timeline",
+    "/accounts/1048/connections/104801/timeline",
     "/desk", "/desk/needed", "/desk/banks", "/desk/invite?account=1001",
     "/causes", "/causes/1", "/findings", "/findings?contradicts=yes",
 ]  # fmt: skip
@@ -319,7 +334,7 @@ def _export(page: Page) -> None:
     page.get_by_role("link", name="Download").wait_for()
 
 
-# Pages that are there once somebody did something.
+# Pages that exist once somebody did something.
 MADE = {"a search": _search, "an answer": _answer, "a schedule": _schedule, "an export": _export}
 
 
@@ -335,7 +350,7 @@ def test_no_page_has_a_serious_barrier_nor_overflows_a_phone(page: Page, demo: D
             open_page(page)
         else:
             page.goto(path)
-        # What a page asks for once it is there.
+        # Requests of the page after it has loaded.
         expect(page.locator(".htmx-request, [hx-trigger=load]")).to_have_count(0)
         if "tables" in path:
             page.locator(".rows, .row-table, .whole, #table-health dl").first.wait_for()
@@ -351,7 +366,7 @@ def test_a_taken_port_is_stepped_over_and_ctrl_c_leaves_no_process(
     assert second.url != demo.url
     group = second.process.pid
     second.process.send_signal(signal.SIGINT)
-    # The worker, which lets others go first, has half a minute before it is made to end; the sandbox ten seconds after that.
+    # The worker gets 30 s before it is stopped; the sandbox 10 s after that.
     second.process.wait(60)
 
     def is_empty() -> bool:

@@ -1,4 +1,4 @@
-"""What stays on the screen when a session is over: nothing, in any tab of that browser."""
+"""After the end of a session no tab of the browser shows data."""
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -11,7 +11,7 @@ KEPT = "() => [...Object.values(localStorage), ...Object.values(sessionStorage)]
 
 @pytest.fixture
 def viewer(page: Page, demo: Demo) -> Page:
-    """A session of the test's own: it is ended here."""
+    """A session of the test's own, which it ends."""
     page.goto("/login")
     page.get_by_label("E-mail").fill("viewer@example.com")
     page.get_by_label("Password").fill(demo.passwords["viewer"])
@@ -28,7 +28,7 @@ def open_another(page: Page) -> Page:
 
 
 def wait_until_all_is_fetched(*tabs: Page) -> None:
-    """Wait for what the pages fetch once they are shown, which counts as use when it comes."""
+    """Wait for the pages' own requests, which count as use."""
     for tab in tabs:
         tab.wait_for_load_state("networkidle")
 
@@ -62,11 +62,12 @@ def test_an_hour_without_use_empties_the_screen_and_use_in_another_tab_keeps_it(
     wait_until_all_is_fetched(viewer, other)
     viewer.clock.fast_forward("50:00")
     viewer.evaluate(
-        "() => { window.heard = 0; new BroadcastChannel('session of /').onmessage = () => { window.heard += 1 } }"
+        "() => { window.heard = 0; new BroadcastChannel('session of /').onmessage = "
+        "() => { window.heard += 1 } }"
     )
     other.reload()
     wait_until_all_is_fetched(other)
-    # Or time would go on before the first tab has been told.
+    # Otherwise time would go on before the first tab has the message.
     wait_for(lambda: bool(viewer.evaluate("window.heard")), "the other tab's use is heard of")
     expect(other.get_by_role("heading", level=1)).to_have_text("Amber Foods BV")
     viewer.clock.fast_forward("50:00")

@@ -1,4 +1,4 @@
-"""What only a browser can tell of the trend, the timeline and the hand-over."""
+"""Trend, timeline and the page of changes, as only a browser shows them."""
 
 from typing import Any
 
@@ -9,12 +9,15 @@ from tests.support.demo import Enter
 
 DRAWN = """() => {
   const canvas = document.querySelector('#trend-chart canvas');
-  const copy = Object.assign(document.createElement('canvas'), {width: canvas.width, height: canvas.height});
+  const {width, height} = canvas;
+  const copy = Object.assign(document.createElement('canvas'), {width, height});
   const context = copy.getContext('2d', {willReadFrequently: true});
   context.drawImage(canvas, 0, 0);
   const data = context.getImageData(0, 0, canvas.width, canvas.height).data;
   const colours = new Set();
-  for (let at = 0; at < data.length; at += 4) if (data[at + 3] > 250) colours.add(`${data[at]},${data[at + 1]},${data[at + 2]}`);
+  for (let at = 0; at < data.length; at += 4) {
+    if (data[at + 3] > 250) colours.add(`${data[at]},${data[at + 1]},${data[at + 2]}`);
+  }
   return [...colours];
 }"""
 
@@ -124,7 +127,8 @@ def test_on_paper_there_is_neither_a_button_nor_the_night(
     expect(page.get_by_role("heading", level=1)).to_be_visible()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     ink = page.evaluate(
-        "getComputedStyle(document.querySelector('.since-line strong')).color.match(/[0-9.]+/g).map(Number)"
+        "getComputedStyle(document.querySelector('.since-line strong'))"
+        ".color.match(/[0-9.]+/g).map(Number)"
     )
     assert max(ink[:3]) < 120
     context.close()

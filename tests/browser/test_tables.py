@@ -1,4 +1,4 @@
-"""The table browser in a real browser: rows that fill in, pages asked for ahead, menus, whole values, and without scripts."""
+"""The table browser in a real browser: rows, prefetched pages, menus, full values."""
 
 import re
 from typing import Any
@@ -28,7 +28,7 @@ def test_the_next_page_is_there_before_it_is_asked_for_and_back_leads_back(
     expect(operator.locator(".pager-here")).to_have_text(re.compile(r"Page 2 of"))
     assert asked == []
     assert operator.url.endswith("?page=2")
-    # What was put in by hand is as alive as what htmx puts in.
+    # Content that the test inserts is processed like htmx's own.
     operator.locator("a[rel=next]").click()
     expect(operator.locator(".pager-here")).to_have_text(re.compile(r"Page 3 of"))
     operator.go_back()
@@ -79,7 +79,7 @@ def test_rows_that_take_long_leave_the_page_free_and_a_failure_is_said_in_their_
         ).raise_for_status()
         operator.goto(EVERYTHING)
         expect(operator.get_by_text("Asking Peliqan for the rows")).to_be_visible()
-        # Rows have that, too: whichever answer is there when it is looked at.
+        # Rows have that, too: whichever response is there at that moment.
         operator.locator("#filter-q").type("alert")
         expect(operator.locator(".rows tbody tr").first).to_be_visible()
         assert operator.locator("#filter-q").input_value() == "alert"

@@ -1,1 +1,1 @@
-"""What an operator meets: poolers, servers that go away and come back, Ctrl-C, a restore under a console that runs."""
+"""Tests of operation: poolers, servers that restart, Ctrl-C, a restore while a console runs."""

@@ -13,7 +13,7 @@ from tests.support.pgbouncer import PgBouncer
 from tests.support.processes import Processes, make_environ
 from tests.support.sandbox import Sandbox
 
-# Server connections of the pooler for one database: far fewer than the console's processes open to it.
+# The pooler's server connections a database: far fewer than the console opens to it.
 POOL_SIZE = 3
 
 
@@ -34,7 +34,7 @@ def pooler(servers: Servers) -> Iterator[PgBouncer]:
 
 @pytest.fixture
 def engine() -> str:
-    """PostgreSQL and Redis."""
+    """The engine: PostgreSQL and Redis."""
     return "servers"
 
 

@@ -1,4 +1,4 @@
-"""systemd as far as the console's units use it: commands, settings, folders and a socket, as processes of this user."""
+"""The part of systemd that the console's units use, run as processes of this user."""
 
 import re
 import shlex
@@ -12,7 +12,7 @@ from dashboard.cli.serve import end
 
 
 def read_unit(text: str) -> dict[str, list[str]]:
-    """A unit's values by name, of all its sections."""
+    """Return a unit's values by name, of all sections."""
     found: dict[str, list[str]] = {}
     for line in text.splitlines():
         name, is_one, value = line.partition("=")
@@ -22,7 +22,7 @@ def read_unit(text: str) -> dict[str, list[str]]:
 
 
 def read_environment(text: str) -> dict[str, str]:
-    """An EnvironmentFile: comments begin a line, quotation marks around a value are not part of it (systemd.exec(5))."""
+    """Read an EnvironmentFile: comment lines and quoted values (systemd.exec(5))."""
     lines = (
         line.partition("=")
         for line in text.splitlines()
@@ -32,17 +32,17 @@ def read_environment(text: str) -> dict[str, str]:
 
 
 class Systemd:
-    """Starts and ends what units say, from a folder of units."""
+    """Starts and stops the services of a folder of units."""
 
     def __init__(self, units: Path, place: Callable[[str], str], state: Path) -> None:
-        """``place``: where a path that a unit names is here; ``state``: what stands for /var/lib."""
+        """``place`` maps a path of a unit to this machine; ``state`` replaces /var/lib."""
         self._units, self._place, self._state = units, place, state
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         self._sockets: dict[str, socket.socket] = {}
         self.log = units / "log"
 
     def run(self, verb: str, *words: str) -> None:
-        """``systemctl``, with the verbs of the documents."""
+        """Run ``systemctl`` with the verbs that the documents use."""
         names = [word for word in words if not word.startswith("--")]
         for name in names if verb != "daemon-reload" else []:
             unit = name if "." in name else f"{name}.service"
@@ -53,7 +53,7 @@ class Systemd:
                 self._start(unit)
 
     def run_once(self, name: str) -> None:
-        """A service of type oneshot, with what it starts afterwards, as its timer does."""
+        """Run a oneshot service and what it starts afterwards, as its timer does."""
         unit = self._read(name)
         assert unit["Type"] == ["oneshot"]
         for words in (*unit["ExecStart"], *unit.get("ExecStartPost", ())):
@@ -66,7 +66,7 @@ class Systemd:
             )
 
     def end_all(self) -> None:
-        """Whatever runs, without asking how it ends."""
+        """Stop everything that runs, whatever its exit code."""
         for process in self.running.values():
             end(process, 40)
         for each in self._sockets.values():
@@ -133,7 +133,7 @@ class Systemd:
 
 @contextmanager
 def ended(systemd: Systemd) -> Iterator[Systemd]:
-    """With whatever it started ended afterwards."""
+    """Stop all started processes at the end of the block."""
     try:
         yield systemd
     finally:

@@ -1,4 +1,4 @@
-"""PostgreSQL's own log: whoever reads it finds no error that the console causes in its ordinary work."""
+"""PostgreSQL's log has no errors that the console causes in ordinary work."""
 
 import json
 import threading
@@ -41,7 +41,7 @@ TABLE = "/accounts/1001/tables/10011900"
 
 @pytest.fixture
 def errors(servers: Servers) -> Callable[[], list[str]]:
-    """What PostgreSQL has logged since the test began, beyond connections and checkpoints."""
+    """Return PostgreSQL's log lines of the test, without connections and checkpoints."""
     log = servers.postgresql.folder / "log"
     begin = log.stat().st_size
 
@@ -57,7 +57,10 @@ def errors(servers: Servers) -> Callable[[], list[str]]:
 
 
 def twice_at_once(app: Flask, table: str, write: Callable[[], Any]) -> list[Any]:
-    """Run ``write`` in two threads that meet right before their first INSERT into the table; what each returned or raised."""
+    """Run ``write`` in two threads that wait for each other before their first INSERT.
+
+    Return the results or errors of both.
+    """
     met, barrier, has_met = threading.Event(), threading.Barrier(2, timeout=30), threading.local()
 
     def wait(_connection: object, _cursor: object, statement: str, *_: object) -> None:
@@ -130,7 +133,7 @@ def begin_invite(clock: Clock) -> tuple[int, bool]:
     return action.id, is_new
 
 
-# Each place that inserts what two may insert at once, with the table, and how many of the two are refused by a sentence.
+# Each possible concurrent insert: the table, and how many of two get an error message.
 PLACES: dict[str, tuple[str, Callable[[Clock], Any], int]] = {
     "a pass": ("refresh", lambda clock: passes.start_or_join(clock()).id, 0),
     "a sync": ("action", begin_sync, 0),
@@ -205,15 +208,47 @@ def token_of(session: requests.Session, url: str) -> str:
     return str(field["value"])
 
 
+def use_console(url: str, page: str, connection: Any, number: int) -> list[int]:
+    """Start a sync and an export, send events and open pages; return the statuses."""
+    session = sign_in(url, ("olga@example.com", "adam@example.com")[number % 2])
+    form = {"csrf_token": token_of(session, url)}
+    posts = ((f"{url}{page}/sync", form), (f"{url}{TABLE}/exports", {**form, "format": "csv"}))
+    statuses = [
+        session.post(address, data=data, timeout=60, allow_redirects=False).status_code
+        for address, data in posts
+    ]
+    for event_id in ("one", "two", f"own {number}"):
+        event = webhooks.made(connection, "pipeline_run_ended", 7, "SUCCESS", event_id=event_id)
+        body = json.dumps(event).encode()
+        headers = {"X-Peliqan-Signature": webhooks.sign(body)}
+        response = requests.post(f"{url}{webhooks.ADDRESS}", body, headers=headers, timeout=60)
+        statuses.append(response.status_code)
+    paths = ("/", page, "/since", "/exports")
+    return statuses + [session.get(url + path, timeout=60).status_code for path in paths]
+
+
+def is_done(app: Flask, before: int) -> bool:
+    """Return whether three refreshes after ``before``, two exports and eight events are there."""
+    with app.app_context():
+        over = Refresh.id > before, Refresh.ended_at.is_not(None)
+        refreshes = db.session.scalar(select(func.count(Refresh.id)).where(*over)) or 0
+        made = select(func.count(Export.id)).where(Export.state == "done")
+        exports = db.session.scalar(made) or 0
+        events = db.session.scalar(select(func.count(WebhookEvent.id))) or 0
+        db.session.remove()
+        return refreshes >= 3 and exports >= 2 and events >= 8
+
+
 def test_a_fleet_in_its_ordinary_work_causes_no_error_in_the_database(
     app: Flask,
     parts: Services,
-    clock: Clock,
     store: dict[str, str],
     sandbox: Sandbox,
     errors: Callable[[], list[str]],
-    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
+    clock: Clock = request.getfixturevalue("clock")
+    tmp_path: Path = request.getfixturevalue("tmp_path")
     sandbox.life.run_seconds = (0, 1)
     own = {
         "dashboard_refresh_interval": 5,
@@ -240,57 +275,15 @@ def test_a_fleet_in_its_ordinary_work_causes_no_error_in_the_database(
                 processes.start("worker")
 
             def work(number: int) -> list[int]:
-                session = sign_in(url, ("olga@example.com", "adam@example.com")[number % 2])
-                form = {"csrf_token": token_of(session, url)}
-                answers = [
-                    session.post(
-                        f"{url}{page}/sync", data=form, timeout=60, allow_redirects=False
-                    ).status_code
-                ]
-                answers.append(
-                    session.post(
-                        f"{url}{TABLE}/exports",
-                        data={**form, "format": "csv"},
-                        timeout=60,
-                        allow_redirects=False,
-                    ).status_code
-                )
-                for event_id in ("one", "two", f"own {number}"):
-                    told = webhooks.made(
-                        connection, "pipeline_run_ended", 7, "SUCCESS", event_id=event_id
-                    )
-                    body = json.dumps(told).encode()
-                    sent = {"X-Peliqan-Signature": webhooks.sign(body)}
-                    answers.append(
-                        requests.post(
-                            f"{url}{webhooks.ADDRESS}", body, headers=sent, timeout=60
-                        ).status_code
-                    )
-                answers += [
-                    session.get(url + path, timeout=60).status_code
-                    for path in ("/", page, "/since", "/exports")
-                ]
-                return answers
+                return use_console(url, page, connection, number)
 
             with ThreadPoolExecutor(6) as threads:
                 answers = [status for each in threads.map(work, range(6)) for status in each]
             assert set(answers) <= {200, 204, 302, 303}, answers
 
-            def is_done() -> bool:
-                with app.app_context():
-                    over = Refresh.id > before, Refresh.ended_at.is_not(None)
-                    passed = db.session.scalar(select(func.count(Refresh.id)).where(*over)) or 0
-                    made = (
-                        db.session.scalar(
-                            select(func.count(Export.id)).where(Export.state == "done")
-                        )
-                        or 0
-                    )
-                    events = db.session.scalar(select(func.count(WebhookEvent.id))) or 0
-                    db.session.remove()
-                    return passed >= 3 and made >= 2 and events >= 8
-
-            wait_for(is_done, "three passes, exports and events", within=120)
+            wait_for(
+                lambda: is_done(app, before), "three refreshes, exports and events", within=120
+            )
         finally:
             processes.end_all()
     assert errors() == []

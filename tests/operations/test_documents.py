@@ -1,4 +1,4 @@
-"""docs/operations.md by the letter: each of its commands in their order, in an empty folder, as a user without privileges."""
+"""docs/operations.md: each command in order, in an empty folder, as an unprivileged user."""
 
 import getpass
 import os
@@ -34,7 +34,7 @@ PASSWORD = "a long password here"
 
 @pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What ``make release`` puts into ``dist/``."""
+    """The files that ``make release`` writes to ``dist/``."""
     folder = tmp_path_factory.mktemp("release") / "dist"
     subprocess.run(
         [HERE / "scripts" / "make-release", sys.executable, folder],
@@ -46,7 +46,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Machine:
-    """An empty folder that stands for a machine: /opt, /etc, /usr/local and /var/lib lie in it, the ports are free ones."""
+    """An empty folder that replaces a machine: its paths lie in it, and its ports are free."""
 
     def __init__(self, root: Path, release: Path) -> None:
         self.root, self.port = root, free_port()
@@ -61,18 +61,18 @@ class Machine:
         self.systemd = Systemd(root / "etc/systemd/system", self.place, root / "var/lib")
 
     def place(self, text: str) -> str:
-        """A command or file with the paths and ports of this folder in the place of the machine's."""
+        """Replace the machine's paths and ports in a command or file."""
         text = re.sub(r"(?<![\w/.])/(opt|etc|var/lib|usr/local)/", rf"{self.root}/\1/", text)
         for theirs, ours in self._ports.items():
             text = text.replace(theirs, ours)
         return text
 
     def follow(self, lines: list[str]) -> dict[str, str]:
-        """Carry out each line, and return what each said."""
+        """Run each line and return the outputs."""
         return {line: self.carry_out(line) for line in lines}
 
     def carry_out(self, line: str) -> str:
-        """One command of the document; AssertionError where it fails."""
+        """Run one command of the document; AssertionError where it fails."""
         match line.split():
             case ["systemctl", *words]:
                 self.systemd.run(*words)
@@ -93,12 +93,12 @@ class Machine:
             case ["dashboard", "users", "create", *_]:
                 return self.run(line, given=f"{PASSWORD}\n{PASSWORD}\n")
             case _:
-                # Nobody here may give a file to another user.
+                # Only root may give a file to another user.
                 return self.run(re.sub(r" (-o console )?-g console\b", "", line))
         return ""
 
     def run(self, line: str, given: str = "") -> str:
-        """A command in the folder of the release; what it said."""
+        """Run a command in the folder of the release; return its output."""
         environ = {
             "PATH": f"{self.root}/usr/local/bin:/usr/bin:/bin",
             "HOME": str(self.root),
@@ -118,20 +118,20 @@ class Machine:
         return done.stdout
 
     def _make_environment(self, folder: Path) -> None:
-        """With the packages of the tests, since nothing is fetched here; pip itself is in it as in any other."""
+        """Create an environment with the tests' packages, since nothing is downloaded here."""
         subprocess.run([sys.executable, "-m", "venv", folder], check=True, timeout=120)
         [packages] = folder.glob("lib/python3*/site-packages")
         (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
 
     def install_wrapper(self) -> None:
-        """What stands in the wrapper is of a machine: here it is this folder's, and this user's."""
+        """Adapt the wrapper to this folder and this user."""
         wrapper = self.root / "usr/local/bin/dashboard"
         wrapper.write_text(
             self.place(wrapper.read_text()).replace("user=console", f"user={getpass.getuser()}")
         )
 
     def write_settings(self, **settings: str) -> None:
-        """Fill in those of the file that was installed, and add others."""
+        """Set values in the installed file, and add others."""
         file = self.root / "etc/partner-console.env"
         text = file.read_text()
         for name, value in settings.items():
@@ -141,7 +141,7 @@ class Machine:
 
 
 def ensure_satisfied(lock: Path) -> None:
-    """The lock has a hash of every package, and this environment has each in the version that it names, if it applies here."""
+    """The lock has a hash of every package, and this environment has the locked versions."""
     from importlib.metadata import version
 
     from packaging.requirements import Requirement
@@ -157,10 +157,10 @@ def ensure_satisfied(lock: Path) -> None:
 
 
 class Place:
-    """Where the console is set up: its settings, its address behind nginx, and the database server's own address."""
+    """A folder to install the console in, its address, and its database's own address."""
 
     def __init__(self, settings: dict[str, str], url: str, certificate: Path, direct: str) -> None:
-        """``direct``: empty where nothing stands before the database."""
+        """``direct``: empty without a pooler in front of the database."""
         self.settings, self.url, self.certificate, self.direct = (
             settings,
             url,
@@ -170,7 +170,7 @@ class Place:
         self.session = requests.Session()
 
     def as_the_document_says(self, lines: list[str]) -> list[str]:
-        """Give the database server's own address to the commands that need it."""
+        """Pass the database server's own address to the commands that need it."""
         needs = ("dashboard backup", "dashboard restore")
         return [
             f"DATABASE_URL={self.direct} {line}" if self.direct and line.startswith(needs) else line
@@ -178,7 +178,7 @@ class Place:
         ]
 
     def get(self, path: str) -> requests.Response:
-        """Through nginx, which answers 502 while a socket is closed."""
+        """Request a page through nginx, which answers 502 while a socket is closed."""
         return self.session.get(self.url + path, timeout=60, verify=self.certificate)
 
     def sign_in(self) -> None:
@@ -202,7 +202,7 @@ class Place:
 
 @pytest.fixture
 def machine(release: Path, tmp_path: Path) -> Iterator[Machine]:
-    """An empty one."""
+    """An empty machine."""
     found = Machine(tmp_path / "machine", release)
     with ended(found.systemd):
         yield found
@@ -210,7 +210,7 @@ def machine(release: Path, tmp_path: Path) -> Iterator[Machine]:
 
 @pytest.fixture(params=["alone at the root", "pooled below a path"])
 def place(request: pytest.FixtureRequest, machine: Machine, tmp_path: Path) -> Iterator[Place]:
-    """With SQLite, for a host of its own; and with PostgreSQL behind PgBouncer, with Redis, below a path."""
+    """SQLite on a host of its own; and PostgreSQL behind PgBouncer, with Redis, below a path."""
     below_path = request.param == "pooled below a path"
     (tmp_path / "nginx").mkdir()
     port = free_port()

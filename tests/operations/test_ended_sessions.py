@@ -1,4 +1,4 @@
-"""PostgreSQL ends sessions (a restart, a failover, an administrator): before a request, and at each statement in the midst of one."""
+"""PostgreSQL ends sessions (restart, failover): before a request, and at each statement."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,12 +17,13 @@ from tests.support.people import Person
 
 @pytest.fixture
 def end_sessions(servers: Servers) -> Iterator[Callable[[], None]]:
-    """What ends every session on the test's database."""
+    """Return a function that ends every session of the test's database."""
     with psycopg.connect(servers.postgresql.url("postgres"), autocommit=True) as there:
 
         def end() -> None:
             there.execute(
-                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = 'test'"
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = "
+                "'test'"
             )
 
         yield end
@@ -34,7 +35,7 @@ def pages(app: Flask) -> list[Place]:
 
 @contextmanager
 def ended_at(app: Flask, number: int, end: Callable[[], None]) -> Iterator[list[int]]:
-    """End all sessions right before the so manieth statement; how many statements there were."""
+    """End all sessions before statement ``number``; return the number of statements."""
     seen = [0]
 
     def count(*_: Any) -> None:
@@ -54,7 +55,7 @@ def ended_at(app: Flask, number: int, end: Callable[[], None]) -> Iterator[list[
 def test_sessions_that_end_before_a_request_or_in_its_midst_are_no_error_of_the_consoles(
     app: Flask, adam: Person, end_sessions: Callable[[], None]
 ) -> None:
-    """Before a request: it is answered as ever. In its midst: by the page that says so, or, at its end, by the page itself."""
+    """Before a request: a normal response. During it: the outage page, or the page itself."""
     wrong, unavailable, asked = [], 0, pages(app)
     assert len(asked) > 80
     for turn, place in enumerate(asked):

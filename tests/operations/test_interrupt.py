@@ -1,4 +1,4 @@
-"""Ctrl-C: a terminal sends SIGINT to the whole process group, and everything ends in order and without a word."""
+"""Ctrl-C: SIGINT reaches the whole process group, and all processes stop without an error."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ Start = Callable[..., subprocess.Popen[bytes]]
 
 @pytest.fixture
 def engine() -> str:
-    """SQLite alone."""
+    """The engine: SQLite."""
     return "embedded"
 
 
@@ -30,7 +30,7 @@ def log(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def start(log: Path, store: dict[str, str], sandbox: Sandbox, tmp_path: Path) -> Iterator[Start]:
-    """A command in a process group of its own, as a shell starts it."""
+    """Start a command in its own process group, as a shell does."""
     started = []
 
     def begin(*words: str) -> subprocess.Popen[bytes]:
@@ -63,7 +63,7 @@ def is_gone(pid: int) -> bool:
 
 
 def interrupt(process: subprocess.Popen[bytes], log: Path) -> str:
-    """Press Ctrl-C; what was written from then on."""
+    """Press Ctrl-C; return what was printed from then on."""
     family, before = children(process.pid), len(log.read_text())
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(60) in {0, 130}
@@ -72,7 +72,7 @@ def interrupt(process: subprocess.Popen[bytes], log: Path) -> str:
 
 
 def test_ctrl_c_ends_a_demo_in_order(start: Start, log: Path) -> None:
-    # At once: sandbox and worker have hardly begun.
+    # At once, while sandbox and worker still start.
     process = start("demo", "--accounts=20", f"--port={free_port()}")
     wait_for(lambda: "Ctrl-C ends all" in log.read_text(), "the demo says where it is", within=60)
     assert interrupt(process, log) == ""
@@ -96,7 +96,7 @@ def test_ctrl_c_ends_a_server_in_order_while_browsers_hold_connections(
         assert interrupt(process, log) == ""
 
 
-# A worker that is asked to end in its first instant, by the signals of SIGTERM and Ctrl-C at the server.
+# A worker that gets SIGTERM, or Ctrl-C at the server, right after its start.
 ASKED_AT_ONCE = """
 import os
 import signal

@@ -1,4 +1,4 @@
-"""What worker and serve write while Redis, PostgreSQL or Peliqan is away for some seconds: a line when it begins, one when it ends."""
+"""Log lines of worker and server during an outage: one at its start, one at its end."""
 
 import json
 import re
@@ -22,7 +22,7 @@ NAMES = {"redis": "Redis", "postgresql": "The database"}
 
 
 def lines_of(log: Path) -> list[dict[str, Any]]:
-    """What a process has written, but for its line a request."""
+    """Return a process's output without the access log."""
     found = [json.loads(line) for line in log.read_text().splitlines()]
     return [
         each
@@ -41,7 +41,7 @@ def worker_is_at_work(url: str) -> bool:
 
 @contextmanager
 def visiting(url: str, session: requests.Session) -> Iterator[list[int]]:
-    """Somebody who opens pages and signs in again and again; the status of each answer."""
+    """Open pages and sign in repeatedly; return the statuses."""
     over, found = threading.Event(), list[int]()
 
     def visit() -> None:
@@ -84,7 +84,7 @@ def test_a_server_that_is_away_is_a_line_at_the_beginning_and_one_at_the_end(
                     "both notice",
                     within=60,
                 )
-                # Each of the worker's fourteen threads has tried several times.
+                # Each of the worker's 14 threads has tried several times.
                 wait_for(
                     lambda: time.monotonic() - began > SECONDS, "it was away so long", within=60
                 )

@@ -1,4 +1,4 @@
-"""The store, a customer's warehouse and copies behind a real PgBouncer in transaction mode, which changes connections in between."""
+"""Store, warehouse and copies behind PgBouncer, which changes connections."""
 
 import contextlib
 import json
@@ -32,7 +32,7 @@ from tests.support.sample_tables import OwnTable
 from tests.support.sandbox import Sandbox
 from tests.support.visits import sign_in
 
-# Fixtures of the folder that is about copies.
+# Fixtures of the tests of copies.
 __all__ = ["fleet", "own"]
 
 PAGES = (
@@ -56,7 +56,7 @@ def store(store: dict[str, str], pooler: PgBouncer) -> dict[str, str]:
 
 @pytest.fixture
 def run(store: dict[str, str], sandbox: Sandbox, tmp_path: Path) -> Callable[..., Result]:
-    """A command, in this process."""
+    """Run a command in this process."""
     environ = make_environ(sandbox.url, tmp_path, **store)
     return lambda *words, **more: CliRunner().invoke(
         main, words, env={**environ, **more}, input=more.pop("given", None)
@@ -73,11 +73,13 @@ def database(servers: Servers) -> Iterator[str]:
 
 
 def left_in_sessions(pooler: PgBouncer, database: str) -> set[tuple[Any, ...]]:
-    """What each of the pooler's server connections has of settings, prepared statements and locks."""
+    """Return settings, prepared statements and locks of each server connection."""
     asked = """
-        SELECT current_setting('search_path'), current_setting('random_page_cost'), current_setting('statement_timeout'),
-            current_setting('lock_timeout'), current_setting('default_transaction_read_only'), current_user,
-            (SELECT count(*) FROM pg_prepared_statements), (SELECT count(*) FROM pg_listening_channels()),
+        SELECT current_setting('search_path'), current_setting('random_page_cost'),
+            current_setting('statement_timeout'), current_setting('lock_timeout'),
+            current_setting('default_transaction_read_only'), current_user,
+            (SELECT count(*) FROM pg_prepared_statements),
+            (SELECT count(*) FROM pg_listening_channels()),
             (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory')
     """
     address = pooler.url(database)
@@ -185,7 +187,8 @@ def warehouse(pooler: PgBouncer, servers: Servers, database: str) -> str:
         there.execute("insert into invoice select generate_series(1, 30)")
         there.execute(
             "create function write_anyway() returns void language plpgsql as $$ begin"
-            " perform set_config('transaction_read_only', 'off', false); delete from invoice; end $$"
+            " perform set_config('transaction_read_only', 'off', false);"
+            " delete from invoice; end $$"
         )
     return pooler.url(database)
 
@@ -205,7 +208,8 @@ def warehouse(pooler: PgBouncer, servers: Servers, database: str) -> str:
         ("commit; drop table invoice", "multiple commands"),
         ("select pg_sleep(60)", "statement timeout"),
         (
-            "select pg_sleep(60) from (select set_config('statement_timeout', '0', false)) as longer",
+            "select pg_sleep(60) from (select set_config('statement_timeout', '0', false)) as "
+            "longer",
             "statement timeout",
         ),
         ("select * from nothing_like_it", "does not exist"),
@@ -228,7 +232,8 @@ def test_a_question_through_a_pooler_is_read_only_short_and_a_single_one(
         "set session characteristics as transaction read write",
         "set default_transaction_read_only = on",
         "set role pg_monitor",
-        "select set_config('search_path', 'nowhere', false), set_config('lock_timeout', '1', false)",
+        "select set_config('search_path', 'nowhere', false), set_config('lock_timeout', '1', "
+        "false)",
         "select pg_advisory_lock(7)",
         "prepare kept as select 1",
         "listen news",
@@ -266,7 +271,10 @@ def test_a_question_is_cancelled_through_the_pooler(
     thread = threading.Thread(target=ask_for_long)
     thread.start()
     with psycopg.connect(servers.postgresql.url(database), autocommit=True) as there:
-        active = "select count(*) from pg_stat_activity where query like 'select pg_sleep(50)%' and state = 'active'"
+        active = (
+            "select count(*) from pg_stat_activity "
+            "where query like 'select pg_sleep(50)%' and state = 'active'"
+        )
         wait_for(
             lambda: there.execute(active).fetchone() == (1,), "the question is under way", within=60
         )

@@ -1,4 +1,4 @@
-"""A restore under a console that runs is refused; one that was killed holds it up for less than a minute."""
+"""A restore while a console runs is refused; a killed console delays it by at most a minute."""
 
 import signal
 from collections.abc import Callable
@@ -25,7 +25,7 @@ NOTES = select(func.count()).where(PeriodicTask.name.startswith("process "))
 
 @pytest.fixture
 def run(processes: Processes) -> Callable[..., Result]:
-    """A command, in this process."""
+    """Run a command in this process."""
     return lambda *words: CliRunner().invoke(main, words, env=dict(processes.environ))
 
 
@@ -70,6 +70,6 @@ def test_a_store_in_use_is_not_replaced(
         db.engine.dispose()
     done = run("restore", file, "--replace")
     assert done.exit_code == 0, done.output
-    # The two that ran when the backup was made are forgotten.
+    # The two consoles that ran during the backup are forgotten.
     assert notes() == 0
     assert run("restore", file, "--replace").exit_code == 0

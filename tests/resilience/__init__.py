@@ -1,1 +1,1 @@
-"""What is left when processes are killed in the middle of their work."""
+"""Tests of data after processes were killed in the middle of their work."""

@@ -1,4 +1,4 @@
-"""People who press buttons, and somebody who kills the processes behind them at random moments."""
+"""Users who press buttons, and a killer of the processes behind them at random moments."""
 
 import os
 import random
@@ -22,7 +22,7 @@ Place = tuple[int, int]
 
 
 class Killable:
-    """A process of the console's with all that it began: one group, killed as one."""
+    """A process of the console with its children: one group, killed together."""
 
     def __init__(
         self, environ: Mapping[str, str], *command: str, is_up: Callable[[], bool] = lambda: True
@@ -35,7 +35,7 @@ class Killable:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Begin, and wait until it is there."""
+        """Start it and wait until it is ready."""
         self._process = subprocess.Popen(
             self._words,
             env=self._environ,
@@ -46,7 +46,7 @@ class Killable:
         wait_for(self._is_up, f"{self._words[3]} is up")
 
     def kill(self) -> None:
-        """As kill -9 does: nobody is asked."""
+        """Kill it with SIGKILL."""
         if self._process is not None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -54,17 +54,17 @@ class Killable:
 
 
 class KillableServer:
-    """PostgreSQL or Redis of the tests, the same way."""
+    """PostgreSQL or Redis of the tests, with the same methods."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
 
     def start(self) -> None:
-        """Begin again, with what it kept."""
+        """Start it again with its data."""
         self._server.start()
 
     def kill(self) -> None:
-        """As kill -9 does."""
+        """Kill it with SIGKILL."""
         assert self._server.process is not None
         self._server.process.kill()
         self._server.process.wait(60)
@@ -72,28 +72,28 @@ class KillableServer:
 
 @dataclass
 class Presser:
-    """Somebody who has connections synced, one after another, and notes what they were told."""
+    """A user who starts syncs one after another and records the responses."""
 
     url: str
     places: Sequence[Place]
     chance: random.Random
     over: Event
     told: Counter[str] = field(default_factory=Counter)
-    # Presses that were answered: the action stands in the store by then.
+    # Requests with a response: their action is stored by then.
     taken: list[Place] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        # Once, and before anything is killed: attempts to sign in are counted.
+        # Once and before any kill, since sign-ins are limited.
         self._session = requests.Session()
         self._token = self._sign_in()
 
     def run(self) -> None:
-        """Until it is over."""
+        """Start syncs until the end of the test."""
         while not self.over.wait(self.chance.uniform(0.02, 0.1)):
             try:
                 self._press()
             except requests.RequestException as error:
-                # The web process was killed: what became of the press nobody was told.
+                # The web process was killed: the request's outcome is unknown.
                 self.told[type(error).__name__] += 1
 
     def _sign_in(self) -> str:
@@ -129,7 +129,7 @@ class Presser:
 def kill_at_random(
     victims: Mapping[str, Killable | KillableServer], times: int, chance: random.Random
 ) -> Counter[str]:
-    """Kill one of them and start it again, so many times; how often each."""
+    """Kill and restart random processes; return the number of kills of each."""
     killed: Counter[str] = Counter()
     pause = Event()
     for _ in range(times):
@@ -142,7 +142,7 @@ def kill_at_random(
 
 
 def services(environ: Mapping[str, str]) -> tuple[str, dict[str, Killable]]:
-    """A web process and a worker, started; the address, and the two by their names."""
+    """Start a web process and a worker; return the address and both by name."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
 
@@ -161,7 +161,7 @@ def services(environ: Mapping[str, str]) -> tuple[str, dict[str, Killable]]:
 def pressing(
     url: str, places: Sequence[Place], people: int, seed: int, over: Event
 ) -> tuple[list[Presser], list[Thread]]:
-    """So many people at it, each by a chance of their own."""
+    """Run this many users, each with its own random numbers."""
     pressers = [Presser(url, places, random.Random(seed + place), over) for place in range(people)]
     threads = [Thread(target=each.run, name="presser") for each in pressers]
     for thread in threads:

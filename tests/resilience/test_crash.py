@@ -1,6 +1,6 @@
-"""Web process, worker, PostgreSQL and Redis, killed at random moments while people press buttons and a file is made.
+"""Processes and servers killed at random moments while users press buttons.
 
-A few times here; ``make soak`` does it two hundred times on either pair of engines.
+A few kills here; ``make soak`` does 200 on either pair of engines.
 """
 
 import os
@@ -33,24 +33,24 @@ from tests.support.sandbox import Sandbox
 TIMES = int(os.environ.get("CRASHES", "6"))
 SEED = int(os.environ.get("CRASH_SEED", "1"))
 PEOPLE = 3
-# A lease is a minute; what was killed is found out about after that.
+# A lease lasts a minute; a killed worker is noticed after that.
 WITHIN = 200.0
-# The longest of any lease.
+# The longest lease.
 LONGEST = timedelta(minutes=11)
-# Under way for a while.
+# Still running for a while.
 TABLE, ROWS = 10011902, 1_000_000
 
 
 @pytest.fixture
 def engine(request: pytest.FixtureRequest) -> str:
-    """The two servers; SQLite as well where it is to be soaked."""
+    """The two servers; also SQLite for ``make soak``."""
     found: str = request.param
     return found
 
 
 @pytest.fixture
 def durable(app: Flask) -> None:
-    """A commit is in the log of PostgreSQL's before it is told: its tests' servers tell it sooner."""
+    """Make PostgreSQL write a commit to disk before it reports it, unlike in other tests."""
     with app.app_context():
         if db.engine.dialect.name == "postgresql":
             with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -177,7 +177,7 @@ def _passed(app: Flask, since: datetime) -> bool:
 
 
 def _check_actions(taken: Counter[tuple[int, int]], sandbox: Sandbox) -> None:
-    """Every press that was answered is in the audit trail, every action once, and Peliqan was asked for none twice."""
+    """Check the audit trail, the actions, and the number of requests to Peliqan."""
     done = list(db.session.scalars(select(Action)))
     entries = list(db.session.scalars(select(AuditEntry).where(AuditEntry.what == actions.SYNC)))
     assert sorted(each.audit_id for each in done) == sorted(entry.id for entry in entries)
@@ -203,8 +203,10 @@ def _check_integrity() -> None:
         return
     db.session.execute(text("CREATE EXTENSION IF NOT EXISTS amcheck"))
     checking = (
-        "SELECT bt_index_check(c.oid, true) FROM pg_class c JOIN pg_am m ON m.oid = c.relam JOIN pg_namespace n"
-        " ON n.oid = c.relnamespace WHERE m.amname = 'btree' AND c.relkind = 'i' AND n.nspname = 'public'"
+        "SELECT bt_index_check(c.oid, true) FROM pg_class c JOIN pg_am m ON m.oid = c.relam JOIN "
+        "pg_namespace n"
+        " ON n.oid = c.relnamespace WHERE m.amname = 'btree' AND c.relkind = 'i' AND n.nspname = "
+        "'public'"
     )
     assert len(db.session.execute(text(checking)).all()) > 20
     db.session.commit()

@@ -1,4 +1,4 @@
-"""A stand-in whose clock a test moves, and one that posts webhooks to a receiver."""
+"""A sandbox whose clock a test moves, and one that sends webhooks to a receiver."""
 
 from collections.abc import Iterator
 

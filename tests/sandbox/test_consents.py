@@ -1,4 +1,4 @@
-"""When the consents that customers gave to their banks end."""
+"""The end of customers' consents to their banks."""
 
 import re
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""Filters and sorts of a column of every type: the sandbox answers as the recorded server did."""
+"""Filters and sorts of a column of every type, compared with the recorded server."""
 
 import json
 from pathlib import Path
@@ -34,7 +34,8 @@ def every(api: Caller, monkeypatch: pytest.MonkeyPatch) -> Caller:
 
 def ask(api: Caller, **asked: str) -> Any:
     return api.get(
-        f"database/rows/table/{TABLE}/?{urlencode({'user_field_names': 'True', 'size': '200', **asked})}"
+        f"database/rows/table/{TABLE}/?"
+        f"{urlencode({'user_field_names': 'True', 'size': '200', **asked})}"
     )
 
 
@@ -148,7 +149,7 @@ def test_what_the_recorded_server_answered_by_another_notion_is_answered_so(
 
 
 def test_sorts_are_refused_as_the_recorded_server_refused_them_and_no_others(every: Caller) -> None:
-    # That one was sent with its sign outside the quotes.
+    # The recorded request had its sign outside the quotes.
     refused = {name: error for name, error in REFUSED_SORTS.items() if name != "-Name, with comma"}
     for field in FIELDS:
         for sign in ("", "-"):

@@ -1,4 +1,4 @@
-"""Tokens, refusals, faults and knobs: what goes wrong on purpose."""
+"""Tokens, refusals, faults and switches: deliberate errors."""
 
 import json
 import threading

@@ -1,4 +1,4 @@
-"""What the commands that serve the stand-in are told."""
+"""Options of the commands that serve the sandbox."""
 
 import sys
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def test_the_command_refuses_an_unknown_scenario_with_the_names_that_there_are()
 
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> list[Flask]:
-    """The stand-ins that commands would serve."""
+    """The sandboxes that commands would serve."""
     apps: list[Flask] = []
 
     def serve(app: Flask, *_where: Any) -> None:
@@ -72,7 +72,7 @@ def test_the_demo_passes_the_scenario_on(monkeypatch: pytest.MonkeyPatch) -> Non
     assert not any(word.startswith("--scenario") for word in started[1])
 
 
-def test_the_commands_take_address_and_secret_from_their_options_and_the_secret_from_the_environment(
+def test_the_commands_take_address_and_secret_from_options_and_the_secret_from_the_environment(
     served: list[Flask], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     url = "http://127.0.0.1:9/"

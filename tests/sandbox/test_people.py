@@ -1,4 +1,4 @@
-"""Accounts, the consent page, the widget's side and how fast all of it is."""
+"""Accounts, the consent page, the widget's routes, and their speed."""
 
 import base64
 import json
@@ -171,5 +171,5 @@ def test_lists_cost_little_whatever_the_size_of_the_fleet() -> None:
     for page in range(1, 51):
         api.partner(f"sub-accounts/?page={page}&per_page=100")
     accounts = (time.process_time() - began) / 50
-    # With the test client's own share; a few times what was measured, so that a busy machine passes.
+    # With the test client's own time; a few times the measured time, for busy machines.
     assert (servers < 0.01, accounts < 0.02) == (True, True), (servers, accounts)

@@ -1,4 +1,4 @@
-"""Tables and rows, as a real Baserow server was seen to give them."""
+"""Tables and rows in the form of a real Baserow server."""
 
 import json
 import time
@@ -113,8 +113,8 @@ def test_links_to_other_pages_keep_the_query_and_name_the_requests_host(api: Cal
     page = rows(api, EVERYTHING, 'page=2&size=5&include="Name, with comma"')
     kept = "include=%22Name%2C+with+comma%22"
     assert (
-        page["next"]
-        == f"http://localhost/api/database/rows/table/{EVERYTHING}/?{kept}&page=3&size=5&user_field_names=True"
+        page["next"] == f"http://localhost/api/database/rows/table/{EVERYTHING}/"
+        f"?{kept}&page=3&size=5&user_field_names=True"
     )
     assert "page=" not in page["previous"]
     beyond = rows(api, EVERYTHING, "page=9999")
@@ -202,7 +202,7 @@ def test_every_account_has_a_warehouse_and_some_an_empty_database_besides(api: C
 
 
 def table_of(connection: Any) -> int:
-    """The connection's last table of sums: those of people do not say when a row was received."""
+    """Return the connection's last table of amounts, whose rows have a time of arrival."""
     number = max(
         n
         for n, name in enumerate(connection.connector.tables)
@@ -212,7 +212,7 @@ def table_of(connection: Any) -> int:
 
 
 def received(api: Caller, connection: Any, query: str = "") -> list[str | None]:
-    """When the rows of a connection's table were received, in the order that is asked for."""
+    """Return when the rows of a connection's table arrived, in the requested order."""
     path = f"database/rows/table/{table_of(connection)}/?user_field_names=True&size=200&{query}"
     found = []
     page: Any = {"next": True}

@@ -1,4 +1,4 @@
-"""Runs: by the schedule, by hand, well, badly and never ending."""
+"""Runs: by schedule, by hand, successful, failed and unending."""
 
 from datetime import UTC, datetime, timedelta
 

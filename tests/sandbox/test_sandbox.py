@@ -1,4 +1,4 @@
-"""The stand-in behaves as what is known of Peliqan's API, whoever asks."""
+"""The sandbox behaves like the known parts of Peliqan's API."""
 
 import time
 from collections import Counter
@@ -12,7 +12,8 @@ from dashboard.sandbox.app import create_sandbox
 
 PARTNER = {"Authorization": "JWT sandbox-partner-token"}
 DOCUMENTED = {
-    "OK", "HEALTHY", "ERROR", "CHECKING", "AUTHORIZING", "CONFIG_SELECT", "DISABLED", "RE_ENABLED", "RE_AUTHORISED",
+    "OK", "HEALTHY", "ERROR", "CHECKING", "AUTHORIZING", "CONFIG_SELECT", "DISABLED", "RE_ENABLED",
+    "RE_AUTHORISED",
     "RE_AUTHORISING", "COMPLETED_WITH_ERRORS",
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Scenarios: a quiet fleet in which one thing goes wrong, and nothing else."""
+"""Scenarios: a fleet with one known problem and no other."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ from tests.support.observed import (
     went_well,
 )
 
-# Worked out anew whenever the fleet is meant to change; lately: what Peliqan's own runner and a source each fail with.
+# Recomputed whenever the fleet changes on purpose; last for the failures of runner and source.
 WITHOUT_SCENARIO = "54447733417d8047da2d1ba017d6fc3dfa70602b27be53886c362ba070950f2e"
 HOUR = timedelta(hours=1)
 ODD_TIME = NOON + timedelta(minutes=7, seconds=31, milliseconds=900)
@@ -36,7 +36,7 @@ def test_the_fleet_without_a_scenario_is_the_one_that_is_written_down_here(api: 
     told = []
     for account in api.life.accounts(0, 200):
         for shown in api.get("servers/", account.id).json:
-            # The end of consents came later, and the errors that name it.
+            # The end of consents was added later, as were the errors that name it.
             shown.pop("consent_expires_at", None)
             runs = (
                 []
@@ -171,7 +171,7 @@ def test_seven_connections_to_odoo_fail_for_two_days_since_a_column_changed() ->
         assert timedelta() <= first - (NOON - 2 * DAY) < HOUR
 
 
-def test_all_connections_to_shopify_have_loaded_nothing_for_more_than_an_hour_and_say_that_they_are_well() -> (
+def test_all_connections_to_shopify_load_nothing_for_more_than_an_hour_and_say_they_are_well() -> (
     None
 ):
     seen = staged("loaded-nothing")
@@ -355,7 +355,10 @@ def test_three_connections_to_yuki_load_as_ever_but_no_row_has_come_for_two_days
             connections = api.life.connections(account.id)
             for table in api.get(f"database/tables/database/{account.id}1/", account.id).json:
                 if table["name"].startswith("yuki_"):
-                    rows = f"database/rows/table/{table['id']}/?user_field_names=1&size=1&order_by=-_sdc_received_at"
+                    rows = (
+                        f"database/rows/table/{table['id']}/"
+                        "?user_field_names=1&size=1&order_by=-_sdc_received_at"
+                    )
                     row = api.get(rows, account.id).json["results"][0]
                     age = api.now - datetime.fromisoformat(row["_sdc_received_at"])
                     connection = account.id * 100 + table["id"] % 1000 // 10
@@ -367,9 +370,7 @@ def test_three_connections_to_yuki_load_as_ever_but_no_row_has_come_for_two_days
         assert all(2 * DAY <= age <= 2 * DAY + 2 * HOUR for age in old.values())
 
 
-def test_peliqans_runner_crashes_with_no_exit_code_of_the_source_and_a_source_times_out_with_one() -> (
-    None
-):
+def test_peliqans_runner_crashes_without_an_exit_code_of_the_source_and_a_source_has_one() -> None:
     found = odd(staged("runner-crashes"), "netsuite", "odoo", "woocommerce")
     crashed, timed_out = of("netsuite", found) + of("odoo", found), of("woocommerce", found)
     assert (len(crashed), len(timed_out)) == (5, 3)

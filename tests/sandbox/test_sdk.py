@@ -1,4 +1,4 @@
-"""Peliqan's own SDK, a client that nobody here wrote, works against the sandbox unmodified."""
+"""Peliqan's own SDK works against the sandbox unmodified."""
 
 from peliqan import Peliqan
 

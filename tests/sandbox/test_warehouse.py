@@ -22,7 +22,7 @@ DEMO_ACCOUNTS = range(1001, 1201)
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def stand_in(request: pytest.FixtureRequest) -> Iterator[Caller]:
-    """A stand-in with its warehouses on the engine."""
+    """A sandbox with its warehouses on the engine."""
     if request.param == "sqlite":
         yield Caller()
         return
@@ -45,7 +45,7 @@ def api(stand_in: Caller) -> Iterator[Caller]:
 
 
 def lines(api: Caller, query: str, account_id: int = 1001) -> list[dict[str, Any]]:
-    """The answer's lines."""
+    """Return the lines of the response."""
     name = api.get("applications/default_dw_info/", account_id).json["server_name"]
     body = {"dbName": name, "action": "fetch", "kwargs": {"query": query}}
     answer = api.client.post("/api/proxy/db/", json=body, headers=api.token(account_id))
@@ -54,14 +54,14 @@ def lines(api: Caller, query: str, account_id: int = 1001) -> list[dict[str, Any
 
 
 def ask(api: Caller, query: str, account_id: int = 1001) -> list[list[Any]]:
-    """The answer's rows."""
+    """Return the rows of the response."""
     *parts, ended = lines(api, query, account_id)
     assert ended == {"status": "success"}, (account_id, query, ended)
     return [row for part in parts for row in part.get("records", ())]
 
 
 def of_one_connector(api: Caller) -> Any:
-    """Two connections of one connector in an account, both with rows in their tables."""
+    """Return two connections of one connector in an account, both with rows."""
     for account_id in DEMO_ACCOUNTS:
         connections = api.life.connections(account_id)
         for number, first in enumerate(connections):
@@ -76,7 +76,7 @@ def schema_of(api: Caller, connection: Any) -> str:
 
 
 def counts_by_rows(api: Caller, account_id: int) -> dict[int, tuple[str, int]]:
-    """Name and count of each table, by its id, as the routes for tables and rows give them."""
+    """Return name and count of each table by id, from the routes for tables and rows."""
     found = {}
     for database in api.get("applications/?exclude_tables=1", account_id).json:
         for table in api.get(f"database/tables/database/{database['id']}/", account_id).json:
@@ -86,10 +86,11 @@ def counts_by_rows(api: Caller, account_id: int) -> dict[int, tuple[str, int]]:
 
 
 def counts_by_sql(api: Caller, account_id: int) -> Counter[tuple[str, int]]:
-    """The same by what the ``information_schema`` lists, with full names."""
+    """Return the same from ``information_schema``, with full names."""
     tables = ask(
         api,
-        "select table_schema, table_name from information_schema.tables where table_type = 'BASE TABLE'",
+        "select table_schema, table_name from information_schema.tables where table_type = 'BASE "
+        "TABLE'",
         account_id,
     )
     mine = [
@@ -144,7 +145,7 @@ def test_what_is_no_reading_fails_in_the_databases_words(api: Caller, query: str
 def test_every_account_of_the_demo_answers_sql_with_the_counts_of_the_rows_route(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # With all rows it would take minutes; whether all are there, the next test tells of a sample.
+    # All rows would take minutes; the next test checks a sample of the complete set.
     monkeypatch.setattr(warehouse, "MOST_ROWS", 20)
     api = Caller()
     tables = 0
@@ -237,7 +238,7 @@ def test_a_new_connection_has_its_schema_at_once(api: Caller) -> None:
     while (added := api.life.add_connection(1002, "odoo", "New")).id % 100 < 16:
         pass
     api.wait(seconds=10)
-    # With sixteen of one kind: more than SQLite joins at once.
+    # 16 of one connector: more than SQLite joins in one statement.
     assert ask(
         api, "select count(*) from information_schema.tables where table_schema = 'odoo_16'", 1002
     ) == [[3]]
@@ -265,7 +266,8 @@ def test_questions_about_one_account_are_answered_side_by_side(api: Caller) -> N
 
 
 FAULTS = {
-    "duplicate_keys": (True, False, 0), "mixed_versions": (False, True, 0), "table_stale": (False, False, 10),
+    "duplicate_keys": (True, False, 0), "mixed_versions": (False, True, 0), "table_stale": (False,
+        False, 10),
     "versions_retired": (False, False, 0), "": (False, False, 0),
 }  # fmt: skip
 
@@ -282,7 +284,10 @@ def test_what_is_wrong_with_rows_stands_in_warehouse_and_rows_route_alike(
     )
     account_id, table = connection.account_id, f'"{schema_of(api, connection)}".yuki_invoices'
     api.control(f"connections/{connection.id}", data_fault=fault)
-    asked = f'select count(*), count(distinct id), count(distinct "Number"), max("_sdc_received_at") from {table}'
+    asked = (
+        'select count(*), count(distinct id), count(distinct "Number"), max("_sdc_received_at") '
+        f"from {table}"
+    )
     [[rows, keys, numbers, received]] = ask(api, asked, account_id)
     assert (rows / keys > 1.01) is wants_copies
     assert keys == numbers
@@ -314,7 +319,10 @@ def test_a_parent_table_is_empty_while_the_one_below_it_has_rows_in_the_demo_too
         each for each in api.connections() if each.fate.data_fault == "parent_table_empty"
     )
     parent = f"{connection.connector.name}_{connection.connector.tables[0]}"
-    counted = f'select (select count(*) from "{{0}}"."{parent}"), (select count(*) from "{{0}}"."{parent}_lines")'
+    counted = (
+        f'select (select count(*) from "{{0}}"."{parent}"), '
+        f'(select count(*) from "{{0}}"."{parent}_lines")'
+    )
     asked = counted.format(schema_of(api, connection))
     assert ask(api, asked, connection.account_id) == [[0, 200]]
     api.control(f"connections/{connection.id}", data_fault="parent_has_rows")
@@ -342,13 +350,17 @@ def test_the_published_sdk_asks_each_schema_of_an_account(sandbox: Sandbox) -> N
     sources = [each for each in connections if not each["is_target"]]
     for source in sources:
         schema = source["target_schema"]["schema_name"]
-        asked = f"SELECT table_schema, table_name, column_name FROM information_schema.columns WHERE table_schema = '{schema}'"
+        asked = (
+            "SELECT table_schema, table_name, column_name FROM information_schema.columns "
+            f"WHERE table_schema = '{schema}'"
+        )
         columns = database.fetch(target, query=asked)
         tables = {row["table_name"] for row in columns}
         assert len(tables) == len(sandbox.life.connection(source["id"]).connector.tables)
         for table in tables:
             [counted] = database.fetch(
                 target,
-                query=f'SELECT COUNT(*) AS n, COUNT(DISTINCT "id") AS ids FROM "{schema}"."{table}"',
+                query=f'SELECT COUNT(*) AS n, COUNT(DISTINCT "id") AS ids FROM '
+                f'"{schema}"."{table}"',
             )
             assert counted["n"] == counted["ids"]

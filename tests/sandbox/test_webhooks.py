@@ -1,4 +1,4 @@
-"""Webhooks that the stand-in sends: what, when, in which order, signed with what; and what it does when nobody takes them."""
+"""Webhooks of the sandbox: events, times, order, signatures, and unreachable receivers."""
 
 import hashlib
 import hmac

@@ -1,4 +1,4 @@
-"""Webhooks that a test asks the stand-in for: any event, as often and as badly signed as wanted."""
+"""Webhooks that a test requests: any event, any number of times, with a wrong signature."""
 
 import hashlib
 import hmac
@@ -27,7 +27,8 @@ def test_an_event_is_sent_on_demand_as_often_and_as_badly_signed_as_asked(
     told = receiver.told
     assert told[0] == told[1] == told[2]
     assert told[0] == {
-        "event": "pipeline_run_error", "event_id": "e-1", "timestamp": "2026-01-01T00:00:00Z", "account_id": connection.account_id,
+        "event": "pipeline_run_error", "event_id": "e-1", "timestamp": "2026-01-01T00:00:00Z",
+        "account_id": connection.account_id,
         "server_id": connection.id, "pipeline_run_id": newest, "status": "ERROR",
     }  # fmt: skip
     assert counts(hooked) == {"sent": 2, "failed": 1}

@@ -1,4 +1,4 @@
-"""One console for all tests of a file: what is attacked here must stand whatever was done to it before."""
+"""One console for all tests of a file: it must withstand attacks whatever happened before."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ from tests.support.settings import make_settings
 
 @pytest.fixture(scope="module")
 def engine(request: pytest.FixtureRequest) -> str:
-    """SQLite, unless a file says otherwise."""
+    """The engine: SQLite, unless a file parametrizes it."""
     return str(getattr(request, "param", "embedded"))
 
 
@@ -43,7 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def changes() -> dict[str, Any]:
-    """Settings other than those of other tests."""
+    """Settings that differ from those of other tests."""
     return {}
 
 
@@ -54,7 +54,7 @@ def used(
     compiled: FileSystemBytecodeCache,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
-    """A folder whose console has one of each thing that people make; copied for each file of tests."""
+    """A folder whose console has one of each object; copied for each file of tests."""
     folder = tmp_path_factory.mktemp("used")
     shutil.copy(filled / "console.db", folder / "console.db")
     requests.post(f"{sandbox_server.url}/sandbox/control/reset", timeout=30)
@@ -76,10 +76,9 @@ def app(
     folder: Path,
     clock: Clock,
     sandbox_server: Sandbox,
-    compiled: FileSystemBytecodeCache,
     request: pytest.FixtureRequest,
 ) -> Iterator[Flask]:
-    """A console over the fleet that is known from other tests; on SQLite with something behind every route."""
+    """A console over the usual fleet; on SQLite with one object for every route."""
     servers: Servers | None = None
     if engine == "embedded":
         shutil.copytree(request.getfixturevalue("used"), folder, dirs_exist_ok=True)
@@ -94,7 +93,7 @@ def app(
     made = create_app(
         make_settings(sandbox_server.url, folder, **{**RECEIVERS, **changes}), clock=clock
     )
-    made.jinja_env.bytecode_cache = compiled
+    made.jinja_env.bytecode_cache = request.getfixturevalue("compiled")
     limiter.enabled = False
     yield made
     close_store(made)
@@ -104,7 +103,7 @@ def app(
 
 @pytest.fixture
 def limited(app: Flask) -> Iterator[None]:
-    """With the limits on attempts, and none counted yet."""
+    """Switch the limits on attempts on, with all counters at zero."""
     limiter.enabled = True
     with app.app_context():
         limiter.reset()
@@ -119,7 +118,7 @@ def places(app: Flask) -> Places:
 
 @pytest.fixture
 def doors(app: Flask) -> Iterator[None]:
-    """Every view but those of signing in does nothing: what is asked is who gets to it, by whichever method."""
+    """Replace every view but sign-in: only the access checks remain."""
     views = dict(app.view_functions)
     for endpoint, view in views.items():
         if endpoint not in {"static", "people.login", "people.me"}:

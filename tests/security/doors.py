@@ -1,4 +1,4 @@
-"""The two documented ways to serve the console, as processes for tests that use sockets."""
+"""The two documented commands that serve the console, as processes for tests with sockets."""
 
 import os
 import re
@@ -35,7 +35,7 @@ class Door:
         return f"http://{self.host}:{self.port}"
 
     def connect(self, timeout: float = 5, receive_buffer: int | None = None) -> socket.socket:
-        """Open a connection; ``receive_buffer`` in bytes, for a client that takes little at a time."""
+        """Open a connection; ``receive_buffer`` in bytes, for clients that read slowly."""
         there = socket.socket()
         there.settimeout(timeout)
         if receive_buffer:
@@ -44,14 +44,14 @@ class Door:
         return there
 
     def ask(self, request: bytes, timeout: float = 5) -> bytes:
-        """Send it on a connection of its own; everything that comes back until the server closes."""
+        """Send a request on its own connection; return everything until the server closes."""
         with self.connect(timeout) as there:
             there.sendall(request)
             return receive_all(there)
 
 
 def receive_all(there: socket.socket) -> bytes:
-    """Read to the end; TimeoutError where it does not come, ConnectionResetError where the server broke off."""
+    """Read to the end; TimeoutError or ConnectionResetError where there is none."""
     found = b""
     while piece := there.recv(65536):
         found += piece
@@ -59,13 +59,13 @@ def receive_all(there: socket.socket) -> bytes:
 
 
 def status_of(answer: bytes) -> int:
-    """The status of the first answer; 0 where there is none."""
+    """Return the status of the first response; 0 where there is none."""
     found = re.match(rb"HTTP/1\.[01] (\d{3})", answer)
     return int(found[1]) if found else 0
 
 
 def child_of(pid: int) -> int:
-    """The one worker process of a master."""
+    """Return the only worker process of a master."""
     [child] = (int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
     return child
 
@@ -80,7 +80,7 @@ def serving(
     quick: bool = False,
     **settings: object,
 ) -> Iterator[Door]:
-    """Serve the console in ``folder`` by one of ``DOORS``, from the checkout; ``quick``: with deadlines of a second."""
+    """Serve the console in ``folder``; ``quick``: with deadlines of one second."""
     environ = {**make_environ(api_url, folder, **settings), "FORWARDED_ALLOW_IPS": "*"}
     processes, port, here = Processes(environ), free_port(), Path.cwd()
     module, *words = (*(word.format(port=port) for word in DOORS[door]), *more)

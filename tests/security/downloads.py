@@ -1,4 +1,4 @@
-"""Downloads by every kind of client through every door, and a table that can be held or broken in its middle."""
+"""Downloads by several kinds of client, and a table that can pause or fail in its middle."""
 
 import http.client
 import io
@@ -33,7 +33,10 @@ CLIENTS: dict[str, tuple[int, dict[str, str]]] = {
 
 @dataclass
 class Upstream:
-    """Peliqan's rows of the ledger, of which there are ``rows``: page ``cut_at`` and later fail, or wait until ``opened``."""
+    """Peliqan's rows of the ledger.
+
+    There are ``rows``; page ``cut_at`` and later ones fail, or wait until ``opened``.
+    """
 
     rows: int = 1000
     cut_at: int = 4
@@ -51,7 +54,7 @@ class Upstream:
             with self.lock:
                 self.waiting += 1
             self.opened.wait(60)
-        # As if it had no more rows than that: a filter would have the stand-in look through all million for each page.
+        # A shorter table: a filter would make the sandbox read all million rows for each page.
         return real(
             tables,
             replace(table, count=self.rows) if table.id == LEDGER else table,
@@ -63,7 +66,7 @@ class Upstream:
 
 @dataclass(frozen=True)
 class Received:
-    """What a client has in the end. ``error``: why it knows that this is not the whole answer, empty where it does not know."""
+    """A client's result. ``error``: why it knows that the download is incomplete, or empty."""
 
     status: int
     body: bytes
@@ -75,7 +78,7 @@ class Received:
 
 
 def download(url: str, path: str, client: str, cookie: str) -> Received:
-    """Ask as a client of this kind does, and read to the end."""
+    """Download as a client of this kind does."""
     number, headers = CLIENTS[client]
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
     connection._http_vsn, connection._http_vsn_str = number, f"HTTP/{number // 10}.{number % 10}"  # type: ignore[attr-defined]
@@ -92,7 +95,7 @@ def download(url: str, path: str, client: str, cookie: str) -> Received:
 
 
 def count_rows(path: str, body: bytes) -> int:
-    """The rows in a file of a table."""
+    """Return the number of rows in a file of a table."""
     if ".parquet" in path:
         return int(pyarrow.parquet.read_table(io.BytesIO(body)).num_rows)
     return body.count(b"\n") - (".csv" in path)
@@ -100,7 +103,7 @@ def count_rows(path: str, body: bytes) -> int:
 
 @dataclass
 class Served:
-    """The console under gunicorn, nginx in front of it, and somebody who is signed in."""
+    """The console under gunicorn, nginx in front of it, and a signed-in user's cookie."""
 
     process: Any
     doors: dict[str, str]
@@ -108,7 +111,7 @@ class Served:
     cookie: str
 
     def all(self, paths: list[str]) -> Iterator[tuple[str, str, str]]:
-        """Every path by every door as every client."""
+        """Yield every path with every server address and every client."""
         return ((door, client, path) for path in paths for door in self.doors for client in CLIENTS)
 
     def get(self, door: str, client: str, path: str) -> Received:
@@ -119,7 +122,10 @@ class Served:
 def serving(
     folder: Path, sandbox: Sandbox, place: Path, *command: str, module: str = "dashboard"
 ) -> Iterator[Served]:
-    """The command's server with room for all clients at a time; ``{port}`` in it is a free one. nginx's files are in ``place``."""
+    """Serve with a command that has room for all clients; ``{port}`` in it is a free port.
+
+    nginx's files are in ``place``.
+    """
     processes, port = (
         Processes(
             make_environ(
@@ -152,7 +158,7 @@ def children(pid: int) -> list[int]:
 
 
 def sign_in(url: str) -> str:
-    """The cookie of an administrator, who sees every export."""
+    """Return the cookie of an administrator, who sees every export."""
     client = requests.Session()
     token = (
         client.get(f"{url}/login", timeout=20)
@@ -170,7 +176,7 @@ def sign_in(url: str) -> str:
 def cut_in_the_middle(
     served: Served, upstream: Upstream, paths: list[str], cut: Callable[[], object]
 ) -> dict[str, Received]:
-    """Have every path by every door at a time; ``cut`` when every export has read its first ``CUT_AT - 1`` pages."""
+    """Download every path in every way at once; call ``cut`` when all exports are half done."""
     asked = list(served.all(paths))
     upstream.opened.clear()
     with ThreadPoolExecutor(len(asked)) as pool:
@@ -189,7 +195,7 @@ def cut_in_the_middle(
 def looks_whole_and_is_not(
     found: dict[str, Received], whole: dict[str, bytes], rows: int
 ) -> list[str]:
-    """Those that a client takes for the whole answer, and what is wrong with them."""
+    """Return the incomplete downloads that a client takes for complete, each with the reason."""
     wrong = []
     for name, received in found.items():
         path = name.rpartition(" | ")[2]

@@ -1,4 +1,4 @@
-"""Texts that a spreadsheet would run as a formula, and how readers of other settings than a comma's take a CSV file apart."""
+"""Texts that spreadsheets run as formulas, and readers of CSV files with other separators."""
 
 import csv
 import io
@@ -14,9 +14,10 @@ import requests
 from tests.security.hostile import PAYLOAD, HostileApi
 
 SIGNS = "=+-@＝＋－＠﹦﹢﹣﹫"
-# What readers drop in front of a text.
-BEFORE = ("", " ", "\t", "\r", "\n", "\r\n", "\x0b", "\x0c", "\x00", "\x1f", "\x85", "\xa0", "\u200b", "\u2028", "\u3000", "\ufeff", '"', '""', "\ufeff \"")  # fmt: skip
-# What ends a cell, or a record, for some readers.
+# Characters that readers drop at the start of a text.
+BEFORE = ("", " ", "\t", "\r", "\n", "\r\n", "\x0b", "\x0c", "\x00", "\x1f", "\x85", "\xa0",
+    "\u200b", "\u2028", "\u3000", "\ufeff", '"', '""', "\ufeff \"")  # fmt: skip
+# The end of a cell, or of a record, for some readers.
 WITHIN = (
     "",
     "a;",
@@ -38,7 +39,7 @@ STARTS = tuple(
 
 
 def cells_of(content: str) -> Iterator[tuple[str, str]]:
-    """Every cell as readers with these separators find it, with the separator; and every line's beginning without quotes."""
+    """Yield every cell with its separator, and every line's start without quotes."""
     for separator in ",;\t":
         for record in csv.reader(io.StringIO(content, newline=""), delimiter=separator):
             yield from ((f"separated by {separator!r}", cell) for cell in record)
@@ -50,7 +51,10 @@ def cells_of(content: str) -> Iterator[tuple[str, str]]:
 
 
 def is_formula(cell: str) -> bool:
-    """Whether a spreadsheet would run it. Written without the code under test; a pure number is none."""
+    """Return whether a spreadsheet would run it; a number is no formula.
+
+    Written without the code under test.
+    """
     start = cell
     while start and (start[0].isspace() or not start[0].isprintable() or start[0] in '"\u3000'):
         start = start[1:]
@@ -64,7 +68,7 @@ def is_formula(cell: str) -> bool:
 
 
 class FormulaApi(HostileApi):
-    """The hostile stand-in with another formula in front of each text; the same text has the same one in every answer."""
+    """A hostile API with a formula in front of each text; equal texts get equal formulas."""
 
     def __init__(self, accounts: set[int], starts: Sequence[str]) -> None:
         super().__init__(accounts)

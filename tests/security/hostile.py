@@ -1,4 +1,4 @@
-"""A Peliqan whose every word is an attack: the stand-in's answers with a payload in front of each text in them."""
+"""An API adapter that puts an attack in front of each text of the sandbox's responses."""
 
 import io
 import json
@@ -9,20 +9,22 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPResponse
 
-# Ends an attribute, an element and a script; would be run by a spreadsheet, a template and a terminal.
+# It ends an attribute, an element and a script; spreadsheets, templates and terminals run it.
 PAYLOAD = "=1+1'\"></title></textarea></script><xss onxss=1>{{7*7}}\x1b[31m"
 SCRIPT = "javascript:xss()//"
-# What is no free text of anybody's: read as a word, a time or a secret, and shown by none of them.
+# Fields that are not free text: words, times or secrets, none of which are shown.
 KEPT = {
-    "token", "integration_token", "access_token", "next", "previous", "timestamp_start", "timestamp_end", "consent_expires_at",
-    "health_status", "status", "auth_type", "type", "server_name", "order", "auth_uri", "error", "uploaded_at", "task_id",
+    "token", "integration_token", "access_token", "next", "previous", "timestamp_start",
+    "timestamp_end", "consent_expires_at",
+    "health_status", "status", "auth_type", "type", "server_name", "order", "auth_uri", "error",
+    "uploaded_at", "task_id",
 }  # fmt: skip
-# So many of a hundred connections and runs have a status that nobody knows, made of the payload.
+# One of this many connections and runs has an unknown status, made of the payload.
 ODD = 9
 
 
 class HostileApi(HTTPAdapter):
-    """Asks the stand-in, in its own words, and makes what it says hostile. ``accounts``: those that it lists."""
+    """Calls the sandbox and makes its responses hostile. ``accounts``: those that it lists."""
 
     def __init__(self, accounts: set[int]) -> None:
         super().__init__(pool_maxsize=8)

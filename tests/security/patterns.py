@@ -1,4 +1,4 @@
-"""Texts over which a regular expression takes long if it can: made of its own characters and of beginnings of what it matches."""
+"""Texts that are slow for a regular expression: of its characters and of partial matches."""
 
 import re
 import re._constants as sre  # type: ignore[import-not-found]
@@ -9,7 +9,7 @@ from itertools import islice, product
 from typing import Any
 
 MEGABYTE = 1_000_000
-# Tried as members of a class of characters, in this order.
+# Candidates for members of a class of characters, in this order.
 _SAMPLES = [
     *"aA1_ .-@/:\n\"'+(,;=<",
     *map(chr, range(33, 127)),
@@ -24,7 +24,7 @@ _MOST_WITNESSES, _MOST_LETTERS = 60, 16
 
 
 def hostile_texts(pattern: "re.Pattern[Any]") -> list[Callable[[int], Any]]:
-    """Functions that make a text of a given length, or bytes where the pattern is of bytes."""
+    """Return functions that make a text of a given length; bytes for a pattern of bytes."""
     if isinstance(pattern.pattern, bytes):
         return [partial(_as_bytes, build) for build in _texts(pattern)]
     return list(_texts(pattern))
@@ -54,12 +54,12 @@ def _texts(pattern: "re.Pattern[Any]") -> list[Callable[[int], str]]:
 
 
 def _repeated(start: str, part: str, size: int) -> str:
-    """``start``, then ``part`` again and again, and an end that fits no pattern."""
+    """Repeat ``part`` after ``start``, with an end that no pattern matches."""
     return (start + part * (size // len(part) + 1))[: size - 2] + "\x00!"
 
 
 def _letters(tree: Iterable[Any]) -> Iterator[str]:
-    """A character for each class and each literal in a pattern."""
+    """Yield a character for each class and each literal in a pattern."""
     for kind, value in tree:
         if kind is sre.LITERAL:
             yield chr(value)
@@ -86,7 +86,7 @@ def _members(kind: Any, value: Any) -> Iterator[str]:
 
 
 def _written(item: tuple[Any, Any]) -> str:
-    """A part of a class of characters, as a pattern has it."""
+    """Return a part of a class of characters in a pattern's syntax."""
     kind, value = item
     if kind is sre.LITERAL:
         return re.escape(chr(value))
@@ -100,7 +100,7 @@ def _written(item: tuple[Any, Any]) -> str:
 
 
 def _inside(kind: Any, value: Any) -> list[Any]:
-    """The parts of a pattern inside of one of its nodes."""
+    """Return the parts of a pattern inside one of its nodes."""
     if kind is sre.BRANCH:
         return list(value[1])
     if kind in {sre.MAX_REPEAT, sre.MIN_REPEAT, sre.POSSESSIVE_REPEAT}:
@@ -113,7 +113,7 @@ def _inside(kind: Any, value: Any) -> list[Any]:
 
 
 def _witnesses(tree: Iterable[Any], many: int) -> Iterator[str]:
-    """Texts that a pattern matches, or nearly: each repetition ``many`` times, where it may be so often."""
+    """Yield texts that a pattern nearly matches: repetitions ``many`` times where allowed."""
     choices = []
     for kind, value in tree:
         if kind is sre.LITERAL:

@@ -1,4 +1,4 @@
-"""Every route of the console with an address that leads somewhere: generated from the map of routes and what the store holds."""
+"""A request for every route of the console, made from the map of routes and the store."""
 
 import re
 from collections.abc import Iterator
@@ -24,9 +24,9 @@ from dashboard.webhooks.models import WebhookEvent
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 FOR_SCRIPTS = (".json", ".csv", ".jsonl", ".parquet")
-# The account of the stand-in's that has a table with everything in it.
+# The account of the sandbox with a table of all types.
 ACCOUNT, DATABASE, TABLE, ROW = 1001, 10011, 10011900, 3
-# Where the number of a row is not called after its model.
+# The models of row numbers that are named otherwise.
 MODELS: dict[str, Any] = {
     "rule": AlertRule, "schedule": PullSchedule, "event": WebhookEvent, "message": AlertMessage,
     "query": SavedQuery, "job": BulkJob, "search": ValueSearch, "token": AccessToken,
@@ -34,7 +34,7 @@ MODELS: dict[str, Any] = {
 
 
 def ask(client: FlaskClient, place: "Place", **more: Any) -> TestResponse:
-    """The answer, read to its end: one that is still being sent would hold on to its request."""
+    """Send the request and read the response to its end, so that the request is released."""
     answer = client.open(more.pop("path", place.path), method=place.method, **more)
     answer.get_data()
     answer.close()
@@ -43,7 +43,7 @@ def ask(client: FlaskClient, place: "Place", **more: Any) -> TestResponse:
 
 @dataclass(frozen=True)
 class Place:
-    """One route by one method. ``role``: what it declares, None where it declares none."""
+    """A route with one method. ``role``: the role that it declares; None: none."""
 
     endpoint: str
     method: str
@@ -59,7 +59,7 @@ class Place:
 
 
 class Places:
-    """``all``: each route by each of its methods; files of style and script are none of them."""
+    """All routes with each of their methods, without static files."""
 
     def __init__(self, app: Flask) -> None:
         self.app = app
@@ -80,14 +80,14 @@ class Places:
                     yield Place(rule.endpoint, method, self.path(rule), getattr(view, "role", None))
 
     def path_with(self, rule: Rule, values: dict[str, str]) -> str:
-        """The same with other values in the place of some."""
+        """Return the route's address with some other values."""
         with self.app.app_context():
             found = self.path(rule, values)
             db.session.remove()
         return found
 
     def path(self, rule: Rule, values: dict[str, str] = {}) -> str:
-        """The route's address, with numbers of what there is."""
+        """Return the route's address with ids of existing objects."""
         numbers = {**self._numbers(rule), **values}
         return re.sub(r"<(?:\w+:)?(\w+)>", lambda found: str(numbers[found[1]]), rule.rule)
 
@@ -97,13 +97,14 @@ class Places:
         ).first()
         assert run is not None
         known = {
-            "account_id": ACCOUNT, "connection_id": run.connection_id, "run_id": run.id, "database_id": DATABASE,
+            "account_id": ACCOUNT, "connection_id": run.connection_id, "run_id": run.id,
+            "database_id": DATABASE,
             "table_id": TABLE, "row_id": ROW,
         }  # fmt: skip
         return {name: known.get(name) or self._newest(name, rule) for name in rule.arguments}
 
     def _newest(self, name: str, rule: Rule) -> int:
-        """The newest row that a number like this may be of; 1 where there is none."""
+        """Return the newest id that a parameter may refer to; 1 where there is none."""
         word = name.removesuffix("_id")
         model = MODELS.get(word) or getattr(models, word.title(), None)
         if model is None:

@@ -1,6 +1,7 @@
-"""The console as an operator starts it, with deadlines of about a second for clients: ``python -m tests.security.quick COMMAND …``.
+"""The console's commands with deadlines of about one second for clients.
 
-``COMMAND`` is ``dashboard`` or ``gunicorn``, with its own arguments after it.
+``python -m tests.security.quick COMMAND …``: ``COMMAND`` is ``dashboard`` or ``gunicorn``, with
+its own arguments after it.
 """
 
 import sys

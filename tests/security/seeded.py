@@ -1,4 +1,4 @@
-"""One of each thing that people make in the console, made through its own forms, with a text of the test's in every field."""
+"""One of each object that users can make, made through its form, with a text in every field."""
 
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from tests.support.webhook_sender import ADDRESS
 
 
 def fields_of(person: Person, page: str, action: str) -> dict[str, Any]:
-    """The form with this action as a browser would send it untouched."""
+    """Return the fields of the form with this action, as a browser sends it untouched."""
     form = next(
         each
         for each in person.get(page).select("form[method=post]")
@@ -47,7 +47,7 @@ def fields_of(person: Person, page: str, action: str) -> dict[str, Any]:
 
 
 def send(person: Person, page: str, action: str, *accepted: int, **typed: str) -> TestResponse:
-    """Fill it in and send it; the status must be one of those accepted."""
+    """Fill in the form and send it; the status must be one of ``accepted``."""
     answer = person.client.post(action, data={**fields_of(person, page, action), **typed})
     assert answer.status_code in (accepted or {302, 303}), (
         f"{action}: {answer.status_code}\n{answer.text[:2000]}"
@@ -56,7 +56,7 @@ def send(person: Person, page: str, action: str, *accepted: int, **typed: str) -
 
 
 def work(app: Flask, folder: Path) -> None:
-    """What workers do with whatever waits."""
+    """Process all pending work as workers do."""
     parts: Services = app.extensions["services"]
     with app.app_context():
         at = parts.clock()
@@ -77,7 +77,7 @@ def work(app: Flask, folder: Path) -> None:
 def make_one_of_each(
     app: Flask, olga: Person, adam: Person, folder: Path, text: str, column: str = ""
 ) -> None:
-    """``column``: the name of a column of the table with everything in it."""
+    """Make one of each object. ``column``: of the table with all types, to mask."""
     with app.app_context():
         runs = select(Run).where(Run.account_id == ACCOUNT).order_by(Run.id.desc())
         connection_id = db.session.scalars(runs).first().connection_id  # type: ignore[union-attr]
@@ -119,21 +119,10 @@ def make_one_of_each(
     adam.post(f"{account}/warehouse", address=text)
     send(adam, "/alerts/new", "/alerts", name=text, address="json://127.0.0.1:9/hook", sends="new")
     adam.post(f"/alerts/{newest(app, AlertRule)}/test")
-    copies = folder.with_name(f"{folder.name}-copies")
-    copies.mkdir(exist_ok=True)
-    place = f"sqlite:///{copies}/{text[:20].replace('/', '')}.db"
-    send(
-        adam,
-        "/pulls/new",
-        "/pulls",
-        name=text,
-        address=place,
-        accounts=str(ACCOUNT),
-        tables=str(TABLE),
-    )
+    _make_pull(adam, folder, text)
     bulk_new = f"/bulk/new?which=ticked&kind=sync&c=1002-{_connection_of(app, 1002)}"
     send(olga, bulk_new, "/bulk", why=text)
-    told = {
+    event = {
         "event": text,
         "event_id": text,
         "status": text,
@@ -141,8 +130,16 @@ def make_one_of_each(
         "server_id": connection_id,
         "more": text,
     }
-    assert app.test_client().post(ADDRESS, json=told).status_code == 204
+    assert app.test_client().post(ADDRESS, json=event).status_code == 204
     work(app, folder)
+
+
+def _make_pull(adam: Person, folder: Path, text: str) -> None:
+    copies = folder.with_name(f"{folder.name}-copies")
+    copies.mkdir(exist_ok=True)
+    address = f"sqlite:///{copies}/{text[:20].replace('/', '')}.db"
+    fields = {"name": text, "address": address, "accounts": str(ACCOUNT), "tables": str(TABLE)}
+    send(adam, "/pulls/new", "/pulls", **fields)
 
 
 def newest(app: Flask, model: Any) -> int:

@@ -1,4 +1,4 @@
-"""Clients that are slow in every way, as many at a time as a test asks for."""
+"""Clients that are slow in several ways, any number at a time."""
 
 import socket
 import threading
@@ -26,7 +26,7 @@ def _send(data: bytes) -> Callable[[socket.socket], None]:
 
 @dataclass(frozen=True)
 class Slow:
-    """What a client does at first, and then every ``TICK``."""
+    """The first bytes that a client sends, and its action every ``TICK``."""
 
     first: bytes
     then: Callable[[socket.socket], object] = _nothing
@@ -63,7 +63,7 @@ KINDS = {
 
 @contextmanager
 def clients(door: Door, kind: Slow, number: int) -> Iterator[list[socket.socket]]:
-    """So many at a time, until the block ends."""
+    """Open this many connections at a time, until the end of the block."""
     stop = threading.Event()
     with ExitStack() as stack:
         there = [

@@ -1,4 +1,4 @@
-"""Where a person or the console is sent: redirects, names of hosts, links for customers, the widget's frame."""
+"""Addresses that people or the console are sent to: redirects, hosts, links, frames."""
 
 import re
 from pathlib import Path
@@ -28,11 +28,16 @@ from tests.support.settings import make_settings
 
 HERE = "https://console.example.com"
 ELSEWHERE = [
-    "https://evil.example/", "//evil.example", "///evil.example", "////evil.example", "/\\evil.example", "\\\\evil.example",
-    "/\t/evil.example", "/%09/evil.example", "/ /evil.example", "\t//evil.example", " //evil.example", "/\n/evil.example",
-    "https:evil.example", "https:/evil.example", "http:evil.example", "evil.example", "javascript:alert(1)", "JavaScript:alert(1)",
-    "data:text/html,x", "/\u2028/evil.example", "\u2215\u2215evil.example", "/\u00a0/evil.example", "//[", "http://[", "//evil.example:99999999",
-    "/..//evil.example", "/./\\evil.example", "/;//evil.example", "//evil.example/%2f..", "https://localhost@evil.example/", "", "?next=//evil.example",
+    "https://evil.example/", "//evil.example", "///evil.example", "////evil.example",
+    "/\\evil.example", "\\\\evil.example",
+    "/\t/evil.example", "/%09/evil.example", "/ /evil.example", "\t//evil.example",
+    " //evil.example", "/\n/evil.example",
+    "https:evil.example", "https:/evil.example", "http:evil.example", "evil.example",
+    "javascript:alert(1)", "JavaScript:alert(1)",
+    "data:text/html,x", "/\u2028/evil.example", "\u2215\u2215evil.example", "/\u00a0/evil.example",
+    "//[", "http://[", "//evil.example:99999999",
+    "/..//evil.example", "/./\\evil.example", "/;//evil.example", "//evil.example/%2f..",
+    "https://localhost@evil.example/", "", "?next=//evil.example",
 ]  # fmt: skip
 
 
@@ -48,7 +53,7 @@ def test_whatever_the_address_says_signing_in_leads_to_this_console(
     for location in (answer.location, person.client.get(f"/login?next={quote(target)}").location):
         where = urlsplit(urljoin(f"{HERE}/login", location))
         assert f"{where.scheme}://{where.netloc}" == HERE, location
-        # As a browser reads it, which takes a backslash for a slash and leaves out tabs and line breaks.
+        # As browsers read it: a backslash is a slash; tabs and line breaks are dropped.
         assert not re.sub(r"[\t\r\n]", "", location.replace("\\", "/")).startswith("//"), location
 
 
@@ -76,7 +81,7 @@ def test_an_address_of_this_console_is_gone_back_to(app: Flask) -> None:
 
 @pytest.fixture(scope="module")
 def named(sandbox_server: Sandbox, folder: Path, app: Flask) -> Flask:
-    """A console that knows its own name, and has another one for the widget."""
+    """A console with its own host name, and another one for the widget."""
     return create_app(
         make_settings(
             sandbox_server.url,
@@ -89,8 +94,10 @@ def named(sandbox_server: Sandbox, folder: Path, app: Flask) -> Flask:
 
 @pytest.mark.parametrize(
     "host",
-    ["evil.example", "console.example.com.evil.example", "evil.example:8900", "xconsole.example.com", "169.254.169.254", "a b", "[::2]", "",
-     "console.example.com@evil.example", "evil.example#console.example.com", "evil.example; script-src *"],
+    ["evil.example", "console.example.com.evil.example", "evil.example:8900",
+        "xconsole.example.com", "169.254.169.254", "a b", "[::2]", "",
+     "console.example.com@evil.example", "evil.example#console.example.com",
+     "evil.example; script-src *"],
 )  # fmt: skip
 def test_a_host_name_that_is_not_the_consoles_is_answered_by_nothing(
     named: Flask, host: str
@@ -134,7 +141,7 @@ def test_without_a_name_of_its_own_no_host_header_reaches_a_page_of_others_or_a_
 def test_the_widgets_host_gives_the_frame_and_nothing_of_the_console(
     named: Flask, places: Places
 ) -> None:
-    """The vendor's script may do there what it likes; nobody can be asked there to sign in."""
+    """The vendor's script runs there, so that host must not have a login form."""
     client, host = named.test_client(), {"Host": "widget.example.net"}
     for place in places.all("GET"):
         if place.endpoint in PROBES:
@@ -171,15 +178,24 @@ def test_the_widget_has_another_host_than_the_console_or_none() -> None:
 
 
 UNSAFE = [
-    "javascript:alert(1)", "JAVASCRIPT://example.com/%0aalert(1)", "data:text/html,x", "vbscript:x", "file:///etc/passwd", "ftp://example.com/",
-    "http://example.com/", "//example.com", "https:example.com", "https:///example.com", "https://", "", "mailto:a@example.com",
-    "https://user@example.com/", "https://example.com@evil.example/", "https://:@evil.example/", "https://example.com\\@evil.example/",
-    "https://ex\u0430mple.com/", "https://example\u3002com/", "https://\uff45xample.com/", "https://example.com%2eevil.example/",
-    "https://example.com%00.evil.example/", "https://exam\tple.com/", "https://example.com\r\nX: y", "https://-example.com/", "https://a..b/",
-    "https://127.0.0.1/", "https://localhost/", "https://x.localhost/", "https://LOCALHOST./", "http://127.0.0.1:8901/", "https://[::1]/",
-    "https://10.0.0.1/", "https://192.168.1.1/admin", "https://172.16.0.1/", "https://169.254.169.254/latest/meta-data/", "https://100.64.0.1/",
-    "https://[fe80::1]/", "https://[fd00::1]/", "https://[::ffff:10.0.0.1]/", "https://[::ffff:127.0.0.1]/", "https://0.0.0.0/", "https://0/",
-    "https://2130706433/", "https://0x7f000001/", "https://0177.0.0.1/", "https://127.1/", "https://127.0.0.1./", "https://[::]/",
+    "javascript:alert(1)", "JAVASCRIPT://example.com/%0aalert(1)", "data:text/html,x",
+    "vbscript:x", "file:///etc/passwd", "ftp://example.com/",
+    "http://example.com/", "//example.com", "https:example.com", "https:///example.com",
+    "https://", "", "mailto:a@example.com",
+    "https://user@example.com/", "https://example.com@evil.example/", "https://:@evil.example/",
+    "https://example.com\\@evil.example/",
+    "https://ex\u0430mple.com/", "https://example\u3002com/", "https://\uff45xample.com/",
+    "https://example.com%2eevil.example/",
+    "https://example.com%00.evil.example/", "https://exam\tple.com/",
+    "https://example.com\r\nX: y", "https://-example.com/", "https://a..b/",
+    "https://127.0.0.1/", "https://localhost/", "https://x.localhost/", "https://LOCALHOST./",
+    "http://127.0.0.1:8901/", "https://[::1]/",
+    "https://10.0.0.1/", "https://192.168.1.1/admin", "https://172.16.0.1/",
+    "https://169.254.169.254/latest/meta-data/", "https://100.64.0.1/",
+    "https://[fe80::1]/", "https://[fd00::1]/", "https://[::ffff:10.0.0.1]/",
+    "https://[::ffff:127.0.0.1]/", "https://0.0.0.0/", "https://0/",
+    "https://2130706433/", "https://0x7f000001/", "https://0177.0.0.1/", "https://127.1/",
+    "https://127.0.0.1./", "https://[::]/",
     "https://example.com:x/", "https://example.com:99999/", "https://" + "a" * 8000,
 ]  # fmt: skip
 
@@ -187,7 +203,7 @@ UNSAFE = [
 @pytest.mark.parametrize("url", UNSAFE)
 @pytest.mark.parametrize("route", ["reauthorise", "saltedge_refresh", "invite"])
 def test_no_such_address_of_peliqans_is_handed_to_anybody(url: str, route: str) -> None:
-    """All three come in by the same door."""
+    """All three are checked by the same function."""
     with pytest.raises(customer_links.UnsafeLink) as caught:
         customer_links.check_link(url, from_here=False)
     assert url not in str(caught.value) or not url
@@ -207,7 +223,7 @@ def test_an_ordinary_one_is_with_the_host_that_is_to_be_read_first(url: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("route", "kind", "key", "wanted"),
+    "link",
     [
         ("reauthorise", actions.REAUTHORISE, "auth_uri", {"failure": "expired", "auth": "oauth2"}),
         ("saltedge_refresh", actions.BANK_REFRESH, "url", {"auth": "saltedge"}),
@@ -224,8 +240,9 @@ def test_an_ordinary_one_is_with_the_host_that_is_to_be_read_first(url: str) -> 
     ],
 )
 def test_the_console_keeps_none_and_says_why_without_it(
-    app: Flask, sandbox: Sandbox, route: str, kind: str, key: str, wanted: dict[str, Any], url: str
+    app: Flask, sandbox: Sandbox, link: tuple[str, str, str, dict[str, Any]], url: str
 ) -> None:
+    route, kind, key, wanted = link
     parts: Services = app.extensions["services"]
     sandbox.fault(route, status=200, body={key: url})
     with app.app_context():

@@ -1,4 +1,4 @@
-"""How much one person may have of the console: from the map of routes, so that what is added later is counted, too."""
+"""Limits on what one user may request, for every route of the map of routes."""
 
 import pytest
 from flask import Flask
@@ -66,9 +66,10 @@ def test_nobody_has_more_than_their_amount_by_session_and_token_together(
     )
     assert (
         refused.json["detail"]
-        == "One person may have 4 per minute and 100 per hour of pages of rows and lists for scripts."
+        == "One person may have 4 per minute and 100 per hour of pages of rows and lists for "
+        "scripts."
     )
-    # Other kinds, pages and other people are not touched by it.
+    # Other kinds, pages and users are not limited by it.
     assert viv.client.get("/accounts.csv").status_code == 200
     assert viv.client.get("/accounts").status_code == 200
     assert olga.client.get("/accounts.json").status_code == 200

@@ -1,5 +1,7 @@
-"""What every answer carries, whatever it is: nobody frames it, guesses its kind, keeps it, reads it from elsewhere or learns
-where one came from; and every form in it leads here, with its token.
+"""Security headers of every response.
+
+They are about framing, type sniffing, caching, cross-origin reads and the referrer.
+Every form must lead to the console and have its token.
 """
 
 from dataclasses import dataclass
@@ -25,14 +27,14 @@ from tests.support.people import PASSWORD, Person
 from tests.support.sandbox import Sandbox
 from tests.support.settings import make_settings
 
-# What browsers, proxies and mail programs take.
+# The longest address that browsers, proxies and mail programs accept.
 LONGEST_ADDRESS = 2_000
 ELSEWHERE = {"Origin": "https://evil.example"}
 
 
 @dataclass(frozen=True)
 class Answered:
-    """One answer to a request that says it comes from another site."""
+    """A response to a request that comes from another site."""
 
     place: Place
     answer: TestResponse
@@ -43,7 +45,7 @@ class Answered:
 
 @pytest.fixture(scope="module")
 def answers(app: Flask, places: Places) -> list[Answered]:
-    """Every GET route, as a page and as a fragment, and what is refused."""
+    """Every GET route, as a page and as a fragment, and its refusals."""
     person, before = Person(app.test_client(), "adam@example.com"), _done(app)
     found = [
         Answered(place, ask(person.client, place, headers={**ELSEWHERE, **how}))
@@ -52,7 +54,7 @@ def answers(app: Flask, places: Places) -> list[Answered]:
         if not (how and place.is_for_scripts)
     ]
     assert _done(app) == before, (
-        "what is asked for by GET must do nothing: an image's address is followed without a question"
+        "a GET must change nothing: browsers load an image's address without asking"
     )
     for path in ("/nowhere", "/connections?page=x", "/accounts/1/connections/1.json"):
         found.append(
@@ -74,7 +76,7 @@ def answers(app: Flask, places: Places) -> list[Answered]:
 
 @pytest.fixture(scope="module")
 def shown(answers: list[Answered]) -> list[tuple[Answered, BeautifulSoup]]:
-    """Those that a browser shows, taken apart once."""
+    """The HTML responses, parsed once."""
     return [
         (each, BeautifulSoup(each.answer.text, "html.parser"))
         for each in answers
@@ -83,7 +85,7 @@ def shown(answers: list[Answered]) -> list[tuple[Answered, BeautifulSoup]]:
 
 
 def _done(app: Flask) -> dict[str, int]:
-    """What people have begun, made and been given, in numbers."""
+    """The numbers of stored rows that users can create."""
     made = (
         Action,
         Note,
@@ -104,7 +106,7 @@ def _done(app: Flask) -> dict[str, int]:
 
 
 def test_reading_does_nothing_whoever_has_it_asked_for(answers: list[Answered]) -> None:
-    """That is held against what the store has, while every route is asked (``answers``); nor is there a session for it."""
+    """Compare them after requests to every route (``answers``); no session is started either."""
     assert len(answers) > 180
     for each in answers:
         if each.place.endpoint not in {"signed out", "people.login"}:
@@ -195,7 +197,7 @@ def test_a_form_of_every_page_carries_its_token_and_leads_to_this_console(
 
 
 def _longest(form: Tag) -> int:
-    """Characters of the longest address that a form with method GET can lead to, of letters that stay as they are."""
+    """Return the length of the longest address that a GET form leads to, of plain letters."""
     length = len(str(form["action"]))
     page = next(each for each in form.parents if each.parent is None)
     theirs = page.select(f"[form='{form['id']}']") if form.has_attr("id") else []
@@ -212,7 +214,7 @@ def _longest(form: Tag) -> int:
         elif kind in {"hidden", "checkbox", "radio", "submit"}:
             filled = len(quote_plus(str(field.get("value", "on"))))
         else:
-            # A field that takes any number of characters makes an address of any length.
+            # A field without a limit makes an address of any length.
             filled = int(
                 str(field.get("maxlength", "10000" if kind in {"text", "search"} else "20"))
             )
@@ -306,7 +308,7 @@ def test_over_https_the_cookies_are_bound_to_this_host_and_the_browser_stays_wit
         assert {"Secure", "HttpOnly", "SameSite=Lax"} <= parts, cookie
         assert not any(part.startswith("Domain") for part in parts), cookie
         assert len(cookie.partition(";")[0]) < 4096
-    # A form that comes from another site is refused by where it says that it comes from, too.
+    # A form from another site is refused by its Origin, too.
     assert (
         client.post(
             "/logout", data=told, headers={"Referer": "https://evil.example/"}, **over

@@ -1,4 +1,4 @@
-"""Every page and every address on it, through nginx with TLS: at the root of a host, and below a path of another application's."""
+"""Every page and address through nginx with TLS: at the root of a host, and below a path."""
 
 import re
 import shutil
@@ -26,14 +26,14 @@ from tests.support.sandbox import Sandbox
 
 FETCHED = ("href", "src", "hx-get", "data-frame-url", "data-sign-in")
 POSTED = ("hx-post", "formaction", "data-token-url", "data-connected-url")
-# What a route needs to be asked for, to show anything.
+# The parameters that a route needs to show anything.
 ASKED = {
     "desk.new_invite": f"?account={ACCOUNT}",
     "tables.cell_value": "?column=Title",
     "overview.find": "?q=amber",
     "bulk.new": "?which=all&kind=sync",
 }
-# What is answered with an error although it is asked for rightly, and by which.
+# The routes that correctly respond with an error, and its status.
 ERRORS = {
     "nowhere": 404,
     "measured.show": 403,
@@ -45,7 +45,10 @@ ERRORS = {
 
 @dataclass
 class Visitor:
-    """An administrator's browser. ``base``: the console's own address; ``inner``: where nginx asks it."""
+    """An administrator's browser.
+
+    ``base``: the console's public address; ``inner``: the address that nginx uses.
+    """
 
     base: str
     inner: str
@@ -55,7 +58,7 @@ class Visitor:
     cookies: dict[str, tuple[str, bool]] = field(default_factory=dict)
 
     def get(self, path: str) -> requests.Response:
-        """Ask for a path of the console's, and look at every header and address of the answer."""
+        """Request a path of the console; check every header and address of the response."""
         answer = self.session.get(f"{self.base}{path}", allow_redirects=False, timeout=60)
         self.look(answer)
         return answer
@@ -74,7 +77,7 @@ class Visitor:
         return answer
 
     def look(self, answer: requests.Response) -> None:
-        """Note each cookie, and each address that leads out of the console or to where nginx asks it."""
+        """Record each cookie, and each address that leaves the console."""
         for line in answer.raw.headers.getlist("Set-Cookie"):
             for name, cookie in SimpleCookie(line).items():
                 self.cookies[name] = cookie["path"], bool(cookie["secure"])
@@ -106,7 +109,10 @@ class Visitor:
             self.problems.append(f"{answer.url}: not the console's answer")
 
     def check(self, page: str, address: str, where: str) -> str | None:
-        """The path of an address below the console's own; None for one of another host. Notes one that leaves the console."""
+        """Return the path below the console's base; None for another host.
+
+        Records an address that leaves the console.
+        """
         url = urljoin(page, address).partition("#")[0]
         if url != self.base and not url.startswith(f"{self.base}/"):
             if urlsplit(url).netloc in {urlsplit(self.base).netloc, urlsplit(self.inner).netloc}:
@@ -115,7 +121,7 @@ class Visitor:
         return url.removeprefix(self.base)
 
     def endpoint(self, path: str, method: str) -> str | None:
-        """The route that answers; None and a note where there is none."""
+        """Return the route of the path; None and a record where there is none."""
         try:
             found: str = self.routes.url_map.bind("x").match(unquote(urlsplit(path).path), method)[
                 0
@@ -126,7 +132,7 @@ class Visitor:
         return found
 
     def addresses(self, answer: requests.Response) -> Iterator[str]:
-        """Paths that the page asks for by GET; of those of forms it is only checked that there is a route."""
+        """Yield the paths that the page requests by GET; check that forms lead to a route."""
         soup = BeautifulSoup(answer.text, "html.parser")
         for form in soup.find_all("form", action=True):
             path = self.check(answer.url, str(form["action"]), "<form action>")
@@ -144,7 +150,7 @@ class Visitor:
                     self.endpoint(path, "POST")
 
     def walk(self, places: list[Place]) -> int:
-        """Open every place and one link of each kind that is found; the number of answers."""
+        """Open every route and one link of each kind; return the number of responses."""
         waiting = deque(
             (place.endpoint, place.path + ASKED.get(place.endpoint, "")) for place in places
         )
@@ -165,7 +171,7 @@ class Visitor:
                 names = frozenset(
                     name for name, _ in parse_qsl(urlsplit(link).query, keep_blank_values=True)
                 )
-                # Of each route an address with and one without a query; of a list its next page, too.
+                # Each route once with and once without a query; a list also with its next page.
                 kind = (
                     (found, urlsplit(link).path)
                     if found == "static"
@@ -193,7 +199,7 @@ def visitor(
     sandbox_server: Sandbox,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Visitor]:
-    """A console as it is deployed, cookies included, with one of each thing that people make; an administrator's browser."""
+    """An administrator's browser at a deployed console with one of each object, with cookies."""
     path, port = request.param, free_port()
     folder, place = tmp_path_factory.mktemp("served") / "data", tmp_path_factory.mktemp("nginx")
     shutil.copytree(used, folder)
@@ -209,7 +215,7 @@ def visitor(
         nginx = TlsNginx(place, door.url, port, below_path=bool(path))
         try:
             session = requests.Session()
-            # REQUESTS_CA_BUNDLE in the environment would go over ``verify``.
+            # REQUESTS_CA_BUNDLE in the environment would override ``verify``.
             session.trust_env, session.verify = False, str(nginx.certificate)
             found = Visitor(base, door.url, session, app)
             signed_in = found.post(
@@ -270,7 +276,7 @@ def test_a_form_needs_its_token_and_a_list_and_a_table_are_downloaded_whole(
 
 
 def test_who_is_not_signed_in_is_sent_to_the_sign_in_page_of_the_console(visitor: Visitor) -> None:
-    """nginx passes the host on without its port: the browser knows the console by another name than it was asked by."""
+    """nginx forwards the host without its port, so the browser uses another host name."""
     path = urlsplit(visitor.base).path
     stranger = requests.Session()
     stranger.trust_env, stranger.verify = False, visitor.session.verify

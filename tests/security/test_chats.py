@@ -1,4 +1,4 @@
-"""No name, error or reason in an alert calls people, hides where a link leads, or turns into markup in any chat service."""
+"""Texts in alerts cause no mention, hidden link or markup in any chat service."""
 
 import smtplib
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ from tests.support.factories import refused_fleet
 LINK = "https://console.example.com/causes/17"
 MARK = "marked"
 SOME = TEXTS[::4]
-# Every service, and this machine for each: what is sent there is kept by the test.
+# Every service; requests to it are captured by the test.
 HERE = EgressPolicy(
     AllowedDestination.read(f"{address.partition(':')[0]}://{host}")
     for address in (*ADDRESSES, "json:", "mailto:", "https:")
@@ -46,7 +46,7 @@ def place() -> Iterator[Receiver]:
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch, place: Receiver) -> list[requests.PreparedRequest]:
-    """What would go to services on the internet; what goes to a receiver of the test's does go."""
+    """Capture requests to services on the internet; let those to the test's receiver pass."""
     found: list[requests.PreparedRequest] = []
     send = HTTPAdapter.send
 
@@ -59,7 +59,7 @@ def sent(monkeypatch: pytest.MonkeyPatch, place: Receiver) -> list[requests.Prep
         return answered(request)
 
     monkeypatch.setattr(HTTPAdapter, "send", record)
-    # Some services are asked so slowly that a test would wait for minutes.
+    # Without the services' own throttling, which would take minutes.
     monkeypatch.setattr(apprise.URLBase, "throttle", lambda *_, **__: None)
     return found
 
@@ -193,7 +193,7 @@ def test_every_kind_of_message_from_the_worker_is_harmless(
         }
         assert kinds == {"new", "recovered", "digest", "test"}
         db.session.remove()
-    # The rule that is there for other tests sends JSON.
+    # The rule for other tests sends JSON.
     chats = [request for request in sent if ":9/" not in (request.url or "")]
     for words in (
         [each["text"] for each in place.got],

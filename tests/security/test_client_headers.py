@@ -1,4 +1,4 @@
-"""Headers that a client sends change nothing but what ``DASHBOARD_PROXIES`` says; at consoles served in both documented ways."""
+"""Clients' headers change nothing except as ``DASHBOARD_PROXIES`` says, for both commands."""
 
 import re
 import shutil
@@ -66,7 +66,7 @@ VALUES = {
     "Proxy-Protocol": ("TCP4",),
     "PROXY_PROTOCOL": ("TCP4",),
 }
-# The same names as the server's variables are written: with an underscore for the hyphen, and as CGI has them.
+# The same names as server variables: with an underscore, and in CGI's form.
 HEADERS = [
     *((name, value) for name, values in VALUES.items() for value in values),
     *(
@@ -80,12 +80,14 @@ HEADERS = [
     ("HTTP_HOST", "evil.example"),
 ]
 PATHS = ("/login?next=/accounts", "/accounts", "/healthz", "/webhooks/peliqan")
-# For somebody who is signed in: links with scheme and host, and the addresses of a page.
+# Paths for a signed-in user: links with scheme and host, and the addresses of a page.
 OWN_PATHS = ("/since.txt?hours=24",)
 BELIEVED = ("X-Forwarded-Proto", "https")
-# Different in every answer, whatever is asked.
+# The parts that differ in every response.
 CHANGING = re.compile(
-    rb"""(?m)^(?:Date|X-Request-ID|Content-Length|Set-Cookie: [^=]+=)[^\r]*|(?<=")[\w.-]{60,}(?=")|\d\d:\d\d(:\d\d)?|[0-9a-f]{16}|data-lasts="\d+"|\b\d+ (s|min|h)\b"""
+    rb"(?m)^(?:Date|X-Request-ID|Content-Length|Set-Cookie: [^=]+=)[^\r]*"
+    rb"|(?<=\")[\w.-]{60,}(?=\")|\d\d:\d\d(:\d\d)?|[0-9a-f]{16}"
+    rb"|data-lasts=\"\d+\"|\b\d+ (s|min|h)\b"
 )
 
 ADDRESSES = re.compile(rb"https?://[^\s\"<]+|(?:href|src|action)=\"[^\"]*\"")
@@ -93,7 +95,7 @@ ADDRESSES = re.compile(rb"https?://[^\s\"<]+|(?:href|src|action)=\"[^\"]*\"")
 
 @dataclass(frozen=True)
 class Served:
-    """A console behind so many proxies, as its settings say; an administrator's cookie; what it logs."""
+    """A console behind this many proxies, an administrator's cookie, and its log."""
 
     door: Door
     proxies: int
@@ -103,12 +105,12 @@ class Served:
     def ask(
         self, path: str, *headers: tuple[str, str], own: bool = False, method: str = "GET"
     ) -> bytes:
-        """The answer, without what is different in every answer."""
+        """Return the response without the parts that always differ."""
         lines = [f"{method} {path} HTTP/1.1", "Host: console.example", "Connection: close"]
         lines += [f"Cookie: {self.cookie}"] if own else []
         lines += [f"{name}: {value}" for name, value in headers]
         answer = self.door.ask("\r\n".join([*lines, "", ""]).encode())
-        # A page of somebody's own says how long ago things were: what must stay the same is where it leads to.
+        # A user's own page shows ages; only its links must be equal.
         return (
             answer[:12] + b"\n".join(ADDRESSES.findall(answer))
             if own
@@ -116,7 +118,7 @@ class Served:
         )
 
 
-# Each command and each number of proxies: both commands have the same settings, so not each with each.
+# Both commands and all numbers of proxies; the commands share settings, so not all combinations.
 CONSOLES = (
     ("dashboard serve", 0),
     ("dashboard serve", 1),
@@ -165,7 +167,7 @@ def test_no_header_of_a_client_changes_an_answer(served: Served) -> None:
         for (path, own), answer in plain.items()
         if served.ask(path, header, own=own) != answer
     ]
-    # Who asks stands where the proxy would, so the one header that a proxy says the scheme in counts, and links have it.
+    # The client is in the proxy's place, so the header for the scheme counts, and links have it.
     assert changed == ([(OWN_PATHS[0], BELIEVED)] if served.proxies == 1 else [])
     if served.proxies == 1:
         assert b"https://console.example/" in served.ask(OWN_PATHS[0], BELIEVED, own=True)
@@ -179,7 +181,7 @@ def test_no_header_makes_another_method_of_a_request(served: Served) -> None:
 
 
 def attempts(url: str, number: int, trusted: list[str]) -> set[int]:
-    """The statuses of tries to sign in, with other addresses each time in front of what the trusted proxies append."""
+    """Return the statuses of sign-ins with other addresses before those of trusted proxies."""
     client, found = requests.Session(), set[int]()
     token = (
         client.get(f"{url}/login", timeout=20)
@@ -198,7 +200,7 @@ def attempts(url: str, number: int, trusted: list[str]) -> set[int]:
 
 
 def test_only_as_many_entries_count_as_there_are_proxies(served: Served) -> None:
-    """Ten tries at signing in a minute and address: whoever writes other addresses into the header has no more."""
+    """Ten sign-ins a minute and address: more addresses in the header give no more attempts."""
     chain, url = [f"203.0.113.{n}" for n in range(1, served.proxies + 1)], served.door.url
     assert 429 not in attempts(url, 8, chain)
     assert 429 in attempts(url, 8, chain)
@@ -215,7 +217,7 @@ def test_behind_the_nginx_of_the_deployment_the_address_is_that_of_the_connectio
         nginx = Nginx(tmp_path / "nginx", door.url)
         try:
             assert 429 in attempts(nginx.deployed, 12, [])
-            # Another address has tries of its own: the one that nginx saw was counted, and not its own.
+            # Another address has its own attempts: nginx's client was counted, not nginx.
             assert 429 not in attempts(door.url, 8, ["203.0.113.5"])
         finally:
             nginx.stop()
@@ -240,7 +242,7 @@ def test_behind_the_nginx_of_the_deployment_the_address_is_that_of_the_connectio
     ],
 )
 def test_a_path_is_read_as_a_proxy_reads_it_or_leads_nowhere(served: Served, line: str) -> None:
-    """A proxy that lets everybody to /webhooks/ alone must not open another page: only what it would read as that path answers."""
+    """A proxy that allows only /webhooks/ must not open another page through an odd path."""
     _, path, _ = line.split()
     answer = served.ask(path)
     assert b"evil.example/login" not in answer
@@ -350,7 +352,7 @@ def test_all_forms_of_an_address_and_all_that_is_none_have_one_amount(
 def test_gunicorn_without_the_consoles_settings_says_so_and_takes_no_path_from_a_client(
     tmp_path: Path, filled: Path, sandbox_server: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """gunicorn.conf.py is read in the working directory alone."""
+    """gunicorn reads gunicorn.conf.py only from the working directory."""
     shutil.copy(filled / "console.db", tmp_path / "console.db")
     monkeypatch.chdir(tmp_path)
     processes, port = (
@@ -401,7 +403,7 @@ def test_below_a_path_no_header_and_no_variable_leads_out_of_it(
     tmp_path: Path, filled: Path, sandbox_server: Sandbox, way: str
 ) -> None:
     shutil.copy(filled / "console.db", tmp_path / "console.db")
-    # SCRIPT_NAME in the environment is what gunicorn takes the path from.
+    # gunicorn takes the path's prefix from SCRIPT_NAME in the environment.
     settings = {
         "dashboard_url": "https://console.example/console",
         "script_name": "/elsewhere",

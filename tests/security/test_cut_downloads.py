@@ -1,4 +1,4 @@
-"""No download that was cut looks whole: every streamed route, cut in every way, through every door, nginx among them."""
+"""No interrupted download looks complete: each streamed route, with and without nginx."""
 
 import os
 import re
@@ -41,7 +41,7 @@ from tests.support.sandbox import Sandbox
 
 @pytest.fixture
 def upstream(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Upstream]:
-    """All rows can be had until a test says otherwise."""
+    """Let all rows be readable until a test changes that."""
     found, real = Upstream(), query.page
     found.opened.set()
     monkeypatch.setattr(query, "page", lambda *asked: found.page(real, *asked))
@@ -51,7 +51,7 @@ def upstream(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Upst
 
 @dataclass(frozen=True)
 class Walked:
-    """An answer to one GET route, or static file: the length that it announces, and the one that it has."""
+    """A response of one GET route or static file: its announced and its real length."""
 
     path: str
     coding: str
@@ -86,7 +86,7 @@ def walked(app: Flask, places: Places) -> list[Walked]:
 
 @pytest.fixture(scope="module")
 def streamed(walked: list[Walked]) -> list[str]:
-    """The addresses whose answers are not made in memory, and that of the largest static file. Exports are of the ledger."""
+    """The streamed addresses, and the largest static file. Exports are of the ledger."""
     found = dict.fromkeys(each.path for each in walked if each.streamed and each.status == 200)
     kinds = {path.rpartition("/")[2] for path in found}
     assert {"export.csv", "export.jsonl", "export.parquet", "file"} <= kinds
@@ -97,7 +97,7 @@ def streamed(walked: list[Walked]) -> list[str]:
 
 
 def all_paths(app: Flask, places: Places) -> list[str]:
-    """An address of every GET route, and of every static file."""
+    """Return an address of every GET route and of every static file."""
     folder = Path(str(app.static_folder))
     static = [
         f"/static/{path.relative_to(folder)}"
@@ -125,7 +125,7 @@ def newest_entry(app: Flask) -> AuditEntry:
 
 @pytest.fixture
 def whole(served: Served, streamed: list[str]) -> dict[str, bytes]:
-    """What is no export of a table, before anything is cut."""
+    """The complete responses of everything but exports, before any interruption."""
     return {
         f"{path}{suffix}": served.get("direct", client, path).body
         for path in streamed
@@ -183,7 +183,7 @@ def test_no_client_takes_the_answer_of_a_process_that_ended_for_a_whole_one(
     found = cut_in_the_middle(served, upstream, streamed, end)
     assert looks_whole_and_is_not(found, whole, upstream.rows) == []
     if number == signal.SIGKILL:
-        # At the other signal a file may be ready and sent before the process is gone.
+        # With the other signal a file may be complete before the process ends.
         assert not any(
             received.looks_whole for name, received in found.items() if "/export." in name
         )
@@ -193,12 +193,12 @@ def test_no_client_takes_what_a_restart_could_not_wait_for_for_a_whole_answer(
     app: Flask,
     folder: Path,
     sandbox: Sandbox,
-    tmp_path: Path,
     upstream: Upstream,
     streamed: list[str],
-    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
-    monkeypatch.chdir(Path(__file__).parents[2])
+    request.getfixturevalue("monkeypatch").chdir(Path(__file__).parents[2])
+    tmp_path: Path = request.getfixturevalue("tmp_path")
     impatient = (
         "wsgi:app",
         "--bind=127.0.0.1:{port}",
@@ -240,7 +240,7 @@ def test_a_process_that_is_killed_while_it_sends_has_announced_more_than_came(
 ) -> None:
     with app.app_context():
         for export in db.session.scalars(select(Export)):
-            # More than what lies between a process and a client that does not read.
+            # More than the buffers between a process and a client that does not read.
             (folder / "exports" / export.name).write_bytes(b"x" * 50_000_000)
     (path,) = (path for path in streamed if path.startswith("/exports/"))
     for version in ("1.0", "1.1"):
@@ -248,7 +248,8 @@ def test_a_process_that_is_killed_while_it_sends_has_announced_more_than_came(
             urlsplit(served.doors["direct"]).netloc.split(":"), timeout=30
         ) as there:
             there.sendall(
-                f"GET {path} HTTP/{version}\r\nHost: console\r\nCookie: {served.cookie}\r\n\r\n".encode()
+                f"GET {path} HTTP/{version}\r\nHost: console\r\n"
+                f"Cookie: {served.cookie}\r\n\r\n".encode()
             )
             came = there.recv(65536)
             [child] = children(served.process.pid)
@@ -263,7 +264,7 @@ def test_a_process_that_is_killed_while_it_sends_has_announced_more_than_came(
 
 
 def read_on(connection: socket.socket) -> bytes:
-    """More of it; nothing where it ended, however it ended."""
+    """Return the next piece; empty after the end or an error."""
     try:
         return connection.recv(1_000_000)
     except ConnectionResetError:
@@ -274,7 +275,7 @@ def read_on(connection: socket.socket) -> bytes:
 def test_nginx_lets_every_client_know_of_an_answer_that_is_shorter_than_its_length(
     client: str, tmp_path: Path
 ) -> None:
-    """The fact on which all of this rests."""
+    """Check the assumption of all these tests."""
     with socket.create_server(("127.0.0.1", 0)) as short:
         nginx = Nginx(tmp_path, f"http://127.0.0.1:{short.getsockname()[1]}")
         try:
@@ -285,7 +286,8 @@ def test_nginx_lets_every_client_know_of_an_answer_that_is_shorter_than_its_leng
                     with there:
                         there.recv(65536)
                         there.sendall(
-                            b"HTTP/1.1 200 OK\r\nContent-Type: text/csv\r\nContent-Length: 1000\r\n\r\nid,Name\r\n"
+                            b"HTTP/1.1 200 OK\r\nContent-Type: text/csv\r\n"
+                            b"Content-Length: 1000\r\n\r\nid,Name\r\n"
                         )
                     assert (received.result().status, received.result().error) == (
                         200,
@@ -326,7 +328,7 @@ def test_a_list_with_more_rows_than_its_csv_file_may_have_is_refused_and_not_cut
             continue
         answer = client.get(f"{path.removesuffix('.json')}.csv")
         if "-page-" in answer.headers.get("Content-Disposition", ""):
-            # One page of a table's rows, which its name says.
+            # One page of a table's rows, as its name says.
             continue
         assert answer.status_code == (400 if listed["total"] > most else 200), path
         if listed["total"] > most:

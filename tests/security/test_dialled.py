@@ -22,16 +22,20 @@ from dashboard.sql.result import Failed, Result
 ALLOWED, EVIL = "127.0.0.2", "127.0.0.3"
 MINE = EgressPolicy([AllowedDestination.read(f"postgresql://{ALLOWED}")])
 SECRET = "hush-hush-4711"
-# What addresses are made of, put together in any order: every part that some reader of addresses gives a meaning.
+# Pieces of addresses that are combined in any order: all that a parser of addresses may interpret.
 PIECES = st.sampled_from([
-    "postgresql://", "postgres://", "postgresql+psycopg://", "POSTGRESQL://", "postgresql+psycopg2://", "//", "/", "@", ":", "?", "&",
-    "#", ",", "\\", "%", "%40", "%2F", "%3A", "%00", "%2C", "[", "]", "[::1]", "[::ffff:127.0.0.3]", "%25lo", " ", "\t", "\n", "\x00",
-    ALLOWED, EVIL, "127.0.0.2.", "0x7f000003", "2130706435", "127.3", "127。0。0。3", "localhost", "5432", ":PORT", "x", "db", "user",
-    f"user:{SECRET}", "sslmode=disable", "host=", "hostaddr=", "port=", "dbname=", "user=", "password=", "service=", "passfile=",
+    "postgresql://", "postgres://", "postgresql+psycopg://", "POSTGRESQL://",
+    "postgresql+psycopg2://", "//", "/", "@", ":", "?", "&",
+    "#", ",", "\\", "%", "%40", "%2F", "%3A", "%00", "%2C", "[", "]", "[::1]",
+    "[::ffff:127.0.0.3]", "%25lo", " ", "\t", "\n", "\x00",
+    ALLOWED, EVIL, "127.0.0.2.", "0x7f000003", "2130706435", "127.3", "127。0。0。3", "localhost",
+    "5432", ":PORT", "x", "db", "user",
+    f"user:{SECRET}", "sslmode=disable", "host=", "hostaddr=", "port=", "dbname=", "user=",
+    "password=", "service=", "passfile=",
     "options=", "'", "target_session_attrs=any", "postgresql://127.0.0.3:PORT/db",
 ])  # fmt: skip
 ODD = st.lists(PIECES, min_size=1, max_size=14).map("".join)
-# And such as are nearly right, with one odd piece somewhere.
+# Nearly correct addresses with one odd piece.
 NEARLY = st.builds(
     lambda base, at, piece: base[: at % (len(base) + 1)] + piece + base[at % (len(base) + 1) :],
     st.sampled_from(
@@ -64,7 +68,7 @@ WRITTEN = [
 
 
 class Doors:
-    """Listeners on one port of both addresses, which note who comes and hang up."""
+    """Listeners on one port of both addresses, which record connections and close them."""
 
     def __init__(self) -> None:
         self.dialled: list[str] = []
@@ -82,7 +86,7 @@ class Doors:
                     self.dialled.append(door.getsockname()[0])
 
     def came(self) -> set[str]:
-        """Who was dialled since the last time; waits until both listeners have noted all that came before."""
+        """Return the addresses that were connected to since the last call."""
         mine = []
         for each in self._all:
             with socket.socket() as near:
@@ -103,7 +107,7 @@ class Doors:
 
 @pytest.fixture(autouse=True)
 def only_loopback() -> None:
-    """Instead of the fixture of all tests, which knows one address of this machine: names are looked up by ``lookups`` alone."""
+    """Replace the fixture of all tests: only ``lookups`` answers look-ups here."""
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +119,7 @@ def doors() -> Iterator[Doors]:
 
 @contextmanager
 def lookups() -> Iterator[set[str]]:
-    """Hosts that are looked up meanwhile; names other than addresses of this machine are not found."""
+    """Record the hosts that are looked up; only addresses of this machine are found."""
     found: set[str] = set()
     real = socket.getaddrinfo
 
@@ -147,7 +151,7 @@ def ask_at(address: str, places: EgressPolicy) -> None:
 def test_nobody_is_dialled_but_the_host_that_was_checked(
     doors: Doors, go: Any, address: str
 ) -> None:
-    # Listeners hang up, so that even an accepted address ends with an error.
+    # Listeners close the connection, so even an allowed address ends with an error.
     with (
         lookups(),
         pytest.raises((addresses.BadAddress, NotAllowed, DestinationError, Failed)) as refused,

@@ -1,4 +1,4 @@
-"""The host that an alert is sent to is the host that was checked; a service is known by the name that its address has."""
+"""The host that gets an alert is the host that was checked."""
 
 import threading
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ def places(text: str) -> EgressPolicy:
 
 @contextmanager
 def answering(status: int, **headers: str) -> Iterator[tuple[int, list[str]]]:
-    """A server of HTTP on this machine that gives one answer; its port, and the ``Host`` headers of those who came."""
+    """An HTTP server with one response: its port, and the ``Host`` headers of its clients."""
     came: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -108,7 +108,7 @@ def test_a_plug_in_that_dials_another_host_than_its_address_names_is_stopped(
 ) -> None:
     with answering(200) as (port, came):
         mine = places("ntfy://localhost")
-        # Sent to the service's own host, with the address's as the name of a topic.
+        # Sent to the service's own host; the address is the name of a topic.
         monkeypatch.setattr(
             "apprise.plugins.ntfy.NotifyNtfy.cloud_notify_url", f"http://127.0.0.1:{port}"
         )
@@ -167,8 +167,10 @@ def test_a_limit_holds_for_its_thread_and_while_it_lasts() -> None:
 
 ODD = st.lists(
     st.sampled_from([
-        "json://", "jsons://", "form://", "ntfy://", "gotify://", "matrix://", "http://", "127.0.0.1", "localhost", "@", ":", "/", "//",
-        "\\", "#", "?", "&", "%40", "%2F", "%23", "user", "PORT", ":PORT", "[::1]", "redirect=yes", "mode=cloud", "to=localhost",
+        "json://", "jsons://", "form://", "ntfy://", "gotify://", "matrix://", "http://",
+        "127.0.0.1", "localhost", "@", ":", "/", "//",
+        "\\", "#", "?", "&", "%40", "%2F", "%23", "user", "PORT", ":PORT", "[::1]", "redirect=yes",
+        "mode=cloud", "to=localhost",
         "host=localhost", "smtp=localhost", " ", "127.1", "127.0.0.1.", "token123456789012",
     ]),
     min_size=1,

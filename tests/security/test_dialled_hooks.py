@@ -1,4 +1,4 @@
-"""The hook's host, and Peliqan's, is the one that the settings were checked for, however the address is written."""
+"""The hosts of the hook and of Peliqan are those that the settings were checked for."""
 
 import socket
 from contextlib import suppress
@@ -31,14 +31,16 @@ ODD = [
     "https:///hooks.example.com/",
 ]
 PIECES = st.sampled_from([
-    "http://", "https://", "HTTPS://", "//", "/", "\\", "@", ":", "#", "?", "%40", "%5C", "%2F", "[", "]", "[::1]", "127.0.0.1",
-    "localhost", "evil.example", "hooks.example.com", ":443", ":0", ":99999", "user", "user:password@", " ", "\t", "\n", "\x00", ".",
+    "http://", "https://", "HTTPS://", "//", "/", "\\", "@", ":", "#", "?", "%40", "%5C", "%2F",
+    "[", "]", "[::1]", "127.0.0.1",
+    "localhost", "evil.example", "hooks.example.com", ":443", ":0", ":99999", "user",
+    "user:password@", " ", "\t", "\n", "\x00", ".",
     "\u3002", "\uff0f", "\u2100", ";", "&", "=",
 ])  # fmt: skip
 
 
 def dialled(address: str) -> set[str]:
-    """Whom a hook at an address looks up; nobody is found."""
+    """Record the look-ups of a hook's address; no host is found."""
     found: set[str] = set()
 
     def look_up(host: Any, *_args: Any, **_more: Any) -> Any:

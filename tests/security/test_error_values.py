@@ -1,4 +1,4 @@
-"""What databases, libraries and other people's functions say of an error never brings a value of a row into what is kept or shown."""
+"""Errors of databases, libraries and partners' functions never store or show values of rows."""
 
 import json
 import logging
@@ -26,7 +26,7 @@ from dashboard.telemetry import logs, sentry
 from tests.support.databases import Servers
 from tests.support.people import Person
 
-# Every word of a value that must be seen nowhere.
+# The words of values that must not appear anywhere.
 WORDS = re.compile(r"zanzibar|quokka|4711|0815", re.IGNORECASE)
 VALUES = [
     "zanzibar@example.com",
@@ -40,24 +40,31 @@ VALUES = [
     "zanzibar': \"quokka",
     "email = 'zanzibar'",
 ]
-# Not as literals: a line of the code that failed stands in the log.
+# Not as literals: the log quotes a line of the failed code.
 SECRET, NUMBER = VALUES[0], "4711.0815"
-# Of PostgreSQL 16 in its languages, SQLite, pyarrow, Python and the warehouses that Peliqan may ask.
+# Errors of PostgreSQL 16 in several languages, SQLite, pyarrow, Python and other warehouses.
 MESSAGES = [
     'invalid input syntax for type integer: "{}"',
-    'ERROR:  invalid input syntax for type numeric: "{}"\nLINE 1: select \'{}\'::numeric\n               ^',
-    'duplicate key value violates unique constraint "person_email_key"\nDETAIL:  Key (email)=({}) already exists.',
+    'ERROR:  invalid input syntax for type numeric: "{}"\nLINE 1: select \'{}\'::numeric\n        '
+    '       ^',
+    'duplicate key value violates unique constraint "person_email_key"\nDETAIL:  Key (email)=({}) '
+    'already exists.',
     "Key (email)=({}) already exists.",
-    'null value in column "n" of relation "person" violates not-null constraint\nDETAIL:  Failing row contains (1, {}, null).',
-    'date/time field value out of range: "{}"\nHINT:  Perhaps you need a different "datestyle" setting.',
+    'null value in column "n" of relation "person" violates not-null constraint\nDETAIL:  Failing '
+    'row contains (1, {}, null).',
+    'date/time field value out of range: "{}"\nHINT:  Perhaps you need a different "datestyle" '
+    'setting.',
     'value "{}" is out of range for type integer',
     'relation "{}" does not exist',
-    'malformed array literal: "{}"\nDETAIL:  Array value must start with "{{" or dimension information.',
-    'invalid input syntax for type json\nDETAIL:  Token "{}" is invalid.\nCONTEXT:  JSON data, line 1: {}...',
+    'malformed array literal: "{}"\nDETAIL:  Array value must start with "{{" or dimension '
+    'information.',
+    'invalid input syntax for type json\nDETAIL:  Token "{}" is invalid.\nCONTEXT:  JSON data, '
+    'line 1: {}...',
     'invalid value "{}" for "Mon"',
     '(psycopg2.errors.InvalidTextRepresentation) invalid input syntax for type integer: "{}"',
     "FEHLER:  ungültige Eingabesyntax für Typ integer: »{}«",
-    "doppelter Schlüsselwert verletzt Unique-Constraint »person_email_key«\nDETAIL:  Schlüssel »(email)=({})« existiert bereits.",
+    "doppelter Schlüsselwert verletzt Unique-Constraint »person_email_key«\nDETAIL:  Schlüssel "
+    "»(email)=({})« existiert bereits.",
     "syntaxe en entrée invalide pour le type integer : « {} »",
     "la relation « {} » n'existe pas",
     "la sintaxis de entrada no es válida para tipo integer: «{}»",
@@ -74,7 +81,8 @@ MESSAGES = [
     "unrecognized token: \"'{}\"",
     "bad JSON path: '{}'",
     "Could not convert '{}' with type str: tried to convert to int64",
-    "(\"Could not convert '{}' with type str: tried to convert to int64\", 'Conversion failed for column email')",
+    "(\"Could not convert '{}' with type str: tried to convert to int64\", 'Conversion failed for "
+    "column email')",
     "Failed to parse string: '{}' as a scalar of type int32",
     "invalid literal for int() with base 10: '{}'",
     "'{}'",
@@ -88,7 +96,7 @@ MESSAGES = [
     'invalid input syntax for type integer: "invoice" {} "n"',
     'value "text" {}" is out of range',
 ]  # fmt: skip
-# What is no name of the statement's, without any quotes: as ``query_to_xml`` and ``chr`` bring it about.
+# Names that are not in the statement, without quotes: made with ``query_to_xml`` and ``chr``.
 BARE = [
     "function zanzibar() does not exist",
     "column t.zanzibar does not exist",
@@ -99,7 +107,10 @@ BARE = [
     'missing FROM-clause entry for table "zanzibar"',
     "cross-database references are not implemented: zanzibar.quokka.x",
 ]
-STATEMENT = "select e.name, lower(amount) from invoice e join \"Order lines\" on emial = 'zanzibar' where n = 4711"
+STATEMENT = (
+    "select e.name, lower(amount) from invoice e "
+    "join \"Order lines\" on emial = 'zanzibar' where n = 4711"
+)
 
 
 @pytest.mark.parametrize("value", VALUES)
@@ -152,7 +163,8 @@ def warehouse(servers: Servers) -> Iterator[str]:
         there.execute("insert into person values (1, 'zanzibar@example.com', 4711)")
         there.execute(
             "create function tell(text) returns int language plpgsql stable as"
-            " $$ begin raise exception 'no zanzibar here, %', $1 using detail = $1, hint = $1; end $$"
+            " $$ begin raise exception 'no zanzibar here, %', $1 using detail = $1, hint = $1; "
+            "end $$"
         )
     yield url
     servers.postgresql.drop("quoting")
@@ -161,15 +173,19 @@ def warehouse(servers: Servers) -> Iterator[str]:
 @pytest.mark.parametrize(
     ("statement", "title"),
     [
-        ("select email::int from person", "Invalid text representation (22P02): invalid input syntax for type integer: …"),
+        ("select email::int from person",
+            "Invalid text representation (22P02): invalid input syntax for type integer: …"),
         ("select (email || chr(10) || email)::date from person", "Invalid datetime format (22007)"),
         ("select ('{' || email)::json from person", "Invalid text representation (22P02)"),
         ("select email::regclass from person", "Invalid schema name (3F000): schema …."),
         ("select tell(email) from person", "Raise exception (P0001)."),
         ("select chr(number::int * 1000) from person", "Program limit exceeded (54000)"),
-        ("select setseed(number) from person", "Invalid parameter value (22023): setseed parameter …"),
-        ("select query_to_xml('select ' || split_part(email, '@', 1) || '()', true, true, '') from person", "Undefined function"),
-        ("select query_to_xml('select p.' || split_part(email, '@', 1) || ' from person p', true, true, '') from person",
+        ("select setseed(number) from person",
+            "Invalid parameter value (22023): setseed parameter …"),
+        ("select query_to_xml('select ' || split_part(email, '@', 1) || '()', true, true, '') "
+         "from person", "Undefined function"),
+        ("select query_to_xml('select p.' || split_part(email, '@', 1) || ' from person p', true, "
+         "true, '') from person",
          "Undefined column (42703)"),
         ("select 'zanzibar'::int", "Invalid text representation (22P02)"),
         ("select emial from person", 'Undefined column (42703): column "emial" does not exist.'),
@@ -240,12 +256,12 @@ raised_by_the_hook: Exception = ValueError("nothing")
 
 
 def hook(_message: object) -> None:
-    """What a partner's function does with a row that it cannot keep."""
+    """A partner's function that cannot store a row."""
     raise raised_by_the_hook
 
 
 class Refusing:
-    """An account whose every answer is an error with a value in it."""
+    """An account whose every response is an error with a value in it."""
 
     def __init__(self, error: peliqan.PeliqanError) -> None:
         self.error = error
@@ -276,7 +292,7 @@ def test_what_peliqan_answers_has_no_value(kind: type[peliqan.PeliqanError], val
 def test_a_check_of_the_data_shows_no_value_of_what_the_warehouse_says(
     app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The statement of the check is the console's, and casts what customers' columns hold."""
+    """The console's own check casts values of customers' columns."""
 
     def refuse(*_: object, **__: object) -> object:
         raise peliqan.QueryFailed(

@@ -1,4 +1,4 @@
-"""What has to be done after signing in before anything else opens: each route, from the map of routes."""
+"""Required steps after signing in, before any other page opens: each route of the map."""
 
 from dataclasses import replace
 
@@ -26,8 +26,8 @@ def enter(app: Flask, email: str, password: str = PASSWORD, status: int = 302) -
 
 
 def is_shut_but(app: Flask, places: Places, person: Person, page: str, opens: set[str]) -> None:
-    """Every route leads to that page, but those that belong to it, those of everybody and signing out."""
-    # CSRF's token is the session's, whatever page it stands on; where signing out is a door, nobody leaves.
+    """Check that every route redirects there, except its own, public ones and sign-out."""
+    # The CSRF token is the session's. Sign-out is left out: it would end the session.
     token = person.token("/nowhere")
     for place in places.all():
         for how in ({}, {"HX-Request": "true"}):
@@ -47,7 +47,7 @@ def is_shut_but(app: Flask, places: Places, person: Person, page: str, opens: se
 
 @pytest.fixture
 def new(app: Flask) -> str:
-    """An administrator whose first password another one chose."""
+    """An administrator whose first password was set by another one."""
     adam, email = Person(app.test_client(), "adam@example.com"), "nora@example.com"
     with app.app_context():
         old = users.find_user(email)

@@ -1,4 +1,4 @@
-"""Nothing is done for another site: every route that changes anything asks for the token of the form that it is sent with."""
+"""Cross-site request forgery: every route that changes anything needs its form's token."""
 
 import pytest
 from flask import Flask
@@ -12,7 +12,7 @@ CHANGING = ("POST", "PUT", "PATCH", "DELETE")
 
 
 def counts(app: Flask) -> dict[str, int]:
-    """How many rows each table has, but for what a refusal itself leaves, and who was seen."""
+    """Return the number of rows of each table, without those that a refusal writes."""
     with app.app_context():
         found = {
             table.name: db.session.scalar(select(func.count()).select_from(table)) or 0

@@ -1,4 +1,4 @@
-"""No CSV file of the console holds a formula: not for a reader of commas, semicolons or tabs, whatever a text begins with."""
+"""No CSV file of the console contains a formula, whatever separator the reader uses."""
 
 import csv
 import io
@@ -32,7 +32,7 @@ from tests.support.sandbox import Sandbox
 from tests.support.settings import make_settings
 
 TYPED = "＝1+1;=2+2; ﹫3"
-# Files of numbers and of checked e-mail addresses, and lists that are empty in this fleet.
+# Files of numbers and checked e-mail addresses, and lists that are empty in this fleet.
 WITHOUT_TEXTS = {"trend.show_csv", "admin.users_csv", "bulk.links_csv"}
 
 
@@ -89,7 +89,7 @@ def test_numbers_and_texts_that_no_spreadsheet_runs_are_not_changed(text: str) -
 
 @pytest.fixture(scope="module")
 def api(sandbox_server: Sandbox) -> FormulaApi:
-    # The beginnings that the store keeps as they are, so that each arrives where its text goes.
+    # The beginnings that the store keeps unchanged, so that each one arrives.
     kept = [start for start in STARTS if "\x00" not in start]
     accounts = {
         *range(1001, 1007),
@@ -106,7 +106,7 @@ def app(
     compiled: FileSystemBytecodeCache,
     api: FormulaApi,
 ) -> Iterator[Flask]:
-    """A console whose customers' every text begins with a formula of some kind, used by people who type formulas."""
+    """A console in which every text of customers and users begins with a formula."""
     sandbox_server.app.test_client().post("/sandbox/control/reset")
     made = create_app(
         make_settings(sandbox_server.url, folder, **HOOK, **RECEIVERS), clock=clock, adapter=api

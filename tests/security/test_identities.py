@@ -1,4 +1,4 @@
-"""One person, one count: no spelling of an address is counted for one account and signs in to another."""
+"""One count a user: no spelling of an address is counted for one account and opens another."""
 
 import io
 import itertools
@@ -25,9 +25,13 @@ from tests.support.people import PASSWORD, PASSWORD_HASH, Person
 
 BUECHER = "sam@bücher.example"
 PIECES = [
-    *(chr(number) for number in range(0x20)), "\x7f", "\x85", "\xa0", "\u1680", "\u2003", "\u2028", "\u202f", "\u2800", "\u3000", "\ufeff",
-    "\u200b", "\u200c", "\u200d", "\u2060", "\u00ad", "\u202e", "\u0301", "\u0308", "\ud800", "\ufffe", "\U000e0041", ".", "..", "@", "＠",
-    "。", "．", "+", "\"", "(x)", "İ", "ı", "ﬁ", "ß", "v", "Ｖ", "ｖ", "V", "xn--", ",", ";", "<", ">", "%00", "\\0", "[]", "x" * 300,
+    *(chr(number) for number in range(0x20)), "\x7f", "\x85", "\xa0", "\u1680", "\u2003", "\u2028",
+    "\u202f", "\u2800", "\u3000", "\ufeff",
+    "\u200b", "\u200c", "\u200d", "\u2060", "\u00ad", "\u202e", "\u0301", "\u0308", "\ud800",
+    "\ufffe", "\U000e0041", ".", "..", "@", "＠",
+    "。", "．", "+", "\"", "(x)", "İ", "ı", "ﬁ", "ß", "v", "Ｖ", "ｖ", "V", "xn--",
+    ",", ";", "<", ">",
+    "%00", "\\0", "[]", "x" * 300,
 ]  # fmt: skip
 BASES = [
     VIV,
@@ -54,7 +58,7 @@ EACH = [put(VIV, at, [piece]) for piece in PIECES for at in (0, 1, 3, 4, len(VIV
 
 @pytest.fixture(scope="module", params=["embedded", "servers"])
 def engine(request: pytest.FixtureRequest) -> str:
-    """Both databases: neither may find people by rules of its own."""
+    """Both databases: each compares texts by its own rules."""
     return str(request.param)
 
 
@@ -76,7 +80,7 @@ def quick(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def counted_as(app: Flask, typed: str) -> str:
-    """What attempts with this text are counted under, by the sign-in form itself."""
+    """Return the key under which the sign-in form counts attempts with this text."""
     with app.test_request_context(
         "/login", method="POST", data={"email": typed.encode("utf-8", "replace")}
     ):
@@ -124,7 +128,7 @@ def test_while_an_account_is_limited_no_spelling_signs_in_with_the_right_passwor
         with app.app_context():
             found = users.find_user(text)
             db.session.remove()
-        # From a new network each time, so that it is the account that is limited.
+        # From another network each time, so that only the account's limit applies.
         answer = attempt(app.test_client(), text, PASSWORD, f"2001:db8:{number:x}::1")
         assert answer.status_code != 302 or (found is not None and found.email == BUECHER), ascii(
             typed
@@ -195,7 +199,7 @@ def test_the_audit_trail_names_the_canonical_form_alone(app: Flask) -> None:
 
 @pytest.mark.usefixtures("limited")
 def test_a_field_of_another_form_does_not_make_a_browser_known(app: Flask) -> None:
-    """Else attempts at a code would count for whatever account its sender names."""
+    """Attempts at a code must not count for an account that the client chooses."""
     client = app.test_client()
     assert attempt(client, VIV, PASSWORD).status_code == 302
     cookie = client.get_cookie("console_browser")
@@ -216,7 +220,7 @@ def test_a_field_of_another_form_does_not_make_a_browser_known(app: Flask) -> No
 def test_a_browser_keeps_its_mark_and_nobody_signs_in_without_end(
     app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each sign-in is kept: who has a password could otherwise write rows as fast as they can send forms."""
+    """Each sign-in writes a row: a limit keeps a known password from writing many."""
     client, marks = app.test_client(), set()
     for _ in range(3):
         assert attempt(client, VIV, PASSWORD).status_code == 302
@@ -241,7 +245,7 @@ def test_a_browser_keeps_its_mark_and_nobody_signs_in_without_end(
 def test_no_key_of_the_limiter_holds_an_address(
     app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They stand in its log and in Redis."""
+    """Codes would otherwise be in its log and in Redis."""
     keys: list[str] = []
     hit = limiter.limiter.hit
 

@@ -1,6 +1,6 @@
-"""What is typed is never read as anything else: not as SQL, not as a path, not as a line of a log.
+"""Input is never interpreted as anything else: not as SQL, a path or a line of a log.
 
-Which parameters a route has is not listed anywhere: it is seen from what the route asks its request for.
+A route's parameters are found by recording what it reads from its request.
 """
 
 import io
@@ -22,18 +22,22 @@ from tests.security.places import Place, Places, ask
 from tests.support.people import PASSWORD_HASH, Person
 
 SQL = (
-    "' OR '1'='1", "'; DROP TABLE \"user\"; --", "1) UNION SELECT password_hash FROM \"user\" --", "\\' OR 1=1 --", "%' OR '%'='",
-    "$$; SELECT pg_sleep(5); $$", "1; ATTACH DATABASE '/tmp/x' AS x", "' || (SELECT token_hash FROM access_token) || '",
+    "' OR '1'='1", "'; DROP TABLE \"user\"; --", "1) UNION SELECT password_hash FROM \"user\" --",
+    "\\' OR 1=1 --", "%' OR '%'='",
+    "$$; SELECT pg_sleep(5); $$", "1; ATTACH DATABASE '/tmp/x' AS x",
+    "' || (SELECT token_hash FROM access_token) || '",
 )  # fmt: skip
 ODD = (
-    "\0", "a\0b", "\ud800", "\ufdd0", "9" * 20, "9" * 5000, "-1", "1e400", "NaN", "0x10", "１２", "[]", "{}", "null", "%", "_", "*", "(", "[a", "\\",
-    "\r\nSet-Cookie: a=b", "../../etc/passwd", "2026-13-45", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00", "\U0001f355" * 300, " ", "",
+    "\0", "a\0b", "\ud800", "\ufdd0", "9" * 20, "9" * 5000, "-1", "1e400", "NaN", "0x10", "１２",
+    "[]", "{}", "null", "%", "_", "*", "(", "[a", "\\",
+    "\r\nSet-Cookie: a=b", "../../etc/passwd", "2026-13-45", "0001-01-01T00:00:00+14:00",
+    "9999-12-31T23:59:59-12:00", "\U0001f355" * 300, " ", "",
 )  # fmt: skip
 READ: set[str] = set()
 
 
 class Watched(ImmutableMultiDict[str, str]):
-    """A request's parameters, which notes by which names it is asked for them."""
+    """A request's parameters, which record the names that are read."""
 
     def get(self, key: Any, *args: Any, **more: Any) -> Any:
         READ.add(str(key))
@@ -54,7 +58,7 @@ class Watched(ImmutableMultiDict[str, str]):
 
 @pytest.fixture(scope="module", params=["embedded", "servers"])
 def engine(request: pytest.FixtureRequest) -> str:
-    """Both databases: each has its own idea of what a text or a number may be."""
+    """Both databases: each has its own rules for texts and numbers."""
     return str(request.param)
 
 
@@ -72,7 +76,7 @@ def watching(app: Flask) -> Iterator[None]:
 
 
 def standing(app: Flask) -> dict[str, Any]:
-    """What no question may change: the tables, the people, the fleet."""
+    """The data that no request may change: tables, users, fleet."""
     with app.app_context():
         found = {
             "tables": sorted(inspect(db.engine).get_table_names()),
@@ -102,7 +106,7 @@ def test_no_parameter_of_any_route_is_ever_read_as_sql_or_breaks_the_page(
 ) -> None:
     adam, before = Person(app.test_client(), "adam@example.com"), standing(app)
     values = [*SQL, *ODD]
-    # Each parameter meets one value on each database, each value dozens of parameters. Of a list's twins one is enough.
+    # Each parameter gets one value on each database; of a list's formats one is enough.
     first = tried = 0 if db_is_sqlite(app) else len(values) // 2
     for place in (
         each
@@ -161,7 +165,7 @@ def test_no_field_of_any_form_breaks_anything(app: Flask, asked: list[Place]) ->
                 name: value.encode("utf-8", "surrogatepass").decode("utf-8", "replace"),
             }
             answer = adam.client.post(place.path, data=told)
-            # What Peliqan does not have, Peliqan says.
+            # Objects that Peliqan does not have: its own message.
             assert answer.status_code < 500 or answer.status_code == 502, (
                 f"{place} {name}={value[:40]!r}: {answer.text[:1500]}"
             )
@@ -196,7 +200,7 @@ def test_a_number_in_a_path_that_no_id_is_is_no_page(app: Flask, places: Places)
             method = "POST" if "POST" in (rule.methods or set()) else "GET"
             told = {"csrf_token": token} if method == "POST" else None
             answer = adam.client.open(path, method=method, data=told)
-            # A row or a table that Peliqan does not have is said so by Peliqan.
+            # Peliqan's own message about a row or table that it does not have.
             assert answer.status_code < 500 or answer.status_code == 502, (
                 f"{method} {path}: {answer.status_code}\n{answer.text[:1500]}"
             )
@@ -218,8 +222,10 @@ def test_what_is_no_number_is_no_page(app: Flask, number: str) -> None:
 
 
 TRAVERSAL = [
-    "../pyproject.toml", "..%2fpyproject.toml", "%2e%2e/pyproject.toml", "....//pyproject.toml", "..\\pyproject.toml", "/etc/passwd", "//etc/passwd",
-    "vendor/../../pyproject.toml", "%00", "console.css%00.txt", "", ".", "vendor", "vendor/", ".git/config",
+    "../pyproject.toml", "..%2fpyproject.toml", "%2e%2e/pyproject.toml", "....//pyproject.toml",
+    "..\\pyproject.toml", "/etc/passwd", "//etc/passwd",
+    "vendor/../../pyproject.toml", "%00", "console.css%00.txt", "", ".", "vendor", "vendor/",
+    ".git/config",
 ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Cookies, headers and addresses that are too large are answered with a page that says so; with nginx in front as well."""
+"""Cookies, headers and addresses that are too large get an error page, also behind nginx."""
 
 import shutil
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ def way(
     tmp_path_factory: pytest.TempPathFactory,
     sandbox_server: Sandbox,
 ) -> Iterator[Door]:
-    """A console's own port, in both documented ways; and behind nginx, by the server block of ``deploy/nginx.conf``."""
+    """A console served by both commands, and behind nginx by ``deploy/nginx.conf``."""
     folder, nginx = tmp_path_factory.mktemp("served"), None
     shutil.copy(filled / "console.db", folder / "console.db")
     command = "dashboard serve" if request.param == "nginx" else request.param
@@ -43,7 +43,7 @@ def head(*lines: str, line: str = "GET /login HTTP/1.1") -> bytes:
 
 
 def cookies(size: int) -> str:
-    """Of many applications on one domain: cookies of two kilobytes each, in one header as browsers send them."""
+    """Return cookies of 2 kB each in one header, as many applications of one domain set them."""
     return "Cookie: " + "; ".join(f"app{n}={'x' * (2 * KB - 10)}" for n in range(size // (2 * KB)))
 
 
@@ -76,9 +76,9 @@ SAYS = {
 
 
 def ask(door: Door, request: bytes) -> bytes:
-    """The answer, as a client has it that goes on sending: a reset must not take it away."""
+    """Return the response to a client that keeps sending: a reset must not lose it."""
     with door.connect(10) as there:
-        # They stop reading at some point; what was answered can be read all the same.
+        # The server stops reading at some point; its response is readable all the same.
         with suppress(OSError):
             there.sendall(request)
         found = b""

@@ -1,4 +1,4 @@
-"""Whatever Peliqan says and whatever a person types is text: on every page, in every fragment, in every file."""
+"""Text from Peliqan and from users is never markup: on every page, fragment and file."""
 
 import csv
 import io
@@ -32,19 +32,21 @@ from tests.support.sandbox import Sandbox
 from tests.support.settings import make_settings
 
 TAG = "xss"
-# As a page has it where it is text.
+# The payload's form on a page where it is text.
 ESCAPED = "&lt;xss onxss=1&gt;"
 SCHEMES = {"", "http", "https", "mailto"}
 LEADING = {"href", "src", "action", "formaction", "data", "hx-get", "hx-post", "xlink:href"}
-# What a route needs to be asked for, to show anything.
+# The parameters that a route needs to show anything.
 ASKED = {
     "desk.new_invite": "?account=1001",
     "tables.cell_value": f"?column={quote(PAYLOAD)}Title",
     "overview.find": "?q=amber",
 }
 SAY_NOTHING_OF_ANYBODY = {
-    "people.login", "embed.frame", "passwords.show", "people.me", "second.new", "admin.users", "admin.user", "admin.new_user", "trend.show", "pulls.new",
-    "connections.link_status", "connections.run_status", "exports.progress", "overview.refresh_status", "queries.new",
+    "people.login", "embed.frame", "passwords.show", "people.me", "second.new", "admin.users",
+    "admin.user", "admin.new_user", "trend.show", "pulls.new",
+    "connections.link_status", "connections.run_status", "exports.progress",
+    "overview.refresh_status", "queries.new",
 }  # fmt: skip
 A_NUMBER = re.compile(r"-\d+(\.\d+)?(e[+-]?\d+)?")
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")
@@ -54,9 +56,9 @@ FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 def app(
     folder: Path, clock: Clock, sandbox_server: Sandbox, compiled: FileSystemBytecodeCache
 ) -> Iterator[Flask]:
-    """A console that has read a fleet in which every word is hostile, used by people who type nothing else."""
+    """A console with a fleet and users in which every text is hostile."""
     sandbox_server.app.test_client().post("/sandbox/control/reset")
-    # A few customers, and those with something for the desk to do.
+    # A few customers, and those with pending links or consents.
     wanting = (
         sandbox_server.find(failure="expired", auth="oauth2"),
         sandbox_server.find(auth="saltedge"),
@@ -88,7 +90,7 @@ def app(
 
 @dataclass(frozen=True)
 class Walked:
-    """One answer. ``kind``: its type."""
+    """A response. ``kind``: its content type."""
 
     place: Place
     is_fragment: bool
@@ -102,7 +104,7 @@ class Walked:
 
 @pytest.fixture(scope="module")
 def walked(app: Flask, places: Places) -> list[Walked]:
-    """Every GET route, as a page and as a fragment."""
+    """The response of every GET route, as a page and as a fragment."""
     person = Person(app.test_client(), "adam@example.com")
     person.client.set_cookie("tz", PAYLOAD)
     found = []
@@ -126,7 +128,7 @@ def walked(app: Flask, places: Places) -> list[Walked]:
 
 @pytest.fixture(scope="module")
 def pages(walked: list[Walked]) -> list[tuple[Walked, BeautifulSoup]]:
-    """Those that a browser shows, taken apart once."""
+    """The HTML responses, parsed once."""
     return [
         (each, BeautifulSoup(each.text, "html.parser"))
         for each in walked
@@ -152,7 +154,7 @@ def test_nothing_that_was_told_or_typed_becomes_an_element_an_attribute_or_an_ad
 
 
 def test_the_walk_has_met_the_hostile_words_nearly_everywhere(walked: list[Walked]) -> None:
-    """A walk over empty pages would prove nothing."""
+    """Empty pages would prove nothing."""
     shown = [each for each in walked if each.kind == "text/html" and each.status == 200]
     without = {each.place.endpoint for each in shown} - {
         each.place.endpoint for each in shown if ESCAPED in each.text
@@ -191,10 +193,14 @@ def test_answers_for_scripts_are_json_that_no_browser_takes_for_a_page(
 def test_an_error_says_what_was_asked_for_as_text(app: Flask) -> None:
     person = Person(app.test_client(), "adam@example.com")
     for path in (
-        f"/{PAYLOAD}", f"/connections?sort={PAYLOAD}", f"/connections?severity={PAYLOAD}", f"/find?q={PAYLOAD}",
-        f"/accounts/1001/tables/10011900?sort={PAYLOAD}x", f"/accounts/1001/tables/10011900?f__{PAYLOAD}__equal=1",
-        f"/since?since={PAYLOAD}", f"/embed?external_id={PAYLOAD}&connectors={PAYLOAD}&selected={PAYLOAD}",
-        f"/queries/new?text={PAYLOAD}", f"/accounts/1001/sql?text={PAYLOAD}", f"/login?next={PAYLOAD}",
+        f"/{PAYLOAD}", f"/connections?sort={PAYLOAD}", f"/connections?severity={PAYLOAD}",
+        f"/find?q={PAYLOAD}",
+        f"/accounts/1001/tables/10011900?sort={PAYLOAD}x",
+        f"/accounts/1001/tables/10011900?f__{PAYLOAD}__equal=1",
+        f"/since?since={PAYLOAD}",
+        f"/embed?external_id={PAYLOAD}&connectors={PAYLOAD}&selected={PAYLOAD}",
+        f"/queries/new?text={PAYLOAD}", f"/accounts/1001/sql?text={PAYLOAD}",
+        f"/login?next={PAYLOAD}",
     ):  # fmt: skip
         for how in ({}, {"HX-Request": "true"}):
             answer = person.client.get(path.replace("\x1b", "%1b"), headers=how)

@@ -1,4 +1,4 @@
-"""A masked value is read by no filter, sort or search, whichever way it is asked for; a guess of the whole value leaves a trace."""
+"""No filter, sort or search reads a masked value; a guess of the full value is audited."""
 
 import io
 import json
@@ -44,16 +44,16 @@ from tests.support.people import Person, words
 from tests.support.sandbox import Sandbox
 
 BY_RULE = ("E-mail", "Phone", "Secret")
-# What may be asked of a masked column, by hand: whole values, and whether there is one.
+# Allowed queries of a masked column: full values, and whether there is one.
 WHOLE = {"equal", "boolean", "single_select_equal", "user_is", "empty", "not_empty"}
-# Columns of days, which have no time that a day would be a part of.
+# Columns of days; they have no time.
 DAYS = {each["name"] for each in FIELDS if each.get("date_include_time") is False}
 WHY = "The customer asks what is written there."
 
 
 @pytest.fixture(scope="module", autouse=True)
 def table(sandbox_server: Sandbox, app: Flask) -> Iterator[None]:
-    """The recorded table among those of the first account."""
+    """The recorded table, among those of the first account."""
     with pytest.MonkeyPatch.context() as patch:
         install_in(sandbox_server.app.extensions["sandbox"].tables, patch, sandbox_fields(), ROWS)
         yield
@@ -61,7 +61,7 @@ def table(sandbox_server: Sandbox, app: Flask) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def undecided(app: Flask) -> None:
-    """Nothing decided and nothing revealed by an earlier test."""
+    """Remove decisions and reveals of earlier tests."""
     with app.app_context():
         for model in (ColumnMask, Reveal):
             db.session.execute(db.delete(model))
@@ -85,7 +85,7 @@ def adam(app: Flask) -> Person:
 
 
 def decide(app: Flask, masked: bool | None, *names: str, table_id: int = TABLE) -> None:
-    """What an administrator decides for columns."""
+    """An administrator's decisions for columns."""
     parts: Services = app.extensions["services"]
     with app.app_context():
         user = db.session.scalars(select(User).where(User.email == "adam@example.com")).one()
@@ -98,7 +98,7 @@ def is_whole(name: str, kind: str) -> bool:
 
 
 def offered(name: str) -> list[str]:
-    """Every filter that a person who sees the column has for it."""
+    """Return every filter that a user who sees the column may use."""
     return list(kinds_of(peliqan.Column.model_validate(BY_NAME[name])))
 
 
@@ -257,7 +257,7 @@ def test_parts_of_masked_values_are_asked_for_at_no_door(
 
 
 def shown_by(answer: Any) -> str:
-    """The values in an answer: of a page those in cells, of a file all of it."""
+    """Return the values in a response: a page's cells, or the whole file."""
     if answer.mimetype == "text/html":
         return " ".join(
             words(cell) for cell in BeautifulSoup(answer.text, "html.parser").select("#rows td")
@@ -278,11 +278,12 @@ def test_a_whole_value_is_found_at_every_door_and_stays_masked(olga: Person, doo
 
 
 def unescaped(text: str) -> str:
-    """Text with what JSON writes as codes, such as the dots of a mask, as letters."""
+    """Return text with JSON's escapes decoded, such as the dots of a mask."""
     return re.sub(r"\\u([0-9a-f]{4})", lambda found: chr(int(found[1], 16)), text)
 
 
-# Ways to ask whether the value in a row begins with, has or comes after some letters; each gives what an attacker sees of it.
+# Queries whether a row's value begins with, has or follows some letters; each returns what an
+# attacker sees.
 def _seen(answer: Any) -> Any:
     return answer.json.get("total") if answer.status_code == 200 else answer.status_code
 
@@ -306,7 +307,8 @@ WAYS: dict[str, Callable[[Person, str, str], Any]] = {
     ),
     "search beside a condition": lambda person, column, text: _seen(
         person.client.get(
-            f"{PATH}.json?{urlencode({'q': text, 'column': 'Nr', f'filter__{column}__not_empty': '1'})}"
+            f"{PATH}.json?"
+            f"{urlencode({'q': text, 'column': 'Nr', f'filter__{column}__not_empty': '1'})}"
         )
     ),
     "order": lambda person, column, text: _seen(
@@ -319,7 +321,7 @@ WAYS: dict[str, Callable[[Person, str, str], Any]] = {
 def test_a_masked_address_cannot_be_read_letter_by_letter(
     app: Flask, viv: Person, adam: Person, way: str
 ) -> None:
-    """What is seen is the same for every letter, so no letter is learnt; an administrator learns letters that way."""
+    """The response is the same for every letter; for an administrator it is not."""
     value = next(row["E-mail"] for row in ROWS if row["E-mail"])
     alphabet = sorted({*string.ascii_lowercase[:8], *"@._", value[0], value[1]})
     for known in ("", value[:1], value[: len(value) // 2], value[:-1]):
@@ -445,12 +447,12 @@ def test_the_value_of_a_masked_column_is_not_in_the_entry_of_an_export(
         assert "guess" not in latest.detail
 
 
-# A column that shows another table's values.
+# A column that shows values of another table.
 OTHER = 10011900
 
 
 def fields_with(primary: dict[str, Any]) -> list[Field]:
-    """The recorded fields, with another title in the table that "Customers" links to, and another field that "Names" looks up."""
+    """The recorded fields with another title in the linked table, and another looked-up field."""
     found = []
     for field in sandbox_fields():
         if field.name == "Customers":
@@ -484,7 +486,7 @@ def test_what_is_masked_in_the_table_it_comes_from_is_masked_in_links_and_lookup
         if primary["name"] == "Nickname":
             assert not {"Customers", "Names"} & set(viv.json(f"{PATH}.json")["masked"])
             decide(app, True, "Nickname", table_id=OTHER)
-        # A lookup's target is known by its name, not by its type.
+        # A lookup's target is identified by its name, not by its type.
         expected = {"Customers"} if primary["name"] == "Reach me at" else {"Customers", "Names"}
         found = viv.json(f"{PATH}.json")
         assert expected <= set(found["masked"])

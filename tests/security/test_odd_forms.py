@@ -1,4 +1,4 @@
-"""Whatever is sent to a form, and whatever its fields hold, is answered with a page and a sentence, never by a mistake."""
+"""Odd bodies and fields of forms get a page with a message, never an internal error."""
 
 import io
 from collections import defaultdict
@@ -15,7 +15,7 @@ from tests.security.test_injection import READ, Watched
 from tests.support.people import Person
 
 FORM = "application/x-www-form-urlencoded"
-# Bodies that are no form: content type, body.
+# Bodies that are not forms: content type, body.
 NO_FORMS: dict[str, tuple[str, bytes]] = {
     "JSON": ("application/json", b'{"email": "viv@example.com", "name": "x", "address": "y"}'),
     "a JSON list": ("application/json", b"[1, 2]"),
@@ -27,7 +27,7 @@ NO_FORMS: dict[str, tuple[str, bytes]] = {
     "no kind": ("x", b"name=x"),
     "a kind that is none": (";;;=,\xff", b"name=x"),
 }
-# Forms that nobody's browser sends.
+# Forms that no browser sends.
 ODD_FORMS: dict[str, tuple[str, bytes]] = {
     "bytes that are no UTF-8": (FORM, b"name=%ff%fe\xff\xfe&address=%c3&why=%ed%a0%80&email=%00"),
     "another charset": (f"{FORM}; charset=utf-16", "name=x".encode("utf-16")),
@@ -53,7 +53,8 @@ ODD_FORMS: dict[str, tuple[str, bytes]] = {
     ),
     "a part of another kind": (
         "multipart/form-data; boundary=a",
-        b'--a\r\nContent-Disposition: form-data; name="name"\r\nContent-Type: text/plain; charset=nothing\r\n\r\n\xff\r\n--a--',
+        b'--a\r\nContent-Disposition: form-data; name="name"\r\nContent-Type: text/plain; '
+        b"charset=nothing\r\n\r\n\xff\r\n--a--",
     ),
     "many parts": (
         "multipart/form-data; boundary=a",
@@ -66,34 +67,43 @@ ODD_FORMS: dict[str, tuple[str, bytes]] = {
     "nothing": (FORM, b""),
 }
 ODD_ADDRESSES = [
-    "http://[", "http://]", "postgresql://[::1", "postgresql://::1]", "postgresql://user@[::1]:x/db", "postgresql://user@h:99999999999/db",
-    "postgresql://user@h:-1/db", "postgresql://user@h:/db", "postgresql://user@h:٣/db", "postgresql://user@h/db?sslmode", "postgresql://",
-    "postgresql:", "://", "//", ":", "@", "[", "postgresql://user:p%zz@h/db", "postgresql://user@h/db#x", "postgresql://us\0er@h/db", "\0",
-    "postgresql://user@ex\u0430mple.com/db", "postgresql://user@" + "a" * 300 + "/db", "postgresql://user@xn--a/db", "postgresql://user@127。1/db",
-    "host='", "host=a dbname=b user=c service=d", "host=\\", "=", "sqlite://", "sqlite:///", "sqlite:////", "sqlite:///\0", "sqlite:///~/x",
-    "sqlite:////dev/null", "sqlite:////dev/full", "sqlite:////proc/self/mem", "sqlite:////" + "a" * 300, "sqlite:////" + "a/" * 900,
+    "http://[", "http://]", "postgresql://[::1", "postgresql://::1]",
+    "postgresql://user@[::1]:x/db", "postgresql://user@h:99999999999/db",
+    "postgresql://user@h:-1/db", "postgresql://user@h:/db", "postgresql://user@h:٣/db",
+    "postgresql://user@h/db?sslmode", "postgresql://",
+    "postgresql:", "://", "//", ":", "@", "[", "postgresql://user:p%zz@h/db",
+        "postgresql://user@h/db#x", "postgresql://us\0er@h/db", "\0",
+    "postgresql://user@ex\u0430mple.com/db", "postgresql://user@" + "a" * 300 + "/db",
+    "postgresql://user@xn--a/db", "postgresql://user@127。1/db",
+    "host='", "host=a dbname=b user=c service=d", "host=\\", "=", "sqlite://", "sqlite:///",
+    "sqlite:////", "sqlite:///\0", "sqlite:///~/x",
+    "sqlite:////dev/null", "sqlite:////dev/full", "sqlite:////proc/self/mem",
+    "sqlite:////" + "a" * 300, "sqlite:////" + "a/" * 900,
     "sqlite:////etc/passwd", "parquet://", "parquet:///dev/null", "parquet:///" + "b" * 300,
-    "parquet:///proc/self/fd/0", "parquet:///etc/passwd/x", "file:///etc/passwd", "json://[", "json://[::1", "json://h:99999999/", "json://h:x/",
-    "json://:80", "mailto://[", "mailto://a@[::1", "mailtos://u:p@h?smtp=[", "slack://[", "ntfy://[", "https://[::1]:x/", "json://" + "%00" * 50,
-    "json://user:pass@h/?+\x7f=\x80", "data:x", "javascript:x", "\u202ejson://h", "JSON://\u2028", "x" * 5000, "１", "json://h/?" + "a=b&" * 400,
+    "parquet:///proc/self/fd/0", "parquet:///etc/passwd/x", "file:///etc/passwd", "json://[",
+        "json://[::1", "json://h:99999999/", "json://h:x/",
+    "json://:80", "mailto://[", "mailto://a@[::1", "mailtos://u:p@h?smtp=[", "slack://[",
+        "ntfy://[", "https://[::1]:x/", "json://" + "%00" * 50,
+    "json://user:pass@h/?+\x7f=\x80", "data:x", "javascript:x", "\u202ejson://h", "JSON://\u2028",
+    "x" * 5000, "１", "json://h/?" + "a=b&" * 400,
 ]  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=["embedded", "servers"])
 def engine(request: pytest.FixtureRequest) -> str:
-    """Both databases: each has its own idea of what a text may be."""
+    """Both databases: each has its own rules for texts."""
     return str(request.param)
 
 
 @pytest.fixture(scope="module")
 def asked(places: Places) -> list[Place]:
-    """Every route that takes a form; who signs out is not there for the rest."""
+    """Return every route with a form, except sign-out, which ends the session."""
     return [each for each in places.all("POST") if each.endpoint != "people.logout"]
 
 
 @pytest.fixture(scope="module")
 def fields(app: Flask, asked: list[Place]) -> dict[str, set[str]]:
-    """The fields of each route, seen from what it asks its request for."""
+    """Return the fields of each route, recorded while it reads its request."""
     adam, found = Person(app.test_client(), "adam@example.com"), defaultdict(set)
     token = adam.token()
     before = app.request_class.parameter_storage_class
@@ -117,7 +127,7 @@ def adam(app: Flask) -> Person:
 
 
 def check(answer: TestResponse, what: str) -> None:
-    """A refusal in words, or else something ordinary; what Peliqan does not have, Peliqan says."""
+    """Check for a message or an ordinary response; Peliqan's own refusals are allowed."""
     assert answer.status_code < 500 or answer.status_code == 502, (
         f"{what}: {answer.status_code}\n{answer.text[:1500]}"
     )
@@ -228,7 +238,7 @@ def test_an_odd_address_is_refused_with_a_sentence(adam: Person, address: str) -
 
 
 def test_an_odd_address_is_no_address_of_a_page_either(app: Flask, adam: Person) -> None:
-    """Where a page is gone back to: the header and the field of it."""
+    """The two ways to return to a page: a header and a field."""
     token = adam.token()
     for address in ODD_ADDRESSES:
         text = address.encode("utf-8", "replace").decode().replace("\0", "")

@@ -1,4 +1,4 @@
-"""The console's own files: nobody but its user reads them, and no copies go among them."""
+"""The console's own files: only its user can read them, and no copies are written there."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""One's own password: who may change it, to what, and what ends with it."""
+"""Changes of one's own password: who may change it, the rules, and the ended sessions."""
 
 import pytest
 from flask import Flask
@@ -12,7 +12,7 @@ NEW = "quite another horse"
 
 @pytest.fixture
 def pia(app: Flask, request: pytest.FixtureRequest) -> tuple[str, Person]:
-    """Somebody with a password of the test's own."""
+    """A user with a password of the test's own."""
     email = f"pia.{abs(hash(request.node.name))}@example.com"
     with app.app_context():
         users.create_user(
@@ -82,7 +82,8 @@ def test_whoever_has_a_session_and_not_the_password_cannot_guess_on(
 
 @pytest.mark.parametrize(
     "password",
-    ["passwordpassword", "Peliqan-Console", "partner console 1", "viv.example.com", "Viv@Example.com!", "aaaaaaaaaaaaaaaa", "ababababababab",
+    ["passwordpassword", "Peliqan-Console", "partner console 1", "viv.example.com",
+        "Viv@Example.com!", "aaaaaaaaaaaaaaaa", "ababababababab",
      "welcome123456", "WachtwoordAdmin", "qwertyqwerty1", "operatorsupport"],
 )  # fmt: skip
 def test_a_password_that_is_tried_first_is_refused(app: Flask, password: str) -> None:

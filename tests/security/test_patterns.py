@@ -1,6 +1,6 @@
-"""No regular expression over other people's text takes more than linear time: each is collected and given hostile text of 1 MB.
+"""Regular expressions over outside text take linear time, tested with 1 MB of text.
 
-``dashboard.sandbox`` reads the texts of tests and ``dashboard.migrations`` none, so both are left out.
+``dashboard.sandbox`` reads only tests' texts and ``dashboard.migrations`` none: both are left out.
 """
 
 import ast
@@ -42,7 +42,8 @@ def refused_or(read: Callable[[str], object]) -> Callable[[str], object]:
     return attempt
 
 
-# Patterns whose text is cut first, because 1 MB takes them too long: the function that alone uses them is given the 1 MB instead.
+# Patterns whose text is cut first, since 1 MB takes them too long: the function around them gets
+# the 1 MB instead.
 CUT_FIRST: dict[str, tuple[str, Callable[[str], object]]] = {
     "dashboard.core.redaction._OUT": ("scrubbed", scrubbed),
     "dashboard.findings.rules.normalise._PATTERNS": ("normalised", normalised.__wrapped__),
@@ -54,9 +55,10 @@ CUT_FIRST: dict[str, tuple[str, Callable[[str], object]]] = {
     "dashboard.masking.rules._HUMP": ("_find", lambda text: MASKS.kind_of(text)),
 }
 MASKS = read_masks(ASSETS / "masks.ini")
-# Their models have patterns: of Rust's engine, which takes linear time only (https://docs.rs/regex/, "Untrusted input").
+# Their models have patterns of Rust's engine, which is linear (https://docs.rs/regex/, "Untrusted
+# input").
 OF_PYDANTIC = {"dashboard.settings", "dashboard.peliqan.models"}
-# Functions of libraries that have patterns of their own, as they are called here.
+# Functions of libraries with their own patterns, as the console calls them.
 OF_LIBRARIES: dict[str, Callable[[str], object]] = {
     "an e-mail address": refused_or(checked_address),
     "the domain of an e-mail address": refused_or(lambda text: checked_address("a@" + text)),
@@ -83,7 +85,7 @@ def patterns_in(value: Any) -> Iterator[re.Pattern[str]]:
 
 @functools.cache
 def collected() -> dict[str, list[re.Pattern[str]]]:
-    """The patterns of each constant, by ``module.NAME`` or ``module.Class.NAME``, where they are defined."""
+    """Return the patterns of constants by ``module.NAME`` or ``module.Class.NAME``."""
     found: dict[str, list[re.Pattern[str]]] = {}
     for module_name in module_names():
         holders: list[Any] = [importlib.import_module(module_name)]
@@ -95,14 +97,13 @@ def collected() -> dict[str, list[re.Pattern[str]]]:
         for holder in holders:
             for name, value in list(vars(holder).items()):
                 if patterns := list(patterns_in(value)):
-                    found[
-                        f"{module_name}{'.' + holder.__name__ if isinstance(holder, type) else ''}.{name}"
-                    ] = patterns
+                    owner = [holder.__name__] if isinstance(holder, type) else []
+                    found[".".join([module_name, *owner, name])] = patterns
     return found
 
 
 def seconds(use: Callable[[str], object], text: str) -> float:
-    """Processor time of this thread, the best of four: other processes share the machine."""
+    """Return this thread's processor time, the best of four: others share the machine."""
     best = float("inf")
     for _ in range(4):
         before = time.thread_time()
@@ -133,7 +134,7 @@ def syntax_of(module_name: str) -> ast.Module:
 
 
 def operations_on(name: str) -> set[str]:
-    """What the modules do with the pattern of a constant, as far as it stands in the text; all that there is where it does not."""
+    """Return the uses of a constant's pattern, as far as the text shows; otherwise all uses."""
     module_name, _, constant = name.rpartition(".")
     found = set()
     for each in [module_name] if constant.startswith("_") else module_names():
@@ -158,7 +159,7 @@ def last_name(node: ast.AST) -> str:
 
 
 def inside_functions(tree: ast.AST) -> Iterator[tuple[str, ast.AST]]:
-    """Every node of a module's functions, with the name of the innermost one."""
+    """Yield every node of a module's functions, with the innermost function's name."""
     for function in ast.walk(tree):
         if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
             for node in ast.walk(function):
@@ -191,7 +192,7 @@ def test_a_pattern_takes_a_megabyte_of_hostile_text_in_a_fifth_of_a_second(
             assert seconds(use, text) <= LIMIT, f"{pattern.pattern!r} over {text[:60]!r}…"
         return
     for use in (OPERATIONS[each](pattern) for each in sorted(operations_on(name))):
-        # Short texts of all, then longer ones of those that took longest: a slow pattern fails before it is given 1 MB.
+        # First short texts, then longer ones of the slowest: slow patterns fail before 1 MB.
         for size, most in ((300, 24), (5_000, 6), (40_000, 2), (MEGABYTE, 1)):
             builders = worst_of(use, builders, size, most)
             text = builders[0](size)
@@ -203,7 +204,7 @@ def test_a_pattern_takes_a_megabyte_of_hostile_text_in_a_fifth_of_a_second(
 def worst_of(
     use: Callable[[str], object], builders: list[Callable[[int], str]], size: int, most: int
 ) -> list[Callable[[int], str]]:
-    """So many of those whose text takes longest, the worst first."""
+    """Return the texts that take longest, the worst first."""
     texts = [(build, build(size)) for build in builders]
     return [build for build, _ in sorted(texts, key=lambda each: -seconds(use, each[1]))[:most]]
 
@@ -276,7 +277,7 @@ def test_the_texts_find_the_known_kinds_of_slow_patterns() -> None:
         [worst, *_] = worst_of(
             pattern.search, worst_of(pattern.search, hostile_texts(pattern), 50, 30), 1_000, 1
         )
-        # Eight times the text takes 64 times as long or more; in linear time it would be about 8 times.
+        # Eight times the text takes 64 times as long or more; a linear pattern 8 times.
         assert seconds(pattern.search, worst(8_000)) > 25 * seconds(pattern.search, worst(1_000)), (
             written
         )

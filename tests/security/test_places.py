@@ -1,4 +1,4 @@
-"""Where administrators may send the console, where its operator says so."""
+"""Destinations that administrators may use, where the operator restricts them."""
 
 from pathlib import Path
 
@@ -9,7 +9,10 @@ from dashboard.core.egress import AllowedDestination, EgressPolicy, NotAllowed
 from dashboard.pulls.destinations.registry import open_destination
 from dashboard.settings import SettingsError, read_settings
 
-SOME = "slack://, jsons://hooks.example.com, mailtos://*.example.com, postgresql://*.warehouse.example.com, parquet:///srv/copies, sqlite:////srv/copies"
+SOME = (
+    "slack://, jsons://hooks.example.com, mailtos://*.example.com, "
+    "postgresql://*.warehouse.example.com, parquet:///srv/copies, sqlite:////srv/copies"
+)
 REFUSED = "its operator says where it may"
 
 
@@ -68,7 +71,7 @@ def test_a_link_out_of_the_folder_leads_nowhere(tmp_path: Path) -> None:
 def test_alerts_go_to_services_that_are_named_and_their_hosts() -> None:
     for address in (
         "slack://TTTTTTTTT/BBBBBBBBB/cccccccccccccccccccccccc",
-        # In parts, since `make secrets` takes the whole for a real one.
+        # In parts, since `make secrets` would report the complete address.
         "/".join(("https://hooks.slack.com/services", "T" * 9, "B" * 9, "c" * 24)),
         "jsons://hooks.example.com/in",
         "mailtos://someone:secret@example.com?smtp=mail.example.com&from=a@mail.example.com&to=b@example.com&mode=ssl",

@@ -1,4 +1,4 @@
-"""Alerts stay out of private networks: the address that is connected to is what counts, however a host is written or looked up."""
+"""Alerts stay out of private networks, however a host is written or looked up."""
 
 import itertools
 import socket
@@ -27,11 +27,16 @@ from tests.support.settings import make_settings
 
 NOWHERE = EgressPolicy()
 PRIVATE_ADDRESSES = [
-    "127.0.0.1", "127.255.255.254", "0.0.0.0", "0.1.2.3", "10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1", "169.254.169.254",
-    "169.254.170.2", "100.64.0.1", "100.127.255.255", "192.0.0.1", "192.0.2.1", "198.18.0.1", "198.51.100.1", "203.0.113.1", "224.0.0.1",
-    "239.255.255.250", "240.0.0.1", "255.255.255.255", "::", "::1", "fe80::1", "fe80::1%lo", "fc00::1", "fd00::1", "fd00:ec2::254", "fec0::1",
-    "ff02::1", "ff0e::1", "2001:db8::1", "::ffff:127.0.0.1", "::ffff:a9fe:a9fe", "::ffff:10.0.0.1", "::127.0.0.1", "2002:7f00:1::",
-    "2002:a00:1::1", "2002:a9fe:a9fe::", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "64:ff9b::10.0.0.1", "64:ff9b:1::a00:1",
+    "127.0.0.1", "127.255.255.254", "0.0.0.0", "0.1.2.3", "10.0.0.1", "172.16.0.1",
+    "172.31.255.255", "192.168.1.1", "169.254.169.254",
+    "169.254.170.2", "100.64.0.1", "100.127.255.255", "192.0.0.1", "192.0.2.1", "198.18.0.1",
+    "198.51.100.1", "203.0.113.1", "224.0.0.1",
+    "239.255.255.250", "240.0.0.1", "255.255.255.255", "::", "::1", "fe80::1", "fe80::1%lo",
+    "fc00::1", "fd00::1", "fd00:ec2::254", "fec0::1",
+    "ff02::1", "ff0e::1", "2001:db8::1", "::ffff:127.0.0.1", "::ffff:a9fe:a9fe", "::ffff:10.0.0.1",
+    "::127.0.0.1", "2002:7f00:1::",
+    "2002:a00:1::1", "2002:a9fe:a9fe::", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe",
+    "64:ff9b::10.0.0.1", "64:ff9b:1::a00:1",
     "2001:0:4136:e378:8000:63bf:3fff:fdd2",
 ]  # fmt: skip
 PUBLIC_ADDRESSES = [
@@ -46,25 +51,27 @@ PUBLIC_ADDRESSES = [
 ]
 # Other forms of 127.0.0.1 and 169.254.169.254, as the system's resolver reads them.
 ODD_FORMS = [
-    "127.1", "127.0.1", "0x7f.1", "0x7f000001", "0X7F.0.0.1", "2130706433", "017700000001", "0177.0.0.1", "127.0.0.1.", "0", "00000177.1",
-    "2852039166", "0xa9fea9fe", "0xa9.254.0251.254", "[::1]", "[::ffff:127.0.0.1]", "[0:0:0:0:0:0:0:1]", "localhost", "LOCALHOST.",
+    "127.1", "127.0.1", "0x7f.1", "0x7f000001", "0X7F.0.0.1", "2130706433", "017700000001",
+    "0177.0.0.1", "127.0.0.1.", "0", "00000177.1",
+    "2852039166", "0xa9fea9fe", "0xa9.254.0251.254", "[::1]", "[::ffff:127.0.0.1]",
+    "[0:0:0:0:0:0:0:1]", "localhost", "LOCALHOST.",
     "x.localhost", "localhost.localdomain",
 ]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
 def only_loopback() -> None:
-    """Instead of the fixture of all tests: what is looked up here is answered by the test itself."""
+    """Replace the fixture of all tests: this test answers look-ups itself."""
 
 
 @contextmanager
 def resolving(*answers: str) -> Iterator[list[str]]:
-    """Look-ups of every name are answered with these addresses, one after the other, by the test and not by a network."""
+    """Answer look-ups of every name with these addresses in turn, without a network."""
     asked: list[str] = []
     following = itertools.cycle(answers)
 
     def look_up(host: Any, port: Any, *_: Any, **__: Any) -> list[Any]:
-        # As the system's own does, which this stands in for.
+        # As the system's resolver does.
         sys.audit("socket.getaddrinfo", host, port, 0, 0, 0)
         asked.append(host if isinstance(host, str) else host.decode())
         address = next(following)
@@ -86,7 +93,7 @@ def resolving(*answers: str) -> Iterator[list[str]]:
 
 @contextmanager
 def noted_connections() -> Iterator[list[Any]]:
-    """Connections that the limit let pass; none of them leaves this machine."""
+    """Record the allowed connections; none leaves this machine."""
     found: list[Any] = []
 
     class Noted(socket.socket):
@@ -139,7 +146,7 @@ def test_no_other_form_of_a_private_address_is_dialled(form: str, scheme: str) -
     with noted_connections() as came:
         with suppress(NotAllowed, alert_delivery.BadAddress):
             shown = alert_delivery.check_address(text, NOWHERE)
-            # Apprise reads no host in it.
+            # Apprise finds no host in it.
             assert form not in shown
         assert alert_delivery.send(text, "subject", "body", places=NOWHERE) is not None
     assert came == []
@@ -158,7 +165,7 @@ def test_a_name_that_is_looked_up_to_a_private_address_is_refused_at_the_connect
 
 
 def test_a_name_whose_second_answer_is_private_is_refused_by_that_answer() -> None:
-    """A check that looks the name up by itself would see the first answer alone."""
+    """A check with its own look-up would see only the first answer."""
     with resolving("8.8.8.8", "127.0.0.1") as asked, noted_connections() as came:
         sent = [
             alert_delivery.send("json://hooks.example.com/in", "subject", "body", places=NOWHERE)
@@ -196,12 +203,12 @@ def test_what_the_operator_names_with_its_host_is_sent_to_and_a_service_alone_na
             assert (alert_delivery.send(text, "subject", "body", places=mine) is None) == is_sent
             assert bool(came) == is_sent
         else:
-            # Apprise reads no such host; were it to, it would be the one that is named.
+            # Apprise finds no such host; if it did, it would be the named one.
             mine.ensure_public("json", ["127.1"], port)
 
 
 def test_a_pattern_of_addresses_is_none_of_names() -> None:
-    """Anybody can have a name such as 10.example.com, and look it up to whatever they like."""
+    """Anyone can own a name such as 10.example.com and choose its addresses."""
     mine = places("json://10.*, json://")
     with resolving("10.0.0.5") as _, noted_connections() as came:
         assert (
@@ -250,7 +257,7 @@ def test_a_proxy_of_the_operators_environment_is_gone_through(
             is None
         )
         assert came == ["hooks.example.com"]
-        # The proxy's host is no way to another port of it.
+        # The proxy's host must not open another port of it.
         assert (
             alert_delivery.send(f"json://127.0.0.1:{other}/in", "subject", "body", places=NOWHERE)
             == PRIVATE
@@ -338,7 +345,7 @@ def test_every_address_within_an_ipv6_one_is_judged_as_itself(address: Any) -> N
 def test_the_form_says_what_to_do_and_what_was_entered_before_is_not_sent_to_any_more(
     app: Flask, sandbox_server: Sandbox, tmp_path: Any
 ) -> None:
-    """``app`` has an operator who names the receiver; the same store with one who does not is another console."""
+    """``app`` has an operator who allows the receiver; the other console has not."""
     adam = Person(app.test_client(), "adam@example.com")
     with answering(200) as (port, came):
         typed = {
@@ -362,7 +369,7 @@ def test_the_form_says_what_to_do_and_what_was_entered_before_is_not_sent_to_any
         assert came == []
         adam.post(f"/alerts/{rule}/test")
         assert len(came) == 1
-        # A warehouse in the company's own network is usual, and asked as before.
+        # A warehouse in the company's own network is usual, and allowed.
         assert (
             other.post(
                 "/accounts/1001/warehouse", address="postgresql://reader@127.0.0.1:9/data"

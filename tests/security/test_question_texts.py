@@ -1,4 +1,4 @@
-"""The values in a statement stay nowhere but in the statement, which is encrypted; saved questions are their authors' to change."""
+"""Values in a statement stay in the encrypted statement; saved queries have an owner."""
 
 import logging
 import re
@@ -21,14 +21,18 @@ from tests.security.places import ACCOUNT
 from tests.support.people import PASSWORD, PASSWORD_HASH, Person
 
 NUMBERS = count(1)
-# Not a short number: that may be part of any token.
+# Not a short number, which might be part of any token.
 WORDS = re.compile(r"zanzibar|quokka|47110815", re.IGNORECASE)
-# Ways to write a value, in any of the databases that may answer.
+# Ways to write a value, in any of the supported databases.
 LITERALS = [
-    "'zanzibar'", "'O''Zanzibar'", "E'it\\'s zanzibar'", "'it\\'s zanzibar'", "'zanzibar\nquokka'", "N'zanzibar'", "U&'zanzibar'",
-    "x'47110815'", "47110815", "47110815.5e47", ".47110815", "-47110815", "$$zanzibar$$", "$a$ $b$ zanzibar $a$", "'zanzibar", "'zanzibar\\",
-    '"zanzibar"', '"a ""zanzibar"', "‘zanzibar’", "“zanzibar”", "zanzibar@example.com", "date 'quokka'",
-    "1 -- zanzibar\n", "1 /* zanzibar */", "1 /* a /* b */ zanzibar */", "1 # zanzibar\n", "x is distinct from \"zanzibar\"",
+    "'zanzibar'", "'O''Zanzibar'", "E'it\\'s zanzibar'", "'it\\'s zanzibar'", "'zanzibar\nquokka'",
+    "N'zanzibar'", "U&'zanzibar'",
+    "x'47110815'", "47110815", "47110815.5e47", ".47110815", "-47110815", "$$zanzibar$$",
+    "$a$ $b$ zanzibar $a$", "'zanzibar", "'zanzibar\\",
+    '"zanzibar"', '"a ""zanzibar"', "‘zanzibar’", "“zanzibar”", "zanzibar@example.com",
+    "date 'quokka'",
+    "1 -- zanzibar\n", "1 /* zanzibar */", "1 /* a /* b */ zanzibar */", "1 # zanzibar\n",
+    "x is distinct from \"zanzibar\"",
     "1 /* zanzibar",
 ]  # fmt: skip
 FRAMES = [
@@ -46,7 +50,7 @@ def parts(app: Flask) -> Services:
 
 
 def newcomer(app: Flask, role: str, to: str = "") -> Person:
-    """Somebody with this role, who sees the customers ``to`` alone where that is given."""
+    """A user with this role, restricted to the customers ``to`` if given."""
     email = f"{role}.{next(NUMBERS)}@example.com"
     with app.app_context():
         user = users.create_user(email, role, PASSWORD, parts(app).clock())
@@ -73,13 +77,16 @@ def test_no_value_is_left_in_a_statement_without_literals(frame: str, literal: s
 
 
 def test_names_stay() -> None:
-    statement = 'select count(*) as n, i.col1 from "Order lines" i join s."t 2" on `a b` = :since::date group by 1 order by i."x y"'
+    statement = (
+        'select count(*) as n, i.col1 from "Order lines" i join s."t 2" on `a b` = :since::date '
+        'group by 1 order by i."x y"'
+    )
     assert without_literals(statement) == statement.replace(" 1 ", " ? ")
 
 
 @pytest.fixture
 def written() -> Iterator[list[str]]:
-    """All that is logged, by loggers that speak as loudly as they can."""
+    """Everything that is logged, at the most verbose level."""
     lines: list[str] = []
 
     class Ear(logging.Handler):
@@ -96,7 +103,7 @@ def written() -> Iterator[list[str]]:
 
 
 def kept(app: Flask) -> str:
-    """All that the store holds, in every column of every table."""
+    """Everything in the store, in every column of every table."""
     with app.app_context():
         return "\n".join(
             str(tuple(row))
@@ -119,7 +126,7 @@ def test_a_value_is_kept_shown_and_logged_nowhere_outside_of_its_statement(
         assert not WORDS.search(told.location)
         again = str(olga.get(told.location).select_one("a[href*='/sql?']")["href"])  # type: ignore[index]
         assert not WORDS.search(again)
-        # What is asked again begins with the statement as it was.
+        # A repeated query starts with the previous statement.
         assert (
             olga.get(again).select_one("textarea").text.strip()
             == f"select {literal}\nfrom t".strip()
@@ -164,7 +171,7 @@ def test_a_value_is_kept_shown_and_logged_nowhere_outside_of_its_statement(
 
 @pytest.mark.parametrize("path", [f"/accounts/{ACCOUNT}/sql", "/queries/new"])
 def test_no_address_has_a_statement_in_it(app: Flask, path: str) -> None:
-    """Browsers, proxies and servers keep addresses."""
+    """Browsers, proxies and servers store addresses."""
     olga = newcomer(app, "operator")
     assert not WORDS.search(olga.client.get(f"{path}?text=select+'zanzibar'").text)
     page = olga.get(path)

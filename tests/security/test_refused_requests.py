@@ -1,4 +1,4 @@
-"""What is refused may be asked for without end, and adds no rows without end: it is counted."""
+"""Refused requests may repeat without end and add few rows: they are counted."""
 
 import itertools
 import re
@@ -28,7 +28,7 @@ ABOVE_VIEWER = {"operator", "admin", None}
 
 @pytest.fixture(scope="module", params=["embedded", "servers"])
 def engine(request: pytest.FixtureRequest) -> str:
-    """Both databases: each has its own way of counting in one row."""
+    """Both databases: each has its own way to count in one row."""
     return str(request.param)
 
 
@@ -44,13 +44,13 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def at_the_hour(clock: Clock) -> None:
-    """Within one hour of the clock for a while: what begins another is a row of its own."""
+    """Keep the clock within one hour: each hour has its own row."""
     now = clock()
     clock.ahead += now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1) - now
 
 
 def counts(app: Flask) -> dict[str, int]:
-    """Rows of every table."""
+    """Return the number of rows of every table."""
     with app.app_context():
         found = {
             table.name: db.session.scalar(select(func.count()).select_from(table)) or 0
@@ -119,7 +119,8 @@ def forms_that_are_none(app: Flask, places: Places) -> Iterator[int]:
 
 
 WAYS: list[Callable[[Flask, Places], Iterator[int]]] = [
-    refused_by_role, without_the_forms_token, by_strangers, with_unknown_tokens, unsigned_events, wrong_codes_and_passwords,
+    refused_by_role, without_the_forms_token, by_strangers, with_unknown_tokens, unsigned_events,
+    wrong_codes_and_passwords,
     forms_that_are_none,
 ]  # fmt: skip
 
@@ -136,7 +137,7 @@ def test_asking_again_adds_no_row_to_any_table(
     for _ in range(2):
         assert list(way(app, places)) == answered
     after = counts(app)
-    # Signing in, which these do once each time, is kept and has limits of its own.
+    # Sign-ins, once each here, are stored and have limits of their own.
     grown = {name: after[name] - before[name] for name in after if after[name] != before[name]}
     assert set(grown) <= {"sign_in", "audit_entry"}, grown
     assert grown.get("audit_entry", 0) <= 2
@@ -185,7 +186,7 @@ def test_strangers_and_a_viewer_add_no_more_than_so_many_rows_an_hour(app: Flask
                 at, VIV, "export", audit.REFUSED, account_id=number, detail=f"Table {number}"
             )
         assert entries() - before == 2 * (audit.MOST_ROWS + 1)
-        # Whoever is a user is named, however much strangers tried.
+        # A user is named, however many strangers tried.
         entry = audit.record(at, "olga@example.com", "sign_in", audit.FAILED)
         assert (entry.who, entry.times) == ("olga@example.com", 1)
         beyond = db.session.scalars(

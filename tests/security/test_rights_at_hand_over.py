@@ -1,4 +1,4 @@
-"""What was made while somebody saw it is given out only to a person who may see it at that moment."""
+"""Results are delivered only to a user who has the right at that moment."""
 
 import io
 import json
@@ -70,7 +70,7 @@ def parts(app: Flask) -> Services:
 
 
 class Somebody:
-    """A person of the test's own, whose rights change, and who signs in again after that."""
+    """A user whose rights change, who then signs in again."""
 
     count = 0
 
@@ -134,7 +134,7 @@ def disable(who: Somebody) -> None:
     who.change(lambda user: users.disable(user, parts(who.app).clock()))
 
 
-# Who exports, whether with a reveal, what then ends their right, and how the file is answered.
+# The exporting user, with or without a reveal, the change of rights, and the expected response.
 ENDS: dict[str, tuple[str, bool, Callable[[Somebody], None], int]] = {
     "an administrator becomes an operator": ("admin", False, role("operator"), 410),
     "an administrator becomes a viewer": ("admin", False, role("viewer"), 403),
@@ -145,7 +145,7 @@ ENDS: dict[str, tuple[str, bool, Callable[[Somebody], None], int]] = {
     "exports are for administrators since": ("operator", False, administrators_alone, 403),
     "the person is shut out": ("operator", False, disable, 302),
 }
-# The other formats are made by other code, and handed out by the same.
+# The other formats have other code, but the same delivery.
 CASES = [
     *((end, "csv") for end in ENDS),
     *(("a column is masked since", suffix) for suffix in ("jsonl", "parquet")),
@@ -274,14 +274,14 @@ def test_a_file_within_the_request_is_kept_back_where_the_right_ends_while_it_is
 
     monkeypatch.setattr(peliqan.AccountApi, "rows", rows)
     answer = who.person.client.get(f"{PATH}/export.{suffix}")
-    # A changed role and being shut out end the session.
+    # A changed role and a disabled account end the session.
     assert answer.status_code == (401 if end.startswith("an ") or "shut out" in end else status)
     assert MAIL not in content(answer)
     assert NAME not in content(answer)
 
 
 def search(who: Person, connection: str, value: str) -> tuple[str, str]:
-    """A search at its end: where it is, and its page."""
+    """A finished search: its address, and its page."""
     url = str(who.post(f"{connection}/search", value=value).location)
     for _ in range(100):
         text = who.client.get(url).text
@@ -325,7 +325,7 @@ def test_a_search_shows_no_parts_of_columns_that_are_masked_since(
 
 
 def test_every_kept_file_says_which_columns_it_discloses(app: Flask, folder: Path) -> None:
-    """What the check goes by is kept as JSON that reads as columns again."""
+    """The stored access rules are JSON that parses to columns again."""
     who = Somebody(app, "admin")
     page = who.export(column="Plan", sort="-E-mail")
     with app.app_context():

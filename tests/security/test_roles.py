@@ -1,4 +1,4 @@
-"""Each role against each route, from the map of routes: what is not allowed in so many words is refused."""
+"""Each role on each route of the map: everything that is not allowed is refused."""
 
 import re
 
@@ -11,18 +11,21 @@ from tests.security.places import Place, Places, ask
 from tests.support.people import Person
 
 ROLES = {"viewer": "viv", "operator": "olga", "admin": "adam"}
-# What may be seen by whoever reaches the console.
+# Public routes.
 OF_EVERYBODY = {
-    "people.login", "second.code", "provider.begin", "provider.back", "embed.frame", "health.alive", "health.ready", "measured.show",
+    "people.login", "second.code", "provider.begin", "provider.back", "embed.frame",
+    "health.alive", "health.ready", "measured.show",
 }  # fmt: skip
-# What a viewer may do, and not only see: for themselves alone, or what only reads.
+# Routes by which viewers change things: their own, or reads.
 OF_VIEWERS = {
-    "people.logout", "people.create_token", "people.revoke_token", "connections.check", "connections.check_rows",
+    "people.logout", "people.create_token", "people.revoke_token", "connections.check",
+    "connections.check_rows",
     "connections.check_data", "searches.begin",
-    "searches.go_on", "exports.begin", "exports.cancel", "tables.ask", "tables.reveal", "passwords.change",
+    "searches.go_on", "exports.begin", "exports.cancel", "tables.ask", "tables.reveal",
+    "passwords.change",
     "second.switch_on", "second.switch_off", "sessions.end",
 }  # fmt: skip
-# Pages of administrators, by how their addresses begin.
+# The beginnings of administrators' addresses.
 OF_ADMINISTRATORS = ("/audit", "/users", "/webhooks", "/alerts", "/pulls")
 
 
@@ -103,7 +106,7 @@ def test_what_is_refused_stands_in_the_audit_trail(app: Flask) -> None:
 def test_what_belongs_to_one_person_is_not_found_by_another(
     app: Flask, places: Places, asked: list[Place]
 ) -> None:
-    """Exports, answers in SQL and searches hold what one may see and another may not; tokens are one's own."""
+    """Exports, SQL results, searches and tokens belong to one user."""
     other = Person(app.test_client(), "viv@example.com")
     token = other.token()
     own = [

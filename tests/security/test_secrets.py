@@ -1,4 +1,4 @@
-"""Secrets stand where they are needed and nowhere else: in no page, address, header, log, error or file."""
+"""Secrets appear only where needed: in no page, address, header, log, error or file."""
 
 import logging
 import re
@@ -35,16 +35,22 @@ def changes() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Seen:
-    """``secrets``: what must not be seen, by what it is; ``written``: all that was logged; ``answers``: to who may see most."""
+    """``secrets``: by kind; ``written``: the log; ``answers``: responses to administrators."""
 
     secrets: dict[str, str]
     written: str
     answers: list[tuple[Place, TestResponse]]
 
 
+def _session_of(person: Person) -> str:
+    cookie = person.client.get_cookie("console_session")
+    assert cookie is not None
+    return cookie.value
+
+
 @pytest.fixture(scope="module")
 def seen(app: Flask, places: Places) -> Seen:
-    """While the console was used, every logger spoke as loudly as it can."""
+    """Use the console while every logger is at its most verbose level."""
     written: list[str] = []
 
     class Ear(logging.Handler):
@@ -57,8 +63,10 @@ def seen(app: Flask, places: Places) -> Seen:
     root.setLevel(logging.DEBUG)
     parts: Services = app.extensions["services"]
     secrets = {
-        "signing key": "k" * 40, "partner token": TOKEN, "webhook secret": WEBHOOK_SECRET, "password": PASSWORD,
-        "hook's secret": HOOK["dashboard_hook_secret"], "alert's secret": ALERT_SECRET, "warehouse's password": WAREHOUSE_PASSWORD,
+        "signing key": "k" * 40, "partner token": TOKEN, "webhook secret": WEBHOOK_SECRET,
+        "password": PASSWORD,
+        "hook's secret": HOOK["dashboard_hook_secret"], "alert's secret": ALERT_SECRET,
+        "warehouse's password": WAREHOUSE_PASSWORD,
     }  # fmt: skip
     try:
         olga, adam = (Person(app.test_client(), f"{name}@example.com") for name in ("olga", "adam"))
@@ -74,9 +82,7 @@ def seen(app: Flask, places: Places) -> Seen:
         secrets["integration token"] = olga.post("/embed/token", external_id="cust-00001").json[
             "token"
         ]  # type: ignore[index]
-        cookie = olga.client.get_cookie("console_session")
-        assert cookie is not None
-        secrets["session"] = cookie.value
+        secrets["session"] = _session_of(olga)
         assert (
             post(
                 app.test_client(), {"event": "connection_added"}, **{"X-Peliqan-Signature": "wrong"}
@@ -84,7 +90,7 @@ def seen(app: Flask, places: Places) -> Seen:
             == 401
         )
         assert post(app.test_client(), {"event": "connection_added"}).status_code == 204
-        # Who sends alerts has hushed them: where the addresses are, they would be heard.
+        # The alert code silences these loggers, which would log addresses.
         logging.getLogger("urllib3").setLevel(logging.DEBUG)
         app.test_client().get(
             "/connections.json", headers={"Authorization": f"Bearer {secrets['access token']}"}

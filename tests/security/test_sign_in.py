@@ -1,4 +1,4 @@
-"""Guessing passwords, asking who there is, keeping or stealing a session."""
+"""Attacks on signing in: guessed passwords, account discovery, kept or stolen sessions."""
 
 import re
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ def attempt(
     address: str = HOME,
     **headers: str,
 ) -> TestResponse:
-    """One attempt to sign in, from an address."""
+    """Send one sign-in from an address."""
     seen = {"REMOTE_ADDR": address}
     page = client.get("/login", environ_overrides=seen, headers=headers)
     token = re.search(r'name="csrf_token" value="([^"]+)"', page.text)
@@ -42,7 +42,7 @@ def attempt(
 
 
 def statuses(app: Flask, tries: list[tuple[str, str]]) -> list[int]:
-    """What each try (address, account) is answered, each by a browser of its own."""
+    """Return the response to each attempt (address, account), each with a new browser."""
     return [
         attempt(app.test_client(), email, address=address).status_code for address, email in tries
     ]
@@ -50,7 +50,7 @@ def statuses(app: Flask, tries: list[tuple[str, str]]) -> list[int]:
 
 @pytest.fixture(autouse=True)
 def no_limits_left(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """And what nobody's password is checked against takes no time; that it is checked has a test of its own."""
+    """Make the check of unknown accounts' passwords fast; another test covers it."""
     monkeypatch.setattr(users, "_nobodys_hash", lambda: PASSWORD_HASH)
     yield
     with app.app_context():
@@ -96,7 +96,7 @@ def test_who_is_refused_is_told_so_in_words_and_the_right_password_opens_nothing
 def test_strangers_who_use_up_the_attempts_shut_out_nobody_who_has_been_here_before(
     app: Flask,
 ) -> None:
-    """Neither by the account, nor by the address of a proxy in front that everybody seems to come from."""
+    """Neither by account nor by the address of a proxy that all clients share."""
     known = app.test_client()
     assert attempt(known, VIV, PASSWORD).status_code == 302
     assert Person(known).post("/logout").status_code == 302
@@ -149,7 +149,7 @@ def test_who_has_a_proxy_in_front_and_says_so_is_known_by_their_own_address(
         ).status_code
         == 403
     )
-    # Without a proxy, whoever writes such a header is not believed.
+    # Without a proxy such a header is not trusted.
     with app.app_context():
         limiter.reset()
     found = [
@@ -178,7 +178,7 @@ def test_whoever_goes_on_trying_does_not_fill_the_audit_trail(app: Flask) -> Non
 def test_an_account_that_is_not_there_costs_what_one_that_is_costs_and_is_told_nothing_else(
     app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The work is counted and not the time: hashing a password is what takes long enough to be told from afar."""
+    """Count the hashes instead of the time: the hash is the slow part that an attacker notices."""
     monkeypatch.undo()
     with app.app_context():
         user = users.create_user(
@@ -213,7 +213,7 @@ def test_an_account_that_is_not_there_costs_what_one_that_is_costs_and_is_told_n
 
 
 def test_a_session_from_before_signing_in_is_worth_nothing_after_it(app: Flask) -> None:
-    """Somebody who sets a cookie in another's browser, and waits."""
+    """An attacker who sets a cookie in another browser, and waits."""
     attacker = app.test_client()
     attacker.get("/login")
     planted = attacker.get_cookie("console_session")

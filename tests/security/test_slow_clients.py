@@ -1,4 +1,4 @@
-"""Clients that send or read slowly keep nobody else waiting, and are not kept for long; with real sockets at a served console."""
+"""Slow clients delay nobody and are disconnected soon; with sockets at a served console."""
 
 import re
 import shutil
@@ -14,7 +14,7 @@ from tests.security.slow import FORM, HOOK, KINDS, LARGE, clients
 from tests.support.databases import wait_for
 from tests.support.sandbox import Sandbox
 
-# What others ask for meanwhile, and the status that they get.
+# Requests of other clients meanwhile, and their expected status.
 ORDINARY = {
     b"GET /login HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n": 200,
     b"GET /static/console.css HTTP/1.0\r\n\r\n": 200,
@@ -45,7 +45,7 @@ def door(
 
 @pytest.fixture(scope="module")
 def quick(console_folder: Path, sandbox_server: Sandbox) -> Iterator[Door]:
-    """With deadlines of a second."""
+    """A console with deadlines of one second."""
     settings = {"peliqan_webhook_secret": "between the two of us"}
     with serving(
         "dashboard serve", sandbox_server.url, console_folder, quick=True, **settings
@@ -54,7 +54,7 @@ def quick(console_folder: Path, sandbox_server: Sandbox) -> Iterator[Door]:
 
 
 def sockets(door: Door) -> int:
-    """How many its worker process has open, those that it listens on among them."""
+    """Return the number of open connections of the worker process, listeners included."""
     found = 0
     for each in Path(f"/proc/{child_of(door.pid)}/fd").iterdir():
         try:
@@ -65,7 +65,7 @@ def sockets(door: Door) -> int:
 
 
 def memory(door: Door) -> int:
-    """Bytes of its worker process."""
+    """Return the memory of the worker process in bytes."""
     return (
         int(
             re.findall(r"VmRSS:\s*(\d+)", Path(f"/proc/{child_of(door.pid)}/status").read_text())[0]
@@ -104,7 +104,7 @@ def test_every_slow_client_is_let_go_in_time(quick: Door) -> None:
         for kind in KINDS.values():
             stack.enter_context(clients(quick, kind, 5))
         wait_for(lambda: sockets(quick) >= before + 5 * len(KINDS) - 10, "all are connected")
-        # A keep-alive connection has gunicorn's 30 seconds between two requests: none here is between two.
+        # gunicorn allows 30 seconds between two requests of a connection: no client here is there.
         wait_for(lambda: sockets(quick) <= before, "all were let go", within=15)
 
 
@@ -126,7 +126,7 @@ def test_a_request_that_took_too_long_is_answered_with_a_page(quick: Door, what:
 
 
 def test_a_slow_download_that_goes_on_is_whole(quick: Door) -> None:
-    """It takes three times as long as a client may take without reading, or with reading less than 64 kB."""
+    """It takes three times the limit for a client that reads nothing, or less than 64 kB."""
     whole = quick.ask(LARGE.replace(b"1.1\r\nHost: x", b"1.0")).partition(b"\r\n\r\n")[2]
     assert len(whole) > 600_000
     found, began = b"", time.monotonic()
@@ -134,7 +134,7 @@ def test_a_slow_download_that_goes_on_is_whole(quick: Door) -> None:
         there.sendall(LARGE.replace(b"Host: x", b"Host: x\r\nConnection: close"))
         while piece := there.recv(16_384):
             found += piece
-            # At most 200 kB a second: by the time since the beginning, so that it is the same on a slow machine.
+            # At most 200 kB a second, by the time since the start: independent of the machine.
             time.sleep(max(0.0, began + len(found) / 200_000 - time.monotonic()))
     assert time.monotonic() - began > 2.5
     assert found.partition(b"\r\n\r\n")[2] == whole
@@ -155,7 +155,7 @@ def test_the_bodies_that_are_waited_for_have_a_bound_in_memory(door: Door) -> No
         for _ in range(200):
             there = stack.enter_context(door.connect())
             there.sendall(FORM + b"Content-Length: 1000000\r\n\r\n" + b"a" * 990_000)
-        # What was sent here has to be taken first: 200 MB.
+        # The client first has to read what was sent: 200 MB.
         ask_for_all(door, within=20)
         assert memory(door) - before < 120_000_000
 
@@ -191,7 +191,7 @@ CHUNKS = {
 @pytest.mark.parametrize("door", DOORS, indirect=True, scope="module")
 @pytest.mark.parametrize("what", CHUNKS)
 def test_chunks_that_cannot_be_read_are_the_clients_mistake(door: Door, what: str) -> None:
-    """Not the console's, whose errors wake somebody."""
+    """Errors of clients must not be the console's, which page its operator."""
     status, body = CHUNKS[what]
     for head in (FORM, HOOK, b"GET /nowhere HTTP/1.1\r\nHost: x\r\n"):
         with door.connect() as there:
@@ -202,7 +202,7 @@ def test_chunks_that_cannot_be_read_are_the_clients_mistake(door: Door, what: st
 
 @pytest.mark.parametrize("door", DOORS, indirect=True, scope="module")
 def test_requests_one_behind_the_other_and_in_pieces_are_each_answered(door: Door) -> None:
-    """The server decides by itself where a request ends: whichever way it arrives, it must be the same."""
+    """Only the server decides where a request ends, whatever its way."""
     get = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
     form = FORM + b"Content-Length: 3\r\n\r\na=b"
     chunked = FORM + b"Transfer-Encoding: chunked\r\n\r\n2;x=y\r\na=\r\n1\r\nb\r\n0\r\nX: y\r\n\r\n"

@@ -1,7 +1,7 @@
-"""Nothing of an answer in SQL is seen before its reason stands in the audit trail, whatever form a value takes and by whichever door.
+"""SQL results stay hidden on every route until a reason is in the audit trail.
 
-Doors are all routes with an answer or a question in their address, and the pages that list answers. Channels are the forms in
-which a value can come: as it is, under another name, computed, as a number, as a count of rows, in an error.
+The routes are all with a result or query in their address, and the pages that list results. A
+``Channel`` is a form of a value: itself, renamed, computed, a number, a count of rows, an error.
 """
 
 import re
@@ -32,7 +32,10 @@ OTHER_ACCOUNT = "cust-00003"
 
 
 class Channel(NamedTuple):
-    """``statement``: of a table with e-mail addresses. ``value``: how what it gives looks; None where no door ever shows it."""
+    """``statement``: of a table with e-mail addresses. ``value``: the form of its result.
+
+    None: no route ever shows it.
+    """
 
     statement: str
     value: str
@@ -41,17 +44,29 @@ class Channel(NamedTuple):
 
 CHANNELS = {
     "the value": Channel('select "E-mail" from {table} limit 2', r"contact1@example\.com"),
-    "another name": Channel('select "E-mail" as note from {table} limit 2', r"contact1@example\.com"),
-    "computed text": Channel("select replace(\"E-mail\", '@', '~') as x from {table} limit 2", r"contact1~example"),
-    "a number": Channel('select unicode("E-mail") * 1000003 as n from {table} limit 1', r"99000297"),
-    "a sum": Channel('select total(unicode("E-mail") * 1000003 * ("E-mail" = \'contact1@example.com\')) as n from {table}', r"99000297"),
-    "statistics": Channel("select group_concat(\"E-mail\", '|') as histogram_bounds from {table}", r"contact1@example\.com"),
+    "another name": Channel('select "E-mail" as note from {table} limit 2',
+        r"contact1@example\.com"),
+    "computed text": Channel("select replace(\"E-mail\", '@', '~') as x from {table} limit 2",
+        r"contact1~example"),
+    "a number": Channel('select unicode("E-mail") * 1000003 as n from {table} limit 1',
+        r"99000297"),
+    "a sum": Channel(
+        'select total(unicode("E-mail") * 1000003 * ("E-mail" = \'contact1@example.com\')) as n'
+        " from {table}",
+        r"99000297",
+    ),
+    "statistics": Channel("select group_concat(\"E-mail\", '|') as histogram_bounds from {table}",
+        r"contact1@example\.com"),
     "a count of rows": Channel(
         "with recursive n(i) as (select 1 union all select i + 1 from n where i < 9000)"
         ' select 1 as one from n limit (select unicode("E-mail") * 37 from {table} limit 1)',
         r'3[^0-9a-z<]?663(?: rows|</td>)|"total": ?3663',
     ),
-    "an error": Channel("select json_extract('{{}}', \"E-mail\") from {table}", r"contact1@example\.com", is_shown_ever=False),
+    "an error": Channel(
+        "select json_extract('{{}}', \"E-mail\") from {table}",
+        r"contact1@example\.com",
+        is_shown_ever=False,
+    ),
 }  # fmt: skip
 
 
@@ -77,7 +92,7 @@ def parts(app: Flask) -> Services:
 
 
 def newcomer(app: Flask, role: str) -> Person:
-    """Somebody with this role, whom no other test knows."""
+    """A new user with this role."""
     email = f"{role}{next(NUMBERS)}@example.com"
     with app.app_context():
         users.create_user(email, role, PASSWORD, parts(app).clock()).password_hash = PASSWORD_HASH
@@ -93,7 +108,7 @@ def work(app: Flask) -> None:
 
 
 def asked(app: Flask, person: Person, statement: str, reason: str = "") -> tuple[int, int]:
-    """Ask, have it answered; the ids of the answer and of its question."""
+    """Run a query; return the ids of its result and of the query run."""
     told = person.post(f"/accounts/{ACCOUNT}/sql", text=statement, reason=reason)
     assert told.status_code == 302, told.text
     answer_id = int(told.location.rsplit("/", 1)[1])
@@ -103,7 +118,7 @@ def asked(app: Flask, person: Person, statement: str, reason: str = "") -> tuple
 
 
 def doors(app: Flask, answer_id: int, question_id: int) -> Iterator[tuple[str, bool]]:
-    """Each address that could show something of the answer, and whether it has nothing else to show."""
+    """Yield each address that may show the result, and whether it shows nothing else."""
     found = 0
     for rule in app.url_map.iter_rules():
         if "GET" in (rule.methods or ()) and rule.arguments in ({"answer_id"}, {"question_id"}):
@@ -128,11 +143,11 @@ def seen(
     question_id: int,
     refused: int = 403,
 ) -> list[str]:
-    """The doors that show the value. Those for scripts, where they show nothing, must refuse with this status."""
+    """Return the routes that show the value; the others for scripts must refuse."""
     showing = []
     for path, is_file in doors(app, answer_id, question_id):
         answer = person.client.get(path)
-        # The statement itself is its author's.
+        # The statement itself belongs to its author.
         text = re.sub(r"(?s)<(pre|textarea)\b.*?</\1>", "", answer.text)
         if re.search(channel.value, text):
             showing.append(path)
@@ -214,11 +229,14 @@ def test_the_reason_stands_in_the_audit_trail_before_anything_is_asked(
 
 
 def test_whether_a_question_failed_is_not_seen_without_a_reason(app: Flask, table: str) -> None:
-    """One bit is enough to find out any value, a question at a time."""
+    """One bit a query is enough to find out any value."""
     pages = []
     for divisor in ("contact1@example.com", "nobody@example.com"):
         olga = newcomer(app, "operator")
-        condition = f"case when exists (select 1 from {table} where \"E-mail\" = '{divisor}') then -9223372036854775807 - 1 else 1 end"
+        condition = (
+            f"case when exists (select 1 from {table} where \"E-mail\" = '{divisor}') "
+            "then -9223372036854775807 - 1 else 1 end"
+        )
         answer_id, question_id = asked(app, olga, f"select abs({condition}) as x")
         email, texts = asker(app, question_id), []
         for path, _ in doors(app, answer_id, question_id):
@@ -244,7 +262,7 @@ def test_whether_a_question_failed_is_not_seen_without_a_reason(app: Flask, tabl
 
 
 def own_rows(text: str) -> str:
-    """What stands on a page of the account's of the questions that were asked."""
+    """Return what an account's page shows of its query runs."""
     found = re.findall(r"(?s)<li\b.*?</li>", text)
     return "".join(each for each in found if "abs(" in each)
 

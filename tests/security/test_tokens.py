@@ -1,4 +1,4 @@
-"""Personal access tokens: they read lists, with their owner's role, and nothing else; and stand nowhere once they were shown."""
+"""Personal access tokens read lists with their owner's role; they are shown once only."""
 
 import logging
 import re

@@ -1,4 +1,4 @@
-"""A table of 300 columns with long names, through nginx as it is installed and gunicorn: whatever is chosen, addresses stay short."""
+"""A table of 300 columns with long names: addresses stay short through nginx and gunicorn."""
 
 import re
 import shutil
@@ -27,7 +27,7 @@ assert {len(name) for name in COLUMNS} == {60}
 
 
 class Browser:
-    """A person at a browser without scripts: links and forms, and every address on the way is short."""
+    """A browser without scripts: links and forms, whose addresses must all be short."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -48,12 +48,12 @@ class Browser:
         return BeautifulSoup(answer.text, "html.parser")
 
     def open(self, target: str) -> tuple[str, BeautifulSoup]:
-        """Follow a link; where it led, and the page."""
+        """Follow a link; return its address and its page."""
         answer = self.ask("GET", target)
         return answer.url.removeprefix(self.url), self.page(answer)
 
     def submit(self, form: Tag, **typed: object) -> tuple[str, BeautifulSoup]:
-        """Fill in a form and send it; where it led, and the page."""
+        """Fill in a form and send it; return the address and the page."""
         fields: dict[str, list[str]] = {}
         for field in form.select("input[name]"):
             if field.get("type") == "checkbox" and not field.has_attr("checked"):
@@ -82,7 +82,7 @@ def one(page: BeautifulSoup | Tag, selector: str) -> Tag:
 
 
 def shown(page: BeautifulSoup) -> list[int]:
-    """The numbers of the columns that the page shows."""
+    """Return the numbers of the columns that the page shows."""
     heads = [
         words.get_text()
         for words in page.select(".rows thead th .sort-link, .rows thead th > span")
@@ -120,6 +120,22 @@ def olga(nginx: Nginx) -> Browser:
     return browser
 
 
+def _check_shared_link(
+    nginx: Nginx, filtered: str, second: str, left: list[int], here: str
+) -> None:
+    viv = Browser(nginx.default)
+    landed, page = viv.sign_in("viv@example.com", filtered)
+    assert landed == filtered
+    assert shown(page) == left
+    assert "of 12 rows" in one(page, ".pager").get_text()
+    _, page = viv.open(f"{PATH}?per_page=5")
+    again, _ = viv.submit(
+        one(page, "form.rows-panel:has(.rows-ticks)"), column=[COLUMNS[number] for number in left]
+    )
+    assert again == here
+    viv.open(second)
+
+
 @pytest.mark.parametrize("unticked", [1, 150, 299])
 def test_columns_are_unticked_and_everything_after_it_has_a_short_address(
     nginx: Nginx, olga: Browser, unticked: int
@@ -141,7 +157,7 @@ def test_columns_are_unticked_and_everything_after_it_has_a_short_address(
     assert shown(page) == left
     assert "first 024" in one(page, ".rows tbody tr").get_text()
 
-    # A column that is not shown, where one is not.
+    # A hidden column, if there is one.
     condition = {"add_column": COLUMNS[299], "add_kind": "contains", "add_value": "last 1"}
     _, page = olga.submit(one(page, "form.rows-add"), **condition)
     assert shown(page) == left
@@ -169,18 +185,8 @@ def test_columns_are_unticked_and_everything_after_it_has_a_short_address(
     assert "sort=" in every
     assert len(one(page, ".rows thead tr").select("th")) == 301
 
-    # A colleague who is not signed in follows the link, and makes the same choice alone.
-    viv = Browser(nginx.default)
-    landed, page = viv.sign_in("viv@example.com", filtered)
-    assert landed == filtered
-    assert shown(page) == left
-    assert "of 12 rows" in one(page, ".pager").get_text()
-    _, page = viv.open(f"{PATH}?per_page=5")
-    again, _ = viv.submit(
-        one(page, "form.rows-panel:has(.rows-ticks)"), column=[COLUMNS[number] for number in left]
-    )
-    assert again == here
-    viv.open(second)
+    # A colleague opens the link, signs in, and makes the same choice.
+    _check_shared_link(nginx, filtered, second, left, here)
 
 
 def test_a_search_goes_through_what_is_shown_or_says_that_it_cannot(olga: Browser) -> None:
@@ -200,10 +206,10 @@ def test_a_search_goes_through_what_is_shown_or_says_that_it_cannot(olga: Browse
     assert "150 of 300 columns are too many to name" in answer.text
 
 
-def test_an_address_of_before_that_names_all_its_columns_still_opens_where_the_proxy_lets_it_through(
+def test_an_address_of_before_that_names_all_its_columns_still_opens_where_the_proxy_lets_it_pass(
     nginx: Nginx, olga: Browser
 ) -> None:
-    """As bookmarks have it: what the page leads to is short."""
+    """Old bookmarks: the page's own links are short."""
     browser = Browser(nginx.deployed)
     browser.sign_in("olga@example.com")
     answer = browser.session.get(

@@ -1,4 +1,4 @@
-"""Requests that two servers in a row might read as different ones, at a real gunicorn as ``dashboard serve`` starts it."""
+"""Requests that two servers may parse differently, at ``dashboard serve``'s gunicorn."""
 
 import re
 import shutil
@@ -12,14 +12,14 @@ import pytest
 from tests.support.processes import Processes, make_environ
 from tests.support.sandbox import Sandbox
 
-# What a smuggled request would ask for: nothing else here is answered with these words.
+# The target of a smuggled request: no other response contains these words.
 HIDDEN = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 ANSWERED = b"\r\n\r\nok\n"
 
 
 @pytest.fixture(scope="module")
 def served(filled: Path, folder: Path, sandbox_server: Sandbox) -> Iterator[tuple[str, int, Path]]:
-    """Its host, its port, and what it writes."""
+    """The server's host, port and output."""
     shutil.copy(filled / "console.db", folder / "console.db")
     processes = Processes(
         make_environ(sandbox_server.url, folder, peliqan_webhook_secret="between the two of us")
@@ -34,7 +34,7 @@ def served(filled: Path, folder: Path, sandbox_server: Sandbox) -> Iterator[tupl
 
 
 def say(served: tuple[str, int, Path], request: bytes, within: float = 1.0) -> bytes:
-    """Everything that comes back until the server closes, or has nothing more to say."""
+    """Return everything until the server closes or pauses."""
     with socket.create_connection(served[:2], timeout=within) as there:
         there.sendall(request)
         there.shutdown(socket.SHUT_WR)
@@ -100,12 +100,12 @@ def test_a_request_with_two_readings_is_refused_and_nothing_behind_it_is_read(
 ) -> None:
     answer = say(served, REFUSED[what])
     assert ANSWERED not in answer, answer[:500]
-    # Of a body that nobody reads it may turn out after the answer that it has no end; then there is another, and no more.
+    # The end of an unread body may be missing: a second response follows, and no more.
     assert all(400 <= status < 600 for status in statuses(answer)), answer[:500]
 
 
 def test_the_body_of_one_request_is_never_the_next(served: tuple[str, int, Path]) -> None:
-    """Well-formed, but nobody reads the body: the door and the pages answer before they would."""
+    """Well-formed requests whose body no view reads: the response comes before."""
     for line in (
         "POST /webhooks/peliqan HTTP/1.1",
         "POST /login HTTP/1.1",
@@ -170,7 +170,8 @@ def test_what_was_refused_stands_in_the_log_on_lines_of_its_own(
 ) -> None:
     say(
         served,
-        b"GET /\x1b[31m HTTP/1.1\r\nX: y\rERROR forged\r\nBad Header\x1b[0m\nERROR forged: z\r\n\r\n",
+        b"GET /\x1b[31m HTTP/1.1\r\nX: y\rERROR forged\r\nBad Header\x1b[0m\nERROR forged: "
+        b"z\r\n\r\n",
     )
     written = served[2].read_bytes()
     assert b"\x1b" not in written

@@ -90,7 +90,7 @@ def _is_refused(finding: type[Finding]) -> ColumnElement[bool]:
 
 def serialize_bank(row: Any) -> dict[str, Any]:
     """Return a row of ``bank_list`` as a JSON object."""
-    connection, tick = row.Connection, row.BankTick
+    connection, tick = row.Connection, row.BankReview
     return {
         "account_id": connection.account_id,
         "account_name": connection.account.name,
