@@ -57,7 +57,7 @@ def test_a_listing_that_shrinks_to_nothing_is_not_believed_while_a_connection_an
     assert desk.read_fleet().unreadable == {}
 
 
-def test_a_listing_that_shrinks_to_nothing_is_believed_where_connections_are_gone_too_and_it_is_said(
+def test_a_listing_that_shrinks_to_nothing_is_believed_where_connections_are_gone_and_it_is_said(
     raw_server: RawServer, calm: Desks
 ) -> None:
     desk = calm.patient
