@@ -1,1 +1,1 @@
-"""One mechanism for every list: its columns, filters, search, sort and pages. Knows no Flask."""
+"""One mechanism for every list: columns, filters, search, sorting and pages."""

@@ -1,4 +1,4 @@
-"""The playbook beside what is wrong, the line of why, what helped before: over HTTP, as the people who use it see it."""
+"""Playbook, reasons and past outcomes on pages, over HTTP as users see them."""
 
 import csv
 import io
@@ -109,7 +109,7 @@ def test_what_the_playbook_says_not_to_do_is_a_warning_at_its_button(
     assert sync is not None
     warning = soup.find(id=sync["aria-describedby"])
     assert warning is not None
-    assert "Not while “Access is refused”" in words(warning)  # type: ignore[arg-type]
+    assert "Not while “Access is refused”" in words(warning)
     assert "btn-primary" not in sync["class"]
     other = soup.select_one(
         f".connection-actions button[formaction='{path_of(expired, '/reauthorise')}']"
@@ -235,9 +235,7 @@ def test_the_line_of_why_is_kept_with_the_result_in_done_here_and_in_the_audit_t
     olga: Person,
     adam: Person,
     app: Flask,
-    parts: Services,
     clock: Clock,
-    sandbox: Sandbox,
     expired: Any,
     htmx: bool,
 ) -> None:
@@ -249,7 +247,7 @@ def test_the_line_of_why_is_kept_with_the_result_in_done_here_and_in_the_audit_t
     assert done is not None
     assert "“<b>Ticket 4711</b>”" in words(done)
     assert "under way" in words(done)
-    look(app, parts, clock)
+    look(app, app.extensions["services"], clock)
     done = olga.get(path_of(expired)).select_one(".done-here")
     assert done is not None
     assert "“<b>Ticket 4711</b>”" in words(done)
@@ -280,9 +278,16 @@ def test_a_reauthorisation_that_worked_is_a_badge_a_recovered_finding_and_a_rece
     assert [each["rule"] for each in recovered] == ["auth_failed"]
     (item,) = olga.json("/receipts.json")["items"]
     wanted = {
-        "who": "olga@example.com", "kind": "reauthorise", "why": "Jan has left", "connection_id": expired.id,
-        "account_id": expired.account_id, "rule": "auth_failed", "status_before": "ERROR", "status_after": "OK", "verdict": "worked",
-    }  # fmt: skip
+        "who": "olga@example.com",
+        "kind": "reauthorise",
+        "why": "Jan has left",
+        "connection_id": expired.id,
+        "account_id": expired.account_id,
+        "rule": "auth_failed",
+        "status_before": "ERROR",
+        "status_after": "OK",
+        "verdict": "worked",
+    }
     assert wanted.items() <= item.items()
     assert item["at"] < item["settled_at"]
 
@@ -307,7 +312,7 @@ def test_receipts_are_a_list_like_any_other_for_every_role(
     assert "Access is refused" in words(soup)
     link = viv.get(path_of(expired)).find("a", string="All receipts of this connection")
     assert link is not None
-    assert len(viv.get(str(link["href"])).select("tr[data-connection-id]")) == 5  # type: ignore[index]
+    assert len(viv.get(str(link["href"])).select("tr[data-connection-id]")) == 5
 
 
 def test_the_audit_page_leads_to_the_receipts(adam: Person) -> None:

@@ -1,4 +1,4 @@
-"""What an action is judged by, and what is learnt from it."""
+"""Outcomes of actions and success rates."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -52,10 +52,17 @@ def find(connection: Connection, at: Any, *found: str) -> None:
         (known,) = cause.values()
         db.session.add(
             Finding(
-                account_id=connection.account_id, connection_id=connection.id, cause_id=known.id, rule=rule, severity=severity,
-                state="new", evidence="", first_seen_at=at, confirmed_at=at,
+                account_id=connection.account_id,
+                connection_id=connection.id,
+                cause_id=known.id,
+                rule=rule,
+                severity=severity,
+                state="new",
+                evidence="",
+                first_seen_at=at,
+                confirmed_at=at,
             )
-        )  # fmt: skip
+        )
     db.session.commit()
 
 
@@ -65,7 +72,7 @@ def act(connection: Connection, clock: Clock, kind: str = actions.SYNC, why: str
     return action
 
 
-# What was wrong before, how it ended, what is wrong afterwards and with which status, and the verdict.
+# Findings before, end state, findings and status afterwards, and the verdict.
 CASES: list[tuple[Sequence[str], str, Sequence[str], str, str]] = [
     (["dark critical"], "done", [], "OK", "worked"),
     (["dark critical"], "done", ["duplicate_connection info"], "OK", "worked"),
@@ -77,7 +84,13 @@ CASES: list[tuple[Sequence[str], str, Sequence[str], str, str]] = [
     (["late warning"], "done", ["failing critical"], "OK", "worse"),
     (["late warning"], "stuck", ["stuck_run critical"], "OK", "worse"),
     (["late warning"], "failed", ["late warning"], "OK", "no_effect"),
-    (["late warning", "duplicate_connection info"], "done", ["duplicate_connection info"], "OK", "worked"),
+    (
+        ["late warning", "duplicate_connection info"],
+        "done",
+        ["duplicate_connection info"],
+        "OK",
+        "worked",
+    ),
     ([], "done", [], "OK", "worked"),
     ([], "done", ["noisy info"], "OK", "no_effect"),
     ([], "done", ["failing warning"], "OK", "worse"),
@@ -85,27 +98,45 @@ CASES: list[tuple[Sequence[str], str, Sequence[str], str, str]] = [
     ([], "done", [], "RE_AUTHORISING", "no_effect"),
     ([], "stuck", [], "OK", "no_effect"),
     # A part of the data is better than none, whatever Peliqan called the connection before.
-    *((before, "done", ["partial_errors warning"], "COMPLETED_WITH_ERRORS", "worked") for before in (
-        ["dark critical"], ["late warning"], ["failing critical"], ["failing warning"], ["runner_failed warning"], ["noisy info"],
-        ["auth_failed critical"], ["never_ran warning"],
-    )),
-    (["late warning"], "done", ["partial_errors warning", "dark critical"], "COMPLETED_WITH_ERRORS", "worse"),
-    (["failing critical"], "failed", ["partial_errors warning"], "COMPLETED_WITH_ERRORS", "no_effect"),
+    *(
+        (before, "done", ["partial_errors warning"], "COMPLETED_WITH_ERRORS", "worked")
+        for before in (
+            ["dark critical"],
+            ["late warning"],
+            ["failing critical"],
+            ["failing warning"],
+            ["runner_failed warning"],
+            ["noisy info"],
+            ["auth_failed critical"],
+            ["never_ran warning"],
+        )
+    ),
+    (
+        ["late warning"],
+        "done",
+        ["partial_errors warning", "dark critical"],
+        "COMPLETED_WITH_ERRORS",
+        "worse",
+    ),
+    (
+        ["failing critical"],
+        "failed",
+        ["partial_errors warning"],
+        "COMPLETED_WITH_ERRORS",
+        "no_effect",
+    ),
     (["loaded_nothing warning"], "done", ["partial_errors warning"], "OK", "no_effect"),
     ([], "done", ["partial_errors warning"], "COMPLETED_WITH_ERRORS", "worse"),
-]  # fmt: skip
+]
 
 
-@pytest.mark.parametrize(("before", "state", "after", "status", "verdict"), CASES)
+@pytest.mark.parametrize("case", CASES)
 def test_an_action_is_judged_by_what_was_wrong_before_and_what_is_afterwards(
-    before: Sequence[str],
-    state: str,
-    after: Sequence[str],
-    status: str,
-    verdict: str,
+    case: tuple[Sequence[str], str, Sequence[str], str, str],
     clock: Clock,
     sandbox: Sandbox,
 ) -> None:
+    before, state, after, status, verdict = case
     connection = known(sandbox.healthy)
     connection.status, connection.severity = "OK", "ok"
     find(connection, clock() - timedelta(hours=1), *before)

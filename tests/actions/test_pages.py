@@ -28,8 +28,8 @@ def test_a_sync_polls_while_it_runs_and_the_finished_fragment_carries_no_trigger
     answer = olga.post(path_of(connection, "/sync"))
     assert (answer.status_code, answer.location) == (303, path_of(connection))
     running = olga.fragment(path_of(connection, "/run-status"))
-    assert running.select_one("#sync")["data-running"] == "true"  # type: ignore[index]
-    assert "every 2s" in str(running.select_one("#sync")["hx-trigger"])  # type: ignore[index]
+    assert running.select_one("#sync")["data-running"] == "true"
+    assert "every 2s" in str(running.select_one("#sync")["hx-trigger"])
     assert "started by olga@example.com" in words(running)
     look(app, parts, clock)
     ended = olga.fragment(path_of(connection, "/run-status")).select_one("#sync")
@@ -80,7 +80,7 @@ def test_reauthorising_shows_a_real_link_with_its_host_until_the_connection_is_w
     assert link is not None
     assert link["target"] == "_blank"
     assert "noopener" in link["rel"]
-    assert sandbox.url.removeprefix("http://") in words(soup.select_one("#ask"))  # type: ignore[arg-type]
+    assert sandbox.url.removeprefix("http://") in words(soup.select_one("#ask"))
     assert (
         olga.client.get(
             path_of(connection, "/link-status"), headers={"HX-Request": "true"}
@@ -93,7 +93,7 @@ def test_reauthorising_shows_a_real_link_with_its_host_until_the_connection_is_w
     ended = olga.fragment(path_of(connection, "/link-status"))
     assert "Reauthorisation worked" in words(ended)
     assert not ended.select("[hx-get], [hx-trigger]")
-    assert olga.get(path_of(connection)).select_one("#connection")["data-status"] == "OK"  # type: ignore[index]
+    assert olga.get(path_of(connection)).select_one("#connection")["data-status"] == "OK"
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_the_widgets_token_is_for_the_frame_and_an_unknown_customer_is_asked_abo
     assert known.json is not None
     assert known.json["expires_at"]
     unknown = olga.post("/embed/token", external_id="nobody-yet")
-    assert (unknown.status_code, unknown.json["error"]) == (409, "unknown_account")  # type: ignore[index]
+    assert (unknown.status_code, unknown.json["error"]) == (409, "unknown_account")
     assert sandbox.life.by_external_id("nobody-yet") is None
     assert "creates a real sub-account" in words(olga.get("/embed?external_id=nobody-yet"))
     assert olga.post("/embed/token", external_id="nobody-yet", create="yes").status_code == 200

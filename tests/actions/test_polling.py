@@ -1,4 +1,4 @@
-"""After an action the connection is read and judged, however the action ended; what it mended recovers by itself."""
+"""After an action the connection is read and the outcome recorded, whatever the end."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Work on many connections, step by step, with whoever does it dying at the worst places; against the sandbox over sockets."""
+"""Steps of bulk jobs, also when a worker dies in between; against the sandbox over sockets."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -198,7 +198,7 @@ def test_a_sync_that_ends_makes_its_job_due_at_once(
 
 
 class DyingApi:
-    """Peliqan's API as a process sees it that is killed ``when`` it has come so far with starting the ``nth`` sync."""
+    """Peliqan's API for a process that is killed ``when`` it starts the ``nth`` sync."""
 
     def __init__(self, api: Any, when: str, nth: int) -> None:
         self.api, self.when, self.left = api, when, nth
@@ -256,7 +256,7 @@ def test_whoever_dies_in_the_middle_has_begun_nothing_twice(
             db.session.refresh(job)
     now = bulk.numbers(job)
     started = sandbox.state()["syncs"]
-    # The one before whose start the process died was never asked for: that is found out and said, not begun again.
+    # The sync before whose start the process died was never sent: it is reported, not repeated.
     lost = 1 if when == "before it asked" else 0
     assert (job.state, now.done, now.failed, now.total) == ("done", 6 - lost, lost, 6)
     assert sum(started.values()) == len(started) == 6 - lost
@@ -353,7 +353,7 @@ def test_what_somebody_else_has_under_way_is_left_to_them(
     db.session.refresh(job)
     assert (job.state, item.state, item.action_id) == ("tried", "left_out", None)
     assert OTHER in item.detail
-    # Nothing was tried, so nothing is known: the rest cannot be begun, but another one can be tried.
+    # Nothing was tried: the rest cannot be started, but another item can be tried.
     for seen in ("left_out", "done"):
         assert not bulk.resume(job, WHO, seen, clock())
     other = db.session.scalar(select(BulkItem.id).where(BulkItem.state == "waiting"))

@@ -141,11 +141,11 @@ def test_a_cause_is_synced_with_one_first_then_all_and_the_numbers_add_up(
     page = started(begin(olga, sync_all))
     soup = olga.get(page)
     assert "Go on with" not in words(soup)
-    assert soup.select_one("#bulk")["data-poll"] == ""  # type: ignore[index]
+    assert soup.select_one("#bulk")["data-poll"] == ""
     worker(3)
     soup = olga.get(page)
-    assert soup.select_one("#bulk")["data-state"] == "tried"  # type: ignore[index]
-    assert not soup.select_one("#bulk").has_attr("hx-get")  # type: ignore[union-attr]
+    assert soup.select_one("#bulk")["data-state"] == "tried"
+    assert not soup.select_one("#bulk").has_attr("hx-get")
     assert sum(sandbox.state()["syncs"].values()) == 1
     assert press(olga, page, "Go on").status_code == 303
     for _ in range(3 * count):
@@ -181,7 +181,7 @@ def test_where_the_first_did_not_help_that_is_said_before_the_rest_is_offered(
     page = started(begin(olga, f"/bulk/new?kind=sync&cause={cause['id']}", first=first))
     worker(3)
     soup = olga.get(page)
-    assert "invalid_grant" in words(soup.select_one(".bulk-first"))  # type: ignore[arg-type]
+    assert "invalid_grant" in words(soup.select_one(".bulk-first"))
     assert "It failed here It will probably do the same to the other" in words(soup)
     assert "Go on all the same with the other" in words(soup)
 
@@ -208,7 +208,7 @@ def test_the_rest_is_begun_once_and_only_from_the_page_that_shows_the_result(
 ) -> None:
     page = started(begin(olga, ticked(olga, sandbox, 3)))
     worker(2)
-    assert "Worked" in words(olga.get(page).select_one(".bulk-first"))  # type: ignore[arg-type]
+    assert "Worked" in words(olga.get(page).select_one(".bulk-first"))
     assert olga.post(f"{page}/go-on", seen="failed").status_code == 409
     assert press(olga, page, "Go on with the other 2").status_code == 303
     assert olga.post(f"{page}/go-on", seen="done").status_code == 409
@@ -245,7 +245,7 @@ def test_a_search_on_a_causes_page_narrows_what_is_done(olga: Person) -> None:
     sync_all = button_of(olga.get(f"/causes/{cause['id']}?q={one['external_id']}"), "Sync all")
     count = olga.json(f"/causes/{cause['id']}.json?q={one['external_id']}")["total"]
     assert count < cause["connections"]
-    assert f"Sync {count} connection" in words(olga.get(sync_all).h1)  # type: ignore[arg-type]
+    assert f"Sync {count} connection" in words(olga.get(sync_all).h1)
 
 
 def test_what_cannot_be_done_is_left_out_and_said_why(
@@ -369,7 +369,7 @@ def test_an_operators_job_has_a_limit_and_an_administrators_none(
     assert "at most 3 connections, so this cannot begin" in words(refused)
     assert not refused.select("form.bulk-form")
     boxes = [str(each["value"]) for each in adam.get(beyond).select("input[name=c]")]
-    seen = str(adam.get(beyond).select_one("input[name=seen]")["value"])  # type: ignore[index]
+    seen = str(adam.get(beyond).select_one("input[name=seen]")["value"])
     form: Any = {
         "kind": "sync",
         "which": "ticked",
@@ -399,7 +399,7 @@ def test_what_changed_since_it_was_looked_at_is_shown_again_and_nothing_is_done(
 ) -> None:
     sandbox.life.run_seconds = (600, 600)
     address = ticked(olga, sandbox, 3)
-    seen = str(olga.get(address).select_one("input[name=seen]")["value"])  # type: ignore[index]
+    seen = str(olga.get(address).select_one("input[name=seen]")["value"])
     item = quiet(olga, sandbox)[0]
     olga.post(f"/accounts/{item['account_id']}/connections/{item['connection_id']}/sync")
     answer = begin(olga, address, seen=seen)

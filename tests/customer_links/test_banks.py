@@ -112,7 +112,7 @@ def test_two_who_tick_off_the_same_leave_one_tick_the_latest(
         ]
 
 
-def test_what_had_a_success_since_it_was_ticked_off_came_back_and_the_rest_is_to_be_done_again_the_next_day(
+def test_a_success_after_a_review_is_a_return_and_the_rest_is_due_again_the_next_day(
     olga: Person, app: Flask, clock: Clock
 ) -> None:
     # At noon: a day must not end between two lines of this test.
@@ -172,7 +172,7 @@ def test_one_opens_a_bank_from_the_list_and_has_the_message_before_one(
     form = next(each for each in row.select("form") if "Make a link" in each.text)
     answer = olga.client.post(str(form["action"]), data={"csrf_token": olga.token()})
     assert answer.location == path_of(connection)
-    assert "confirm at your bank" in words(olga.get(answer.location).select_one("#message-body"))  # type: ignore[arg-type]
+    assert "confirm at your bank" in words(olga.get(answer.location).select_one("#message-body"))
 
 
 def test_a_viewer_looks_and_ticks_nothing_off_and_what_is_no_bank_is_not_ticked(

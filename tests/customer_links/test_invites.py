@@ -4,7 +4,6 @@ import pytest
 from flask import Flask
 
 from dashboard.actions import service as actions
-from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.fleet.models import Account
 from dashboard.refresh import service as refresh
@@ -21,12 +20,11 @@ def test_a_customer_without_such_a_connection_is_invited_with_the_same_kind_of_m
     viv: Person,
     adam: Person,
     app: Flask,
-    parts: Services,
     clock: Clock,
     sandbox: Sandbox,
 ) -> None:
     account = "/accounts/1001"
-    form = olga.get(str(olga.get(account).select_one("a[href*='/desk/invite']")["href"]))  # type: ignore[index]
+    form = olga.get(str(olga.get(account).select_one("a[href*='/desk/invite']")["href"]))
     has = {each.connector.name for each in sandbox.life.connections(1001)}
     offered = {str(option["value"]) for option in form.select("#offered option")}
     assert "sftp_files" in offered
@@ -35,7 +33,7 @@ def test_a_customer_without_such_a_connection_is_invited_with_the_same_kind_of_m
     assert answer.status_code == 303
     page = olga.get(answer.location)
     assert f"{sandbox.url}/sandbox/invite/" in str(page.select_one("#message-body"))
-    assert "connect Sftp Files" in words(page.select_one("#message-subject"))  # type: ignore[arg-type]
+    assert "connect Sftp Files" in words(page.select_one("#message-subject"))
     assert sandbox.state()["calls"]["invite"] == 1
     item = only(viv)
     assert (item["kind"], item["connection_id"], item["connector"]) == (
@@ -48,8 +46,8 @@ def test_a_customer_without_such_a_connection_is_invited_with_the_same_kind_of_m
     assert olga.post(f"{answer.location}/sent", language="es").status_code == 303
     sandbox.life.add_connection(1001, "sftp_files", "Their files")
     with app.app_context():
-        refresh.refresh_account(parts, 1001)
-    look(app, parts, clock)
+        refresh.refresh_account(app.extensions["services"], 1001)
+    look(app, app.extensions["services"], clock)
     assert viv.json("/desk.json")["total"] == 0
     assert "The customer made the connection Their files." in words(viv.get("/desk"))
     (entry,) = entries(adam, "invite")

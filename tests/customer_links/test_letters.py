@@ -36,7 +36,7 @@ def occasion(**changes: object) -> MessageTemplate:
         "good_until": AT + timedelta(hours=23, minutes=30),
         **changes,
     }
-    return MessageTemplate(**told)  # type: ignore[arg-type]
+    return MessageTemplate(**told)
 
 
 def test_there_is_a_file_for_every_language_and_none_that_nobody_can_choose() -> None:
@@ -63,7 +63,7 @@ def test_every_language_has_every_text_with_the_same_words_to_fill_in(language: 
     assert list(theirs) == list(english)
     for heading, text in theirs.items():
         assert text, heading
-        # What a sentence says of the customer, the service, the time: no language may leave it out, nor know more.
+        # Placeholders of a sentence: every language uses exactly these.
         assert set(re.findall(r"\{\w+\}", text)) == set(re.findall(r"\{\w+\}", english[heading])), (
             heading
         )

@@ -71,7 +71,7 @@ def test_a_link_comes_with_a_message_ready_to_send_on_its_connections_page(
     assert "Do not open the link yourself" in words(message)
     assert "gives access in their own name" in words(message)
     assert "23 hours from now" in words(message)
-    mailto = str(message.select_one("a#mailto")["href"])  # type: ignore[index]
+    mailto = str(message.select_one("a#mailto")["href"])
     assert unquote(mailto.split("&body=")[1]) == body.text.replace("\n", "\r\n")
     # The poll replaces the link's state alone: a language that was chosen stays.
     assert not olga.fragment(path_of(connection, "/link-status")).select("#message")
@@ -88,11 +88,11 @@ def test_the_language_is_chosen_and_kept_for_the_customer(olga: Person, sandbox:
         ("es", "Buenos días"),
     ):
         page = olga.get(f"{path}?language={language}")
-        assert word in words(page.select_one("#message-body"))  # type: ignore[arg-type]
+        assert word in words(page.select_one("#message-body"))
         assert page.select_one(f".message-text[lang={language}]")
         part = olga.fragment(f"{path}?language={language}")
         assert part.html is None
-        assert words(part.select_one("#message-body")) == words(page.select_one("#message-body"))  # type: ignore[arg-type]
+        assert words(part.select_one("#message-body")) == words(page.select_one("#message-body"))
     assert olga.client.get(f"{path}?language=xx").status_code == 400
     assert olga.post(f"{path}/sent", language="../en").status_code == 400
     olga.post(f"{path}/sent", language="fr")
@@ -145,8 +145,8 @@ def test_what_was_sent_long_ago_and_followed_by_nobody_stands_on_top_with_a_remi
     assert [row["data-stage"] for row in rows] == ["remind", "unsent"]
     assert "Nothing followed: remind them" in words(rows[0])
     page = olga.get(first)
-    assert str(page.select_one("#message-subject").text).startswith("Reminder: ")  # type: ignore[union-attr]
-    assert "we wrote to you before" in words(page.select_one("#message-body"))  # type: ignore[arg-type]
+    assert str(page.select_one("#message-subject").text).startswith("Reminder: ")
+    assert "we wrote to you before" in words(page.select_one("#message-body"))
     assert "I have reminded them" in words(page)
     assert olga.post(f"{first}/reminded", language="en").status_code == 303
     shown = words(olga.get(first))
@@ -287,7 +287,6 @@ def test_nothing_of_a_link_is_logged_or_stands_in_the_audit_trail_or_in_an_addre
     olga: Person,
     adam: Person,
     app: Flask,
-    parts: Services,
     clock: Clock,
     sandbox: Sandbox,
     caplog: pytest.LogCaptureFixture,
@@ -301,7 +300,7 @@ def test_nothing_of_a_link_is_logged_or_stands_in_the_audit_trail_or_in_an_addre
         assert answer.location == f"{each}?language=de"
         olga.get(answer.location)
         olga.fragment(answer.location)
-    look(app, parts, clock)
+    look(app, app.extensions["services"], clock)
     told = (
         adam.client.get("/audit.json?per_page=200").text
         + adam.client.get("/audit.csv").text

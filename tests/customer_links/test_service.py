@@ -1,4 +1,4 @@
-"""Links that customers follow: asked for once, watched until they did what they were for, and given up after a day."""
+"""Links for customers: requested once, polled until used, and given up after a day."""
 
 from datetime import timedelta
 from typing import Any
@@ -122,7 +122,7 @@ def test_an_invite_that_is_being_asked_for_is_not_asked_for_again(
     assert is_new
     assert invite(parts, account).id == written.id
     assert sandbox.state()["calls"].get("invite", 0) == 0
-    # The process that had written it down died: a worker finds that out, and the next press asks anew.
+    # The process died after storing it: a worker notices, and the next request is a new one.
     assert look(parts, clock, written).state == "failed"
     assert invite(parts, account).state == "waiting"
 

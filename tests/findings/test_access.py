@@ -25,7 +25,8 @@ REFUSED = [
     "Missing required parameter: refresh_token",
     "oauth_refresh_token was revoked",
     "RefreshToken not found in the vault",
-    "400 Client Error: Bad Request for url: https://start.example.com/api/oauth2/token (refresh token)",
+    "400 Client Error: Bad Request for url: https://start.example.com/api/oauth2/token"
+    " (refresh token)",
     "Invalid chainid in request",
     "chainId=48213 is no longer active",
     "Unknown chain id 5",
@@ -42,7 +43,8 @@ OTHER = [
     "403 Client Error: Forbidden (module 'opportunities' is not licensed)",
     "HTTPSConnectionPool(host='api.example.com', port=443): Read timed out while reading page 401",
     "500 Server Error for url: https://api.example.com/v1/401/invoices?page=401",
-    'column "vat_code" is of type bigint but expression is of type text (schema source_1001, row 401)',
+    'column "vat_code" is of type bigint but expression is of type text'
+    " (schema source_1001, row 401)",
     "401 rows were rejected by the target",
     "1,401 rows were written, then the connection was closed",
     "The upload took 401.5 s and was cut off at 12:00:01.401",

@@ -1,4 +1,4 @@
-"""Findings from first seen to recovered, and the causes that they count up to: over the stand-in's fleet, on both databases."""
+"""Findings from first seen to recovered and their causes, on both databases."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -11,8 +11,10 @@ from dashboard.findings.rules.normalise import LONGEST, normalised, span
     ("one", "other"),
     [
         (
-            "401 Client Error: Unauthorized for url: https://api.example.com/v1/1051/invoices?page=78 (invalid_grant)",
-            "401 Client Error: Unauthorized for url: https://eu.api.example.com/v2/9/invoices (invalid_grant)",
+            "401 Client Error: Unauthorized for url:"
+            " https://api.example.com/v1/1051/invoices?page=78 (invalid_grant)",
+            "401 Client Error: Unauthorized for url:"
+            " https://eu.api.example.com/v2/9/invoices (invalid_grant)",
         ),
         (
             'column "vat_code" is of type bigint (schema source_1, row 33)',
@@ -60,10 +62,13 @@ def test_different_errors_stay_different(one: str, other: str) -> None:
 
 
 def test_the_words_stay_readable() -> None:
-    text = "401 Client Error: Unauthorized for url: https://x.example.com/1 (invalid_grant: Token has been expired or revoked.)"
+    text = (
+        "401 Client Error: Unauthorized for url: https://x.example.com/1"
+        " (invalid_grant: Token has been expired or revoked.)"
+    )
     assert (
-        normalised(text)
-        == "# client error: unauthorized for url: <url> (invalid_grant: token has been expired or revoked.)"
+        normalised(text) == "# client error: unauthorized for url: <url>"
+        " (invalid_grant: token has been expired or revoked.)"
     )
 
 

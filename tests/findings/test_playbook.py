@@ -48,9 +48,7 @@ def test_the_playbooks_actions_are_those_that_are_written_down() -> None:
     assert set(ACTIONS) == {actions.SYNC, actions.REAUTHORISE, actions.BANK_REFRESH}
 
 
-def test_a_cause_on_the_platforms_side_has_a_play_of_its_own_and_a_rule_that_is_no_more_has_none() -> (
-    None
-):
+def test_a_platform_cause_has_its_own_play_and_a_removed_rule_has_none() -> None:
     book = read_playbook(FOLDER)
     assert book.of("dark", platform=True) is book.plays[PLATFORM]
     assert book.of("late", platform=True) is book.plays["late"]
@@ -58,7 +56,10 @@ def test_a_cause_on_the_platforms_side_has_a_play_of_its_own_and_a_rule_that_is_
 
 
 def test_html_in_a_file_is_text_and_so_is_what_would_load_or_run_something() -> None:
-    hostile = '<script>alert(1)</script> and <b onclick="x">bold</b>, ![x](https://example.com/x.png), [here](javascript:alert(1))'
+    hostile = (
+        '<script>alert(1)</script> and <b onclick="x">bold</b>,'
+        " ![x](https://example.com/x.png), [here](javascript:alert(1))"
+    )
     first = read_play("dark", play(body=GOOD.replace("Something.", hostile, 1))).sections[0].html
     assert "<script" not in first
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in first

@@ -20,12 +20,31 @@ from dashboard.findings.rules.siblings import find_recreated
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 HOUR = 3600
 WELL = Facts(
-    account_id=1, id=101, name="Books", connector="xero", status="OK", severity="ok", status_since=NOW - timedelta(days=30),
-    interval=HOUR, scheduler_off=False, running=False, last_run_status="COMPLETED", last_run_at=NOW - timedelta(minutes=20),
-    last_success_at=NOW - timedelta(minutes=19), last_error=None, last_records=12, last_exit_code=0, always_loaded=True,
-    runs_read_at=NOW, target_id=100, is_target=False, first_seen_at=NOW - timedelta(days=30),
-    consent_expires_at=None, newest_row_at=None, rows_read_at=None,
-)  # fmt: skip
+    account_id=1,
+    id=101,
+    name="Books",
+    connector="xero",
+    status="OK",
+    severity="ok",
+    status_since=NOW - timedelta(days=30),
+    interval=HOUR,
+    scheduler_off=False,
+    running=False,
+    last_run_status="COMPLETED",
+    last_run_at=NOW - timedelta(minutes=20),
+    last_success_at=NOW - timedelta(minutes=19),
+    last_error=None,
+    last_records=12,
+    last_exit_code=0,
+    always_loaded=True,
+    runs_read_at=NOW,
+    target_id=100,
+    is_target=False,
+    first_seen_at=NOW - timedelta(days=30),
+    consent_expires_at=None,
+    newest_row_at=None,
+    rows_read_at=None,
+)
 CONTEXT = RuleContext(NOW, Thresholds(), {"xero": 60.0}, {100, 101})
 
 
@@ -61,7 +80,8 @@ PARTIAL: dict[str, Any] = {
 }
 DENIED = {
     **FAILED,
-    "last_error": "401 Client Error: Unauthorized (invalid_grant: Token has been expired or revoked.)",
+    "last_error": "401 Client Error: Unauthorized"
+    " (invalid_grant: Token has been expired or revoked.)",
 }
 
 
@@ -73,12 +93,35 @@ def test_a_well_connection_has_no_finding_and_is_told_by_a_glance() -> None:
 @pytest.mark.parametrize(
     ("rule", "facts"),
     [
-        ("config_needed", {"status": "CONFIG_SELECT", "severity": "attention", "last_run_at": None, "last_success_at": None}),
+        (
+            "config_needed",
+            {
+                "status": "CONFIG_SELECT",
+                "severity": "attention",
+                "last_run_at": None,
+                "last_success_at": None,
+            },
+        ),
         ("disabled", {"status": "DISABLED", "severity": "off", "last_success_at": ago(days=9)}),
         ("auth_failed", {**DENIED, "last_success_at": ago(days=9)}),
-        ("auth_failed", {**FAILED, "last_error": "SaltEdge::ConsentExpired: the consent 3 expired on 2026-11-20", "last_exit_code": 2}),
+        (
+            "auth_failed",
+            {
+                **FAILED,
+                "last_error": "SaltEdge::ConsentExpired: the consent 3 expired on 2026-11-20",
+                "last_exit_code": 2,
+            },
+        ),
         ("self_disabled", {**FAILED, "last_exit_code": 2, "last_success_at": ago(days=2)}),
-        ("stuck_run", {"running": True, "last_run_status": "RUNNING", "last_run_at": ago(hours=5), "last_success_at": ago(hours=6)}),
+        (
+            "stuck_run",
+            {
+                "running": True,
+                "last_run_status": "RUNNING",
+                "last_run_at": ago(hours=5),
+                "last_success_at": ago(hours=6),
+            },
+        ),
         ("failing", {**FAILED, "last_success_at": ago(hours=2)}),
         ("failing", {**FAILED, "last_success_at": None}),
         ("failing", {"last_run_status": "KILLED", "last_success_at": ago(hours=2)}),
@@ -87,7 +130,15 @@ def test_a_well_connection_has_no_finding_and_is_told_by_a_glance() -> None:
         ("runner_failed", {**CRASHED, "last_success_at": ago(hours=2)}),
         ("runner_failed", {**CRASHED, "last_success_at": None}),
         ("noisy", FAILED),
-        ("never_ran", {"last_run_at": None, "last_success_at": None, "last_run_status": None, "last_records": None}),
+        (
+            "never_ran",
+            {
+                "last_run_at": None,
+                "last_success_at": None,
+                "last_run_status": None,
+                "last_records": None,
+            },
+        ),
         ("scheduler_off", {"scheduler_off": True, "last_success_at": ago(days=5)}),
         ("dark", {"last_success_at": ago(hours=3.1), "last_run_at": ago(hours=3.2)}),
         ("late", {"last_success_at": ago(hours=2.1), "last_run_at": ago(hours=2.2)}),
@@ -97,7 +148,7 @@ def test_a_well_connection_has_no_finding_and_is_told_by_a_glance() -> None:
         ("orphan_target", {"target_id": 999}),
         ("status_unknown", {"status": "PAUSED_BY_VENDOR", "severity": "unknown"}),
     ],
-)  # fmt: skip
+)
 def test_each_rule_speaks_alone_where_it_is_the_cause(rule: str, facts: dict[str, Any]) -> None:
     [only] = found(**facts)
     assert only.rule == rule
@@ -148,18 +199,53 @@ def test_every_rule_is_asked_by_a_test() -> None:
 @pytest.mark.parametrize(
     ("what", "facts"),
     [
-        ("a failure that was mended since", {"last_run_status": "ERROR", "last_error": "401", "last_run_at": ago(hours=2), "status_since": ago(minutes=5), "last_success_at": ago(days=3)}),
+        (
+            "a failure that was mended since",
+            {
+                "last_run_status": "ERROR",
+                "last_error": "401",
+                "last_run_at": ago(hours=2),
+                "status_since": ago(minutes=5),
+                "last_success_at": ago(days=3),
+            },
+        ),
         ("exactly two intervals", {"last_success_at": ago(hours=2)}),
-        ("a long run of a slow connector", {"running": True, "last_run_status": "RUNNING", "last_run_at": ago(minutes=50)}),
-        ("no interval, for which a day is assumed", {"interval": None, "last_success_at": ago(days=2), "last_run_at": ago(days=2)}),
+        (
+            "a long run of a slow connector",
+            {"running": True, "last_run_status": "RUNNING", "last_run_at": ago(minutes=50)},
+        ),
+        (
+            "no interval, for which a day is assumed",
+            {"interval": None, "last_success_at": ago(days=2), "last_run_at": ago(days=2)},
+        ),
         ("nothing loaded, as so often", {"last_records": 0, "always_loaded": False}),
         ("a consent of months", {"consent_expires_at": NOW + timedelta(days=60)}),
         ("rows as new as the run", {"newest_row_at": ago(minutes=30), "rows_read_at": NOW}),
-        ("rows that were read before the run and were new then", {"newest_row_at": ago(hours=2.5), "rows_read_at": ago(hours=1)}),
-        ("old rows where the run says that there was nothing new", {"newest_row_at": ago(hours=9), "rows_read_at": NOW, "last_records": 0, "always_loaded": False}),
-        ("busy", {"status": "CHECKING", "severity": "busy", "last_run_at": None, "last_success_at": None, "last_run_status": None}),
+        (
+            "rows that were read before the run and were new then",
+            {"newest_row_at": ago(hours=2.5), "rows_read_at": ago(hours=1)},
+        ),
+        (
+            "old rows where the run says that there was nothing new",
+            {
+                "newest_row_at": ago(hours=9),
+                "rows_read_at": NOW,
+                "last_records": 0,
+                "always_loaded": False,
+            },
+        ),
+        (
+            "busy",
+            {
+                "status": "CHECKING",
+                "severity": "busy",
+                "last_run_at": None,
+                "last_success_at": None,
+                "last_run_status": None,
+            },
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_finding(what: str, facts: dict[str, Any]) -> None:
     assert rules(**facts) == []
 
@@ -172,7 +258,8 @@ def test_tables_that_lost_rows_are_told_the_worst_first() -> None:
     [result] = found(replace(CONTEXT, drops={101: drops, 7: drops[:1]}))
     assert (result.rule, result.contradicts) == ("rows_dropped", True)
     assert result.evidence == (
-        "“lines”: 8,200 rows on 24 November, 82,000 on 23 November: 90 % fewer. 1 more of its tables has far fewer rows."
+        "“lines”: 8,200 rows on 24 November, 82,000 on 23 November: 90 % fewer. 1 more of"
+        " its tables has far fewer rows."
     )
     assert found(replace(CONTEXT, drops={7: drops})) == []
 
@@ -193,24 +280,52 @@ def figures(name: str, rows: int, **others: Any) -> TableFigures:
 
 
 TABLES_WITH_FAULTS = (
-    figures("orders", 0), figures("orders_lines", 12, keys=6, versions=3), figures("countries", 5, received_at=ago(days=40)),
-)  # fmt: skip
+    figures("orders", 0),
+    figures("orders_lines", 12, keys=6, versions=3),
+    figures("countries", 5, received_at=ago(days=40)),
+)
 
 
 @pytest.mark.parametrize(
     ("rule", "severity", "tables", "evidence"),
     [
-        ("duplicate_keys", "critical", [figures("a", 102, keys=100), figures("b", 1_300, keys=1_000), figures("c", 101, keys=100)],
-         "“b”: 1,300 rows with 1,000 different values of id (1.30 times as many), as counted on 24 November 2026. "
-         "1 more of its tables has the same fault."),
-        ("mixed_versions", "warning", [figures("a", 9, versions=2), figures("b", 9, versions=1)],
-         "“a”: rows of 2 snapshots side by side, as counted on 24 November 2026."),
-        ("table_stale", "info", [figures("a", 9, received_at=ago(days=7)), figures("b", 9, received_at=ago(days=9))],
-         "“b”: no row was received for 9 d, as counted on 24 November 2026."),
-        ("parent_table_empty", "critical", [figures("orders", 0), figures("orders_lines", 4), figures("orders2", 4), figures("items", 0)],
-         "“orders” is empty, though “orders_lines” has 4 rows, as counted on 24 November 2026."),
+        (
+            "duplicate_keys",
+            "critical",
+            [
+                figures("a", 102, keys=100),
+                figures("b", 1_300, keys=1_000),
+                figures("c", 101, keys=100),
+            ],
+            "“b”: 1,300 rows with 1,000 different values of id (1.30 times as many), as"
+            " counted on 24 November 2026. "
+            "1 more of its tables has the same fault.",
+        ),
+        (
+            "mixed_versions",
+            "warning",
+            [figures("a", 9, versions=2), figures("b", 9, versions=1)],
+            "“a”: rows of 2 snapshots side by side, as counted on 24 November 2026.",
+        ),
+        (
+            "table_stale",
+            "info",
+            [figures("a", 9, received_at=ago(days=7)), figures("b", 9, received_at=ago(days=9))],
+            "“b”: no row was received for 9 d, as counted on 24 November 2026.",
+        ),
+        (
+            "parent_table_empty",
+            "critical",
+            [
+                figures("orders", 0),
+                figures("orders_lines", 4),
+                figures("orders2", 4),
+                figures("items", 0),
+            ],
+            "“orders” is empty, though “orders_lines” has 4 rows, as counted on 24 November 2026.",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_the_warehouse_counted_is_told_of_the_worst_table(
     rule: str, severity: str, tables: list[TableFigures], evidence: str
 ) -> None:
@@ -254,9 +369,7 @@ NEVER: dict[str, Any] = {
 }
 
 
-def test_a_connection_that_never_succeeded_beside_another_of_its_connector_may_have_been_made_anew() -> (
-    None
-):
+def test_a_connection_that_never_succeeded_next_to_another_may_be_a_recreated_one() -> None:
     mine = [
         WELL,
         WELL._replace(id=102, name="Books 2", **NEVER),
@@ -266,7 +379,8 @@ def test_a_connection_that_never_succeeded_beside_another_of_its_connector_may_h
     results = list(diagnose(mine[1], replace(CONTEXT, recreated=find_recreated(mine, {}))))
     assert [each.rule for each in results] == ["never_ran", "duplicate_connection"]
     assert results[1].evidence == (
-        "No success of it is known, and the account has another connection of xero, 101: made anew, perhaps."
+        "No success of it is known, and the account has another connection of xero, 101:"
+        " made anew, perhaps."
     )
 
 
@@ -296,9 +410,7 @@ def test_of_several_that_never_succeeded_each_names_the_one_that_succeeded_last(
     assert find_recreated(new, {}) == {102: 103, 103: 102}
 
 
-def test_one_whose_earlier_runs_are_not_known_was_made_anew_only_where_it_came_later_than_the_account() -> (
-    None
-):
+def test_without_all_runs_only_a_connection_newer_than_the_account_is_a_recreated_one() -> None:
     failing = WELL._replace(id=102, last_success_at=None, last_run_status="ERROR")
     assert find_recreated([WELL, failing], {102: 10}) == {}
     assert find_recreated([WELL, failing._replace(first_seen_at=ago(days=2))], {102: 10}) == {
@@ -344,7 +456,8 @@ def test_evidence_has_its_figures() -> None:
     [dark] = found(last_success_at=ago(hours=216), last_run_at=ago(hours=216))
     assert (
         dark.evidence
-        == "Peliqan calls it OK, but the last success was 9 d before it was read, 216.0 times its interval of 1 h."
+        == "Peliqan calls it OK, but the last success was 9 d before it was read, 216.0"
+        " times its interval of 1 h."
     )
     assert dark.contradicts
     [stuck] = found(
@@ -355,7 +468,8 @@ def test_evidence_has_its_figures() -> None:
     )
     assert (
         stuck.evidence
-        == "Its run had gone on for 5 h when it was read; one of xero usually takes 1 min. Peliqan calls it OK."
+        == "Its run had gone on for 5 h when it was read; one of xero usually takes 1 min."
+        " Peliqan calls it OK."
     )
 
 
@@ -463,7 +577,8 @@ def test_a_partial_run_counts_as_a_success_but_does_not_hide_that_none_came_afte
     [only] = found(**PARTIAL)
     assert (only.rule, only.severity, only.contradicts) == ("partial_errors", "warning", False)
     assert only.evidence == (
-        "The latest run loaded 12 records, the rest had errors (COMPLETED_WITH_ERRORS), “403 Client Error: Forbidden”; "
+        "The latest run loaded 12 records, the rest had errors (COMPLETED_WITH_ERRORS), “403"
+        " Client Error: Forbidden”; "
         "the last success was 19 min before it was read."
     )
     # A store from before partial runs counted: no success is kept, but the run itself is one.
@@ -487,7 +602,8 @@ def test_a_partial_run_explains_errors_and_empty_loads_whatever_else_peliqan_cal
     }
     [by_its_health] = found(**{**PARTIAL, **unknown})
     assert by_its_health.evidence == (
-        "The latest run loaded a part of the data, the rest had errors (COMPLETED_WITH_ERRORS), “403 Client Error: Forbidden”."
+        "The latest run loaded a part of the data, the rest had errors"
+        " (COMPLETED_WITH_ERRORS), “403 Client Error: Forbidden”."
     )
     [empty] = found(**{**PARTIAL, "last_records": 0})
     assert empty.evidence.startswith(

@@ -1,4 +1,4 @@
-"""Each of the stand-in's scenarios gives exactly the causes that it is made of: no more, and none missing."""
+"""Each scenario of the sandbox produces exactly the causes that it is made of."""
 
 import threading
 from collections.abc import Iterator
@@ -33,17 +33,29 @@ EXPECTED: dict[str, dict[tuple[str, str], str | int]] = {
     "expired-token-at-one-connector": {("auth_failed", "exact_online"): HALF},
     "platform-outage": {("dark", "xero"): ALL},
     "stuck-runs": {("stuck_run", "odoo"): 6},
-    "bank-consents-expire": {("auth_failed", "saltedge_kbc"): ALL, ("consent_expiring", "SaltEdge_ING"): ALL},
+    "bank-consents-expire": {
+        ("auth_failed", "saltedge_kbc"): ALL,
+        ("consent_expiring", "SaltEdge_ING"): ALL,
+    },
     "schema-change": {("failing", "odoo"): 7},
     "loaded-nothing": {("loaded_nothing", "shopify"): ALL},
-    "switched-off": {("disabled", "teamleader"): 3, ("scheduler_off", "hubspot"): 3, ("self_disabled", "yuki"): 4},
+    "switched-off": {
+        ("disabled", "teamleader"): 3,
+        ("scheduler_off", "hubspot"): 3,
+        ("self_disabled", "yuki"): 4,
+    },
     "unreadable-accounts": {("account_unreadable", ""): 5},
     "half-configured": {
-        ("config_needed", "teamleader"): 4, ("never_ran", "woocommerce"): 3,
-        ("duplicate_connection", "exact_online"): 2, ("orphan_target", "hubspot"): 2,
+        ("config_needed", "teamleader"): 4,
+        ("never_ran", "woocommerce"): 3,
+        ("duplicate_connection", "exact_online"): 2,
+        ("orphan_target", "hubspot"): 2,
     },
     "new-words": {("status_unknown", "yuki"): 3},
-    "two-errors-at-one-connector": {("partial_errors", "teamleader"): 6, ("auth_failed", "teamleader"): 4},
+    "two-errors-at-one-connector": {
+        ("partial_errors", "teamleader"): 6,
+        ("auth_failed", "teamleader"): 4,
+    },
     "late-runs": {("late", "yuki"): 5},
     "noisy": {("noisy", "xero"): 4},
     # Only who looks at the rows finds it.
@@ -56,13 +68,20 @@ EXPECTED: dict[str, dict[tuple[str, str], str | int]] = {
     "other-names": {},
     # Only a check of the data finds it.
     "wrong-data": {},
-    "connected-anew": {("never_ran", "exact_online"): 3, ("duplicate_connection", "exact_online"): 3},
-    "incident-night": {
-        ("auth_failed", "exact_online"): HALF, ("dark", "xero"): ALL, ("stuck_run", "odoo"): 6,
-        ("auth_failed", "saltedge_kbc"): ALL, ("consent_expiring", "SaltEdge_ING"): ALL,
-        ("partial_errors", "teamleader"): 6, ("auth_failed", "teamleader"): 4,
+    "connected-anew": {
+        ("never_ran", "exact_online"): 3,
+        ("duplicate_connection", "exact_online"): 3,
     },
-}  # fmt: skip
+    "incident-night": {
+        ("auth_failed", "exact_online"): HALF,
+        ("dark", "xero"): ALL,
+        ("stuck_run", "odoo"): 6,
+        ("auth_failed", "saltedge_kbc"): ALL,
+        ("consent_expiring", "SaltEdge_ING"): ALL,
+        ("partial_errors", "teamleader"): 6,
+        ("auth_failed", "teamleader"): 4,
+    },
+}
 
 
 @contextmanager

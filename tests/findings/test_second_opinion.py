@@ -1,7 +1,7 @@
-"""The console and Peliqan's health application look at the same fleet: where they agree, where not, and who is right then.
+"""Compare the console's findings with the checks of Peliqan's health application.
 
-The application's checks are ``tests.support.health_checks``. A finding of the console stands for a check of the application where it is
-the same one (``SAME``), or hides it: of a cause and its echoes the console tells the cause, the application all of them.
+The application's checks are in ``tests.support.health_checks``. A finding stands for a check that
+is the same (``SAME``) or that it hides: the console reports a cause, the application its symptoms.
 """
 
 from collections import Counter, defaultdict
@@ -38,8 +38,20 @@ SAME: Mapping[str, frozenset[str]] = {
     **{
         name: frozenset({name})
         for name in (
-            "never_ran", "stuck_run", "self_disabled", "auth_failed", "dark", "late", "loaded_nothing", "disabled",
-            "scheduler_off", "duplicate_connection", "account_unreadable", "duplicate_keys", "mixed_versions", "table_stale",
+            "never_ran",
+            "stuck_run",
+            "self_disabled",
+            "auth_failed",
+            "dark",
+            "late",
+            "loaded_nothing",
+            "disabled",
+            "scheduler_off",
+            "duplicate_connection",
+            "account_unreadable",
+            "duplicate_keys",
+            "mixed_versions",
+            "table_stale",
             "parent_table_empty",
         )
     },
@@ -48,12 +60,12 @@ SAME: Mapping[str, frozenset[str]] = {
     # What was loaded in part is told as that.
     "noisy": frozenset({"noisy", "partial_errors"}),
     "row_count_drop": frozenset({"rows_dropped"}),
-    # A target that no source loads into. What the console calls ``orphan_target`` is a target that is not there.
+    # A target that no source loads into; ``orphan_target`` of the console is a missing target.
     "orphan_target": frozenset({"unused_target"}),
     # What the console says where a check could not run is no finding.
     "check_failed": frozenset(),
-}  # fmt: skip
-# What the application does not look for: consents, set-up, unknown words, rows against runs, targets that are not there.
+}
+# Not checked by the application: consents, set-up, unknown statuses, rows, missing targets.
 OF_THE_CONSOLE_ALONE = {
     "config_needed",
     "consent_expiring",
@@ -73,7 +85,7 @@ class Difference(NamedTuple):
 
 @dataclass(frozen=True)
 class Reason:
-    """Why they differ. ``right``: who is; ``holds``: whether a difference is of this kind, by what really happened."""
+    """A reason for a difference. ``right``: who is; ``holds``: whether a difference has it."""
 
     right: str
     why: str
@@ -105,7 +117,7 @@ def _runs_again(difference: Difference, life: Any) -> bool:
 
 
 def _is_empty_again(difference: Difference, life: Any) -> bool:
-    """The newest runs that ended loaded nothing, more than one of them, and those before loaded something."""
+    """Several of the newest ended runs loaded nothing, and earlier ones loaded something."""
     ended = [run for run in life.runs(difference.connection, 30) if not run.is_running(NOON)]
     records = [sum(run.records.values()) for run in ended]
     return difference.console == {"loaded_nothing"} and not any(records[:2]) and any(records)
@@ -121,25 +133,30 @@ def _all_rows_are_old(difference: Difference, life: Any) -> bool:
 REASONS: Mapping[str, Reason] = {
     "no success among five runs": Reason(
         "the console",
-        "The application takes a connection without a success in its five newest runs for one that never had any. It was not made "
-        "anew: it succeeded before. The console says so only where all of its runs are known, or it came later than the account.",
+        "The application takes a connection without a success in its five newest runs for"
+        " one that never had any. It was not made "
+        "anew: it succeeded before. The console says so only where all of its runs are"
+        " known, or it came later than the account.",
         _succeeded_before,
     ),
     "a run is under way": Reason(
         "the console",
-        "The application says nothing of a connection whose newest run is under way. The runs before it failed all the same, and "
+        "The application says nothing of a connection whose newest run is under way. The"
+        " runs before it failed all the same, and "
         "the customer's data is still missing.",
         _runs_again,
     ),
     "several runs loaded nothing": Reason(
         "the console",
-        "The application compares the newest run with the four before it: after a second one without a record it falls silent. "
+        "The application compares the newest run with the four before it: after a second one"
+        " without a record it falls silent. "
         "The console compares with the runs before the first of them.",
         _is_empty_again,
     ),
     "no run succeeded for a week": Reason(
         "the console",
-        "Where no run succeeds, every table is old: the application tells that for each table, the console tells why.",
+        "Where no run succeeds, every table is old: the application tells that for each"
+        " table, the console tells why.",
         _all_rows_are_old,
     ),
 }
@@ -228,14 +245,19 @@ def test_of_the_demos_connections_both_say_the_same_but_for_known_reasons(tmp_pa
         }
         # Of these one says that something is wrong and the other says nothing, or of another kind.
         disagree = [
-            each for each in found
+            each
+            for each in found
             if each.connection.id not in flagged
             or not any(
                 stands_for(rule, check)
                 for rule in rules[each.connection.id]
-                for check in (opinion.check for opinion in opinions if opinion.connection_id == each.connection.id)
+                for check in (
+                    opinion.check
+                    for opinion in opinions
+                    if opinion.connection_id == each.connection.id
+                )
             )
-        ]  # fmt: skip
+        ]
         assert len(flagged) > 30
         assert 1 - len(disagree) / len(connections) >= AGREE
         assert set(check_differences(found, sandbox)) == {
@@ -272,14 +294,26 @@ _EVERY_CHECK = Scenario(
     unreadable=2,
 )
 OF_RUNS = {
-    "never_ran", "stuck_run", "self_disabled", "auth_failed", "failing", "dark", "noisy", "late", "loaded_nothing", "disabled",
-    "scheduler_off", "duplicate_connection", "account_unreadable", "orphan_target",
-}  # fmt: skip
+    "never_ran",
+    "stuck_run",
+    "self_disabled",
+    "auth_failed",
+    "failing",
+    "dark",
+    "noisy",
+    "late",
+    "loaded_nothing",
+    "disabled",
+    "scheduler_off",
+    "duplicate_connection",
+    "account_unreadable",
+    "orphan_target",
+}
 OF_DATA = {"duplicate_keys", "mixed_versions", "table_stale", "parent_table_empty"}
 
 
 class Mixed(NamedTuple):
-    """A fleet in which each check has something to find, what the application says of it, and a console that has read it."""
+    """A fleet with a fault for each check, the application's checks, and a console that read it."""
 
     sandbox: Flask
     opinions: list[Opinion]
@@ -297,7 +331,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mixed]:
 
 def test_each_check_of_runs_and_structure_speaks_and_both_agree(mixed: Mixed) -> None:
     assert {each.check for each in mixed.opinions} == OF_RUNS
-    # Almost every connection has a fault here, so a share would say nothing: each difference has its reason, or this fails.
+    # Almost every connection has a fault here, so each difference needs its own reason.
     ours = [each for each in findings_now() if each[2] not in OF_DATA]
     found = differences_of(mixed.opinions, ours, connections_of(mixed.sandbox))
     assert set(check_differences(found, mixed.sandbox)) == {
@@ -383,7 +417,7 @@ def test_both_find_the_tables_that_lost_rows(tmp_path: Path) -> None:
 def test_a_table_of_seven_and_a_half_days_is_stale_to_the_console_and_not_yet_to_the_application(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # "More than seven days" is what both say; the application counts whole days. The console is right.
+    # Both report "more than seven days"; the application counts whole days. The console is right.
     monkeypatch.setattr("dashboard.sandbox.deps.STALE_FOR", timedelta(days=7.5))
     sandbox = create_sandbox(20, scenario="wrong-data", clock=lambda: NOON)
     stale = next(

@@ -1,4 +1,4 @@
-"""Sparing people what they know of: with a reason, until a date, and over by itself."""
+"""Suppression of findings and causes: with a reason, until a date."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -56,7 +56,7 @@ def states(cause: Cause) -> set[str]:
 
 
 def tick(parts: Services) -> None:
-    """What the worker does every minute, but for what it does once a day, which would hide that the rest did nothing."""
+    """Run the worker's tasks of every minute, without the daily evaluation of everything."""
     for name in ("findings", "retention"):
         periodic.claim_periodic(name, parts.clock(), timedelta(days=1))
     db.session.commit()
@@ -166,7 +166,7 @@ def test_what_joins_a_suppressed_cause_is_suppressed_and_wakes_with_it(
     assert states(cause) == {"open"}
 
 
-def test_a_finding_that_moves_to_a_suppressed_cause_is_suppressed_from_then_on_and_the_other_way_round(
+def test_a_finding_that_moves_to_a_suppressed_cause_is_suppressed_and_the_other_way_round(
     parts: Services, clock: Clock
 ) -> None:
     """The connection's error becomes another one, and with it the cause."""
@@ -276,7 +276,7 @@ def test_without_a_reason_or_for_other_than_the_days_offered_nothing_is_suppress
 
 
 def test_a_cause_that_people_wrote_about_is_never_forgotten(clock: Clock) -> None:
-    """Its findings may all move to another cause; what was written stays, and nothing breaks on it."""
+    """All findings may move to another cause; what was written on this one stays."""
     cause, other = db.session.scalars(select(Cause).where(Cause.connections > 0).limit(2)).all()
     notes.add_note(notes.NoteTarget(cause_id=cause.id), WHO, "Ask Ann.", clock())
     db.session.execute(

@@ -1,4 +1,4 @@
-"""Targets that nothing loads into, and those that are missing: what is found, and what may only not be known yet."""
+"""Unused targets and missing targets, and what is not known yet."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -47,7 +47,7 @@ def context(app: Flask) -> Iterator[None]:
 
 
 def read(clock: Clock, *told: dict[str, Any]) -> dict[int, str]:
-    """A complete listing of the account, and which rules found something of which connection, runs aside."""
+    """Store a complete listing of the account; return rules by connection, without runs."""
     at = clock()
     writer.save_accounts([models.Account(id=ACCOUNT, name="Made up")], at)
     connections = [models.Connection(**each) for each in told]
@@ -83,12 +83,27 @@ def test_a_target_is_found_while_all_sources_load_elsewhere_and_until_one_loads_
         ("nothing says where sources load to", [WAREHOUSE, TARGET, {**SOURCE, "target": None}]),
         ("it is switched off", [WAREHOUSE, {**TARGET, "health_status": "DISABLED"}, SOURCE]),
         ("it is the default warehouse", [WAREHOUSE, TARGET, {**SOURCE, "target": 2}]),
-        ("a source that is switched off loads into it", [
-            WAREHOUSE, TARGET, SOURCE, {**SOURCE, "id": 4, "name": "More", "target": 2, "disable_scheduler": True}
-        ]),
-        ("a target loads into it", [WAREHOUSE, TARGET, SOURCE, {**TARGET, "id": 5, "target": 2}, {**SOURCE, "id": 6, "target": 5, "name": "x"}]),
+        (
+            "a source that is switched off loads into it",
+            [
+                WAREHOUSE,
+                TARGET,
+                SOURCE,
+                {**SOURCE, "id": 4, "name": "More", "target": 2, "disable_scheduler": True},
+            ],
+        ),
+        (
+            "a target loads into it",
+            [
+                WAREHOUSE,
+                TARGET,
+                SOURCE,
+                {**TARGET, "id": 5, "target": 2},
+                {**SOURCE, "id": 6, "target": 5, "name": "x"},
+            ],
+        ),
     ],
-)  # fmt: skip
+)
 def test_where_nothing_is_to_be_said(clock: Clock, why: str, told: list[dict[str, Any]]) -> None:
     assert "unused_target" not in read(clock, *told).values()
 

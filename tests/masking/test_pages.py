@@ -1,4 +1,4 @@
-"""Peeking without power: what looks personal is masked for all but administrators, until somebody says why they need it."""
+"""Masked columns on pages: masked for all but administrators, until revealed with a reason."""
 
 from typing import Any
 
@@ -44,7 +44,7 @@ def test_personal_columns_are_masked_wherever_rows_leave_the_console(
         soup = person.get(path)
         assert MASKED in str(soup), path
         assert "@example.com" not in str(soup).replace(f"{name}@example.com", ""), path
-    assert "(name of a person)" in str(person.get(table).select_one("td .cell-masked")["title"])  # type: ignore[index]
+    assert "(name of a person)" in str(person.get(table).select_one("td .cell-masked")["title"])
     found = person.json(f"{table}.json")
     assert found["masked"] == NAMES
     assert {item["E-mail"] for item in found["items"]} == {MASKED}

@@ -1,4 +1,4 @@
-"""Columns that look like personal data, by the file that comes with the console and by one of one's own."""
+"""Columns that look like personal data, by the shipped rules file and by another one."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Who sees masked columns, for how long, and what an administrator decided of one; on both databases."""
+"""Reveals of masked columns and administrators' decisions, on both databases."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -68,9 +68,7 @@ def test_a_decision_to_show_a_column_counts_for_its_table_alone() -> None:
     assert reveals.overrides_in(()) == {}
 
 
-def test_a_comparison_with_a_masked_column_is_one_entry_for_person_and_table_in_a_quarter_of_an_hour() -> (
-    None
-):
+def test_a_comparison_with_a_masked_column_is_one_entry_for_user_and_table_in_15_minutes() -> None:
     olga, viv = person("olga"), person("viv")
     for user, table_id, minutes in (
         (olga, 7, 0),
