@@ -98,7 +98,7 @@ class DatabaseOutageStore:
                 yield session
         except SQLAlchemyError as error:
             log.warning(
-                "The store is away (%s): what is known of the API stays as it is.",
+                "The database is unavailable (%s): the known state of the API stays in use.",
                 type(error).__name__,
                 extra={"away": error},
             )

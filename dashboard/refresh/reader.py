@@ -300,10 +300,10 @@ class Reader:
             try:
                 return work()
             except DBAPIError as error:
-                if not _is_away(error):
+                if not _is_unavailable(error):
                     raise
                 log.warning(
-                    "The database is away (%s); waiting for it.",
+                    "The database is unavailable (%s); waiting for it.",
                     type(error.orig).__name__,
                     extra={"away": error},
                 )
@@ -343,7 +343,7 @@ def _encrypted(
     }
 
 
-def _is_away(error: DBAPIError) -> bool:
+def _is_unavailable(error: DBAPIError) -> bool:
     """Return whether a retry can help: connection lost, or database busy or starting."""
     if "no such" in str(error.orig):
         return False

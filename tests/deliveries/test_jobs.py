@@ -232,12 +232,12 @@ def test_while_peliqan_answers_nobody_no_try_is_used_up(
     sandbox.fault("applications", status=403, times=1)
     work(parts)
     assert (the_delivery().state, the_delivery().tries) == ("reading", 1)
-    parts.outages.begin(Outage(clock(), clock() + timedelta(days=2)))
+    parts.outages.start(Outage(clock(), clock() + timedelta(days=2)))
     for _ in range(len(WAITS) + 2):
         work_after(parts, clock, seconds=wait_of(0))
         assert (the_delivery().state, the_delivery().tries, hook.posts) == ("reading", 1, [])
         assert "Peliqan does not answer." in the_delivery().error
-    parts.outages.end(clock())
+    parts.outages.finish(clock())
     work_after(parts, clock, seconds=wait_of(0))
     assert (the_delivery().state, the_delivery().error) == ("delivered", "")
 

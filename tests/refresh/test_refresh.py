@@ -15,6 +15,7 @@ from dashboard.fleet.models import Account, AccountRefreshState, Connection, Hea
 from dashboard.refresh import passes, reader, writer
 from dashboard.refresh import queue as refresh_queue
 from dashboard.refresh import service as refresh
+from dashboard.refresh.fetch import AccountToRead
 from dashboard.refresh.writer import AccountFetch, save_readings
 from tests.support.clock import Clock
 from tests.support.databases import wait_for
@@ -60,11 +61,11 @@ def test_one_turn_reads_all_that_is_due_however_long_it_takes_to_write(
         taken.extend(found)
         return found
 
-    def note_read(api: Any, account_id: int, *told: Any, **more: Any) -> AccountFetch:
-        found = read_account(api, account_id, *told, **more)
+    def note_read(api: Any, wanted: AccountToRead, *more: Any) -> AccountFetch:
+        found = read_account(api, wanted, *more)
         # So that every read has something to write.
         clock.move(seconds=0.2)
-        read.append(account_id)
+        read.append(wanted.account_id)
         return found
 
     def save_slowly(*told: Any) -> None:
