@@ -79,15 +79,15 @@ def show(cause_id: int) -> ResponseReturnValue:
     behind = replace(FINDINGS, statement=FINDINGS.statement.where(Finding.cause_id == cause_id))
     is_page = not request.path.endswith((".json", ".csv")) and not htmx.is_htmx()
     page = _cause_page(cause, at) if is_page else None
-    place = note_service.NoteTarget(cause_id=cause_id)
-    notes = note_service.notes_on(place) if is_page else []
+    target = note_service.NoteTarget(cause_id=cause_id)
+    notes = note_service.notes_on(target) if is_page else []
     return render_list(
         behind,
         serialize_finding,
         "causes/cause.html",
         "causes/_findings.html",
         page=page,
-        place=place,
+        place=target,
         notes=notes,
     )
 

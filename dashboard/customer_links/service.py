@@ -174,7 +174,7 @@ def poll(api: peliqan.Peliqan, action: Action, at: datetime, interval: float) ->
                 action,
                 "failed",
                 at,
-                f"{error.sentence} Whether anybody followed the link cannot be told.",
+                f"{error.sentence} It is not known whether the customer followed the link.",
             )
             return
         action.detail = f"{error.sentence} Looking again."

@@ -1,4 +1,4 @@
-"""Messages to customers: every language has every text, and what goes into them does no harm."""
+"""Messages to customers: every language has every text, and the values in them are safe."""
 
 import re
 from datetime import UTC, datetime, timedelta

@@ -76,6 +76,6 @@ def _listing() -> Listing:
 def _next() -> str:
     found = banks.next_to_do(_listing())
     if found is None:
-        flash("The round is done: nothing is left that nobody ticked off today.", "success")
+        flash("The round is done: every bank connection was ticked off today.", "success")
         return url_for(".index")
     return url_for("connections.show", account_id=found.account_id, connection_id=found.id)
