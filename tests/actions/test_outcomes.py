@@ -183,7 +183,7 @@ def test_the_line_of_why_and_the_result_stand_both_in_the_audit_trail(
 
 
 def settled(connection: Any, clock: Clock, kind: str = actions.REAUTHORISE) -> Action:
-    """An action that came to a good end before its effect showed."""
+    """Return an action that was done before its effect showed."""
     action = act(known(connection), clock, kind)
     actions.complete(action, "done", clock())
     assert (action.rule, action.verdict) == ("auth_failed", "no_effect")

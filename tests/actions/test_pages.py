@@ -14,7 +14,7 @@ from tests.support.sandbox import Sandbox
 
 
 def look(app: Flask, parts: Services, clock: Clock) -> None:
-    """What the worker does when something is due."""
+    """Run the worker's tasks that are due."""
     clock.move(seconds=61)
     with app.app_context():
         for action_id in actions.due(clock()):

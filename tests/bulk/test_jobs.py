@@ -83,7 +83,7 @@ def step(
     api: Any = None,
     follow: Callable[[Action], None] = lambda _: None,
 ) -> None:
-    """What the worker does with a job that is due."""
+    """Run the worker's step of a due job."""
     clock.move(seconds=16)
     leased = bulk.lease(job.id, clock())
     assert leased is not None
@@ -91,7 +91,7 @@ def step(
 
 
 def look(parts: Services, clock: Clock, times: int = 1) -> None:
-    """What the worker does with actions that are due."""
+    """Run the worker's polls of due actions."""
     for _ in range(times):
         clock.move(seconds=70)
         for action_id in actions.due(clock()):
@@ -99,7 +99,7 @@ def look(parts: Services, clock: Clock, times: int = 1) -> None:
 
 
 def tried(parts: Services, clock: Clock, job: BulkJob) -> BulkJob:
-    """The canary, followed to its end."""
+    """Poll the first item to its end and return it."""
     step(parts, clock, job)
     look(parts, clock, 3)
     if job.state == bulk.TRYING:

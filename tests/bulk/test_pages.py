@@ -34,7 +34,7 @@ def earlier(clock: Clock) -> None:
 
 @pytest.fixture
 def worker(app: Flask, parts: Services, clock: Clock) -> Any:
-    """What the worker does with whatever is due, so many times."""
+    """Run the worker's due tasks, several times."""
 
     def work(times: int = 1) -> None:
         for _ in range(times):
@@ -51,7 +51,7 @@ def worker(app: Flask, parts: Services, clock: Clock) -> Any:
 
 
 def a_cause(person: Person, rule: str = "auth_failed", least: int = 3) -> dict[str, Any]:
-    """The cause of this rule with the most connections."""
+    """Return the cause of this rule with the most connections."""
     found = person.json(f"/causes.json?rule={rule}&sort=-connections")["items"][0]
     assert found["connections"] >= least
     return dict(found)
@@ -76,7 +76,7 @@ def a_cause_of_connections(person: Person) -> dict[str, Any]:
 
 
 def ticked(person: Person, sandbox: Sandbox, count: int) -> str:
-    """The address of the confirm page for a few of them."""
+    """Return the address of the confirm page for some connections."""
     items = quiet(person, sandbox)[:count]
     assert len(items) == count
     boxes = [("c", f"{item['account_id']}-{item['connection_id']}") for item in items]
@@ -98,13 +98,13 @@ def begin(person: Person, address: str, **changes: str) -> TestResponse:
 
 
 def started(answer: TestResponse) -> str:
-    """The job's page."""
+    """Return the job's page."""
     assert answer.status_code == 303, answer.text[:3000]
     return answer.location
 
 
 def button_of(soup: BeautifulSoup, label: str) -> str:
-    """Where the link with this label leads."""
+    """Return the address of the link with this label."""
     return str(next(link["href"] for link in soup.select("a.btn") if words(link).startswith(label)))
 
 
@@ -116,7 +116,7 @@ def numbers(soup: BeautifulSoup) -> dict[str, int]:
 
 
 def press(person: Person, page: str, label: str, **changes: str) -> TestResponse:
-    """The button with this label, with its form's fields."""
+    """Return the button with this label and its form's fields."""
     button = person.get(page).find("button", string=re.compile(label))
     assert button is not None, f"no button {label}"
     form = button.find_parent("form")

@@ -16,7 +16,7 @@ from tests.support.sandbox import Sandbox
 
 @pytest.fixture
 def disabled(app: Flask, parts: Services, sandbox: Sandbox) -> Any:
-    """A connection that has just been switched off."""
+    """Return a connection that has just been disabled."""
     connection = sandbox.healthy
     sandbox.set(connection.id, health_status="DISABLED")
     with app.app_context():

@@ -50,7 +50,7 @@ def read(parts: Services, connection: Any) -> None:
 
 
 def check_counts() -> None:
-    """What causes say of themselves is what counting gives."""
+    """Check that the numbers of causes equal the counts of their findings."""
     db.session.expire_all()
     numbers = select(
         Finding.cause_id,

@@ -28,7 +28,7 @@ def play(front: str = 'first_step = "check"\ndont = []', body: str = GOOD) -> st
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """A playbook of the test's own."""
+    """Return a copy of the playbook for the test."""
     return Path(shutil.copytree(FOLDER, tmp_path / "playbook"))
 
 

@@ -98,7 +98,7 @@ def served(app: Flask) -> Iterator[str]:
 
 @contextmanager
 def read_once(sandbox: Flask, folder: Path) -> Iterator[Any]:
-    """A console that has read the fleet of a sandbox once."""
+    """Yield a console that has read a sandbox's fleet once."""
     with served(sandbox) as url:
         app = create_app(make_settings(url, folder), clock=lambda: NOON)
         upgrade_schema(app)

@@ -93,7 +93,7 @@ class Reason:
 
 
 def _succeeded_before(difference: Difference, life: Any) -> bool:
-    """The connection had a success, and not among its five newest runs."""
+    """Return whether it succeeded, but not in its 5 newest runs."""
     outcomes = [run.outcome for run in life.runs(difference.connection, 2_000)]
     good = {"COMPLETED", "COMPLETED_WITH_ERRORS"}
     return (
@@ -104,7 +104,7 @@ def _succeeded_before(difference: Difference, life: Any) -> bool:
 
 
 def _runs_again(difference: Difference, life: Any) -> bool:
-    """A run is under way, not for long, and the one before it failed."""
+    """Return whether a recent run is under way and the one before it failed."""
     match life.runs(difference.connection, 2):
         case [latest, before]:
             is_short = latest.is_running(NOON) and NOON - latest.started_at < timedelta(hours=1)
@@ -163,7 +163,7 @@ REASONS: Mapping[str, Reason] = {
 
 
 def stands_for(rule: str, check: str) -> bool:
-    """Whether a finding of the console says what a check of the application says, or more of it."""
+    """Return whether a finding covers a check of the application."""
     return rule in SAME[check] or bool(SAME[check] & BY_NAME[rule].hides)
 
 
@@ -172,7 +172,7 @@ def differences_of(
     findings: Iterable[tuple[int, int, str]],
     connections: Mapping[int, Any],
 ) -> Iterator[Difference]:
-    """What one says and the other does not, connection by connection."""
+    """Yield the differences between both, by connection."""
     theirs, ours = defaultdict(set), defaultdict(set)
     for opinion in opinions:
         theirs[opinion.account_id, opinion.connection_id].add(opinion.check)

@@ -31,7 +31,7 @@ def context(app: Flask) -> Any:
 
 
 def refused() -> Cause:
-    """A cause of refused access with more than one connection behind it."""
+    """Return a cause of refused access with more than one connection."""
     here = (
         select(Cause)
         .where(Cause.rule == "auth_failed", Cause.connections > 1)

@@ -20,7 +20,7 @@ NAMES = ["Full name", "E-mail", "Phone"]
 
 @pytest.fixture
 def table(sandbox: Sandbox) -> str:
-    """The path of a table of people."""
+    """Return the path of a table of people."""
     with sandbox.app.app_context():
         for account in sandbox.life.accounts(0, 20):
             for each in tables_of(account.id):

@@ -148,7 +148,7 @@ def owner(person: Person, path: str) -> str:
 
 
 def press(person: Person, path: str, label: str) -> int:
-    """The button as it stands on the page."""
+    """Return the button of the page."""
     form = next(each for each in person.get(path).select("#owner form") if label in each.text)
     fields = {str(each["name"]): str(each["value"]) for each in form.select("input")}
     return person.client.post(str(form["action"]), data=fields).status_code
