@@ -209,7 +209,7 @@ def test_the_work_on_a_large_answer_ends_when_it_is_not_wanted(
             check()
         raise AssertionError("nothing ended the work")
 
-    monkeypatch.setattr(query_runs, "packed", pack_for_ever)
+    monkeypatch.setattr(query_runs, "pack", pack_for_ever)
     where = asked(olga, app, "select 'x' as remark", run=False)
     with ThreadPoolExecutor(1) as pool:
         worker = pool.submit(work, app)
