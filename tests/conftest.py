@@ -169,7 +169,7 @@ def fill(settings: Settings) -> None:
 
 
 @pytest.fixture(scope="session")
-def filled(sandbox_server: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def filled_store(sandbox_server: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a store after one refresh of the fleet; copied for each test."""
     folder = tmp_path_factory.mktemp("filled")
     fill(make_settings(sandbox_server.url, folder))
@@ -230,7 +230,7 @@ def engine(request: pytest.FixtureRequest) -> str:
 def store(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, str]]:
     """A filled store for one test, as settings."""
     if engine == "embedded":
-        shutil.copy(request.getfixturevalue("filled") / "console.db", tmp_path / "console.db")
+        shutil.copy(request.getfixturevalue("filled_store") / "console.db", tmp_path / "console.db")
         yield {}
         return
     servers: Servers = request.getfixturevalue("filled_servers")
@@ -288,7 +288,7 @@ def comparable_texts_are_those_of_their_rows(request: pytest.FixtureRequest) -> 
 
 
 @pytest.fixture
-def parts(app: Flask) -> Services:
+def services(app: Flask) -> Services:
     found: Services = app.extensions["services"]
     return found
 

@@ -180,7 +180,7 @@ def test_what_lies_on_the_platforms_side_has_a_note_of_its_own(
 
 
 def test_an_account_that_cannot_be_read_has_its_play_too(
-    viv: Person, app: Flask, parts: Services, sandbox: Sandbox
+    viv: Person, app: Flask, services: Services, sandbox: Sandbox
 ) -> None:
     from dashboard.refresh import service as refresh
 
@@ -188,7 +188,7 @@ def test_an_account_that_cannot_be_read_has_its_play_too(
         "servers", status=403, body={"error": "ERROR_LICENSE", "detail": "Trial over."}, times=1
     )
     with app.app_context():
-        refresh.refresh_account(parts, 1001)
+        refresh.refresh_account(services, 1001)
     finding = viv.get("/accounts/1001").select_one("[data-rule=account_unreadable]")
     assert finding is not None
     assert "whoever manages your contract" in words(finding)
@@ -263,12 +263,12 @@ def test_the_line_of_why_is_kept_with_the_result_in_done_here_and_in_the_audit_t
 
 
 def test_a_reauthorisation_that_worked_is_a_badge_a_recovered_finding_and_a_receipt(
-    olga: Person, app: Flask, parts: Services, clock: Clock, sandbox: Sandbox, expired: Any
+    olga: Person, app: Flask, services: Services, clock: Clock, sandbox: Sandbox, expired: Any
 ) -> None:
     olga.post(path_of(expired, "/reauthorise"), why="Jan has left")
     sandbox.life.allow(expired.id)
     sandbox.life.touch(expired.id).allowed_at = None
-    look(app, parts, clock)
+    look(app, services, clock)
     soup = olga.get(path_of(expired))
     done = soup.select_one(".done-here")
     assert done is not None

@@ -190,53 +190,53 @@ def settled(connection: Any, clock: Clock, kind: str = actions.REAUTHORISE) -> A
     return action
 
 
-def recover(parts: Services, clock: Clock, sandbox: Sandbox, connection: Any) -> None:
+def recover(services: Services, clock: Clock, sandbox: Sandbox, connection: Any) -> None:
     """The customer consents, and the connection is read as by anybody who looks at it."""
     sandbox.life.allow(connection.id)
     sandbox.life.touch(connection.id).allowed_at = None
-    live.read_connection(parts.api, connection.account_id, connection.id, clock())
+    live.read_connection(services.api, connection.account_id, connection.id, clock())
 
 
 def test_what_helped_only_later_is_judged_again_when_the_finding_recovers(
-    parts: Services, clock: Clock, sandbox: Sandbox
+    services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     action = settled(connection, clock)
-    recover(parts, clock, sandbox, connection)
+    recover(services, clock, sandbox, connection)
     db.session.refresh(action)
     assert (action.verdict, action.status_after) == ("worked", known(connection).status)
 
 
 def test_after_more_than_a_day_nobody_says_that_it_helped(
-    parts: Services, clock: Clock, sandbox: Sandbox
+    services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     action = settled(connection, clock)
     action.settled_at = clock() - timedelta(hours=25)
-    recover(parts, clock, sandbox, connection)
+    recover(services, clock, sandbox, connection)
     db.session.refresh(action)
     assert action.verdict == "no_effect"
 
 
 def test_after_more_than_an_interval_neither(
-    parts: Services, clock: Clock, sandbox: Sandbox
+    services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     action = settled(connection, clock)
     interval = timedelta(seconds=known(connection).run_interval or 0)
     assert timedelta() < interval < timedelta(hours=23)
     action.settled_at = clock() - interval - timedelta(minutes=31)
-    recover(parts, clock, sandbox, connection)
+    recover(services, clock, sandbox, connection)
     db.session.refresh(action)
     assert action.verdict == "no_effect"
 
 
 def test_only_the_newest_action_gets_the_credit(
-    parts: Services, clock: Clock, sandbox: Sandbox
+    services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     first, second = settled(connection, clock, actions.SYNC), settled(connection, clock)
-    recover(parts, clock, sandbox, connection)
+    recover(services, clock, sandbox, connection)
     assert [db.session.get_one(Action, each.id).verdict for each in (first, second)] == [
         "no_effect",
         "worked",
@@ -244,21 +244,21 @@ def test_only_the_newest_action_gets_the_credit(
 
 
 def test_an_action_under_way_keeps_the_credit_from_those_before_it(
-    parts: Services, clock: Clock, sandbox: Sandbox
+    services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     first, second = (
         settled(connection, clock, actions.SYNC),
         act(known(connection), clock, actions.REAUTHORISE),
     )
-    recover(parts, clock, sandbox, connection)
+    recover(services, clock, sandbox, connection)
     assert db.session.get_one(Action, first.id).verdict == "no_effect"
     actions.complete(second, "done", clock())
     assert second.verdict == "worked"
 
 
 def test_what_recovers_next_door_is_nobodys_credit(
-    parts: Services, clock: Clock, sandbox: Sandbox
+    services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     action = settled(connection, clock)

@@ -13,7 +13,7 @@ from tests.support.people import Person, path_of, words
 from tests.support.sandbox import Sandbox
 
 
-def look(app: Flask, parts: Services, clock: Clock) -> None:
+def look(app: Flask, services: Services, clock: Clock) -> None:
     """Run the worker's tasks that are due."""
     clock.move(seconds=61)
     with app.app_context():
@@ -22,7 +22,7 @@ def look(app: Flask, parts: Services, clock: Clock) -> None:
 
 
 def test_a_sync_polls_while_it_runs_and_the_finished_fragment_carries_no_trigger(
-    olga: Person, app: Flask, parts: Services, clock: Clock, sandbox: Sandbox
+    olga: Person, app: Flask, services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     connection = sandbox.healthy
     answer = olga.post(path_of(connection, "/sync"))
@@ -31,7 +31,7 @@ def test_a_sync_polls_while_it_runs_and_the_finished_fragment_carries_no_trigger
     assert running.select_one("#sync")["data-running"] == "true"
     assert "every 2s" in str(running.select_one("#sync")["hx-trigger"])
     assert "started by olga@example.com" in words(running)
-    look(app, parts, clock)
+    look(app, services, clock)
     ended = olga.fragment(path_of(connection, "/run-status")).select_one("#sync")
     assert ended is not None
     assert ended["data-running"] == "false"
@@ -71,7 +71,7 @@ def test_an_unknown_outcome_is_said_as_such(olga: Person, sandbox: Sandbox) -> N
 
 
 def test_reauthorising_shows_a_real_link_with_its_host_until_the_connection_is_well(
-    olga: Person, app: Flask, parts: Services, clock: Clock, sandbox: Sandbox
+    olga: Person, app: Flask, services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     olga.post(path_of(connection, "/reauthorise"))
@@ -89,7 +89,7 @@ def test_reauthorising_shows_a_real_link_with_its_host_until_the_connection_is_w
     )
     sandbox.life.allow(connection.id)
     sandbox.life.touch(connection.id).allowed_at = None
-    look(app, parts, clock)
+    look(app, services, clock)
     ended = olga.fragment(path_of(connection, "/link-status"))
     assert "Reauthorisation worked" in words(ended)
     assert not ended.select("[hx-get], [hx-trigger]")

@@ -36,9 +36,9 @@ def rules(connection: Any) -> list[str]:
     ]
 
 
-def ask(parts: Services, clock: Clock, connection: Any, kind: str = actions.REAUTHORISE) -> Action:
+def ask(services: Services, clock: Clock, connection: Any, kind: str = actions.REAUTHORISE) -> Action:
     return customer_links.request_link(
-        parts.api, kind, known(connection), ActionRequest(WHO, clock(), 15)
+        services.api, kind, known(connection), ActionRequest(WHO, clock(), 15)
     )
 
 
@@ -48,15 +48,15 @@ def read_calls(sandbox: Sandbox) -> int:
 
 
 def test_a_finding_recovers_by_itself_after_a_reauthorisation_that_worked(
-    parts: Services, clock: Clock, sandbox: Sandbox
+    services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     assert rules(connection) == ["auth_failed"]
     finding_id = finding_queries.of_connection(connection.account_id, connection.id)[0].id
-    action = ask(parts, clock, connection)
+    action = ask(services, clock, connection)
     sandbox.life.allow(connection.id)
     sandbox.life.touch(connection.id).allowed_at = None
-    look(parts, clock, action)
+    look(services, clock, action)
     assert rules(connection) == []
     assert db.session.get_one(Finding, finding_id).state == "recovered"
     assert (action.rule, action.status_before, action.status_after, action.verdict) == (
@@ -68,7 +68,7 @@ def test_a_finding_recovers_by_itself_after_a_reauthorisation_that_worked(
 
 
 def test_a_finding_recovers_by_itself_after_a_sync_that_worked(
-    parts: Services, clock: Clock, sandbox: Sandbox
+    services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     connection = sandbox.healthy
     place = (Connection.account_id == connection.account_id, Connection.id == connection.id)
@@ -81,26 +81,26 @@ def test_a_finding_recovers_by_itself_after_a_sync_that_worked(
     db.session.commit()
     db.session.expire_all()
     assert rules(connection) == ["never_ran"]
-    action = look(parts, clock, start(parts, connection))
+    action = look(services, clock, start(services, connection))
     assert rules(connection) == []
     assert (action.state, action.rule, action.verdict) == ("done", "never_ran", "worked")
 
 
 def test_a_sync_that_fails_has_no_effect_and_its_finding_stays(
-    parts: Services, clock: Clock, sandbox: Sandbox
+    services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
-    action = look(parts, clock, start(parts, connection))
+    action = look(services, clock, start(services, connection))
     assert (action.state, action.verdict) == ("failed", "no_effect")
     assert rules(connection) == ["auth_failed"]
 
 
 def test_a_sync_that_breaks_what_was_well_made_it_worse(
-    parts: Services, clock: Clock, sandbox: Sandbox
+    services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     connection = sandbox.healthy
     sandbox.set(connection.id, next_run="ERROR")
-    action = look(parts, clock, start(parts, connection))
+    action = look(services, clock, start(services, connection))
     assert (action.rule, action.status_before, action.status_after, action.verdict) == (
         None,
         "OK",
@@ -110,25 +110,25 @@ def test_a_sync_that_breaks_what_was_well_made_it_worse(
 
 
 def test_a_run_that_is_stuck_is_read_and_judged(
-    parts: Services, clock: Clock, sandbox: Sandbox
+    services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     connection = sandbox.healthy
     sandbox.set(connection.id, never_finishes=True)
-    action = start(parts, connection)
-    look(parts, clock, action, times=4)
+    action = start(services, connection)
+    look(services, clock, action, times=4)
     assert (action.state, action.verdict) == ("stuck", "no_effect")
     assert known(connection).running
 
 
 def test_a_run_without_an_end_in_a_day_is_read_and_judged(
-    parts: Services, clock: Clock, sandbox: Sandbox
+    services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     sandbox.life.run_seconds = (60, 60)
     connection = sandbox.healthy
-    action = start(parts, connection)
+    action = start(services, connection)
     clock.move(hours=25)
     before = read_calls(sandbox)
-    look(parts, clock, action)
+    look(services, clock, action)
     assert action.state == "stuck"
     assert action.verdict is not None
     assert read_calls(sandbox) == before + 1
@@ -136,48 +136,50 @@ def test_a_run_without_an_end_in_a_day_is_read_and_judged(
 
 @pytest.mark.parametrize("kind", [actions.SYNC, actions.REAUTHORISE])
 def test_what_peliqan_refuses_is_read_and_judged_at_once(
-    parts: Services, clock: Clock, sandbox: Sandbox, kind: str
+    services: Services, clock: Clock, sandbox: Sandbox, kind: str
 ) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     for route in ("syncdb", "reauthorise"):
         sandbox.fault(
             route, status=400, body={"error": "ERROR_LICENSE", "detail": "The trial has ended."}
         )
-    action = start(parts, connection) if kind == actions.SYNC else ask(parts, clock, connection)
+    action = (
+        start(services, connection) if kind == actions.SYNC else ask(services, clock, connection)
+    )
     assert (action.state, action.status_after, action.verdict) == ("failed", "ERROR", "no_effect")
     assert read_calls(sandbox) == 1
 
 
 def test_an_api_that_is_away_is_not_waited_for_a_second_time_before_the_failure_is_shown(
-    parts: Services, clock: Clock, sandbox: Sandbox
+    services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     sandbox.fault("reauthorise", status=500)
-    action = ask(parts, clock, connection)
+    action = ask(services, clock, connection)
     assert (action.state, action.verdict) == ("failed", "no_effect")
     assert read_calls(sandbox) == 0
 
 
 def test_a_link_that_nobody_followed_had_no_effect(
-    parts: Services, clock: Clock, sandbox: Sandbox
+    services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
-    action = ask(parts, clock, connection)
+    action = ask(services, clock, connection)
     clock.move(hours=25)
-    look(parts, clock, action)
+    look(services, clock, action)
     assert (action.state, action.verdict) == ("failed", "no_effect")
     assert "Nobody followed" in action.detail
 
 
 def test_a_link_whose_connection_cannot_be_read_for_a_day_ends_all_the_same(
-    parts: Services, clock: Clock, sandbox: Sandbox
+    services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
-    action = ask(parts, clock, connection)
+    action = ask(services, clock, connection)
     sandbox.fault("server", status=500)
-    look(parts, clock, action)
+    look(services, clock, action)
     assert action.settled_at is None
     clock.move(hours=25)
-    look(parts, clock, action)
+    look(services, clock, action)
     assert (action.state, action.verdict) == ("failed", "no_effect")
     assert "cannot be told" in action.detail

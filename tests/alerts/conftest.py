@@ -23,6 +23,6 @@ def place() -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def worker(parts: Services, clock: Clock, place: Receiver) -> Clockwork:
+def worker(services: Services, clock: Clock, place: Receiver) -> Clockwork:
     """Return the worker that sends alerts, one minute at a time."""
-    return Clockwork(parts, clock, place)
+    return Clockwork(services, clock, place)

@@ -176,7 +176,7 @@ def test_no_secret_of_an_error_nor_of_the_address_reaches_a_message_the_store_or
 
 
 def test_a_rule_that_is_deleted_while_its_message_is_on_its_way_is_gone(
-    app: Flask, parts: Services, worker: Clockwork, clock: Clock
+    app: Flask, services: Services, worker: Clockwork, clock: Clock
 ) -> None:
     rule_id = worker.rule().id
     refused_fleet(clock, 3)
@@ -209,10 +209,10 @@ def test_an_address_of_another_secret_key_is_said_so(worker: Clockwork, clock: C
     assert "cannot be read with the SECRET_KEY" in message.error
 
 
-def test_the_minute_asks_for_alerts(parts: Services) -> None:
-    before = parts.queues["jobs"].pending_count()
+def test_the_minute_asks_for_alerts(services: Services) -> None:
+    before = services.queues["jobs"].pending_count()
     dispatch.start()
-    waiting = [task.name for task in parts.queues["jobs"].pending()]
+    waiting = [task.name for task in services.queues["jobs"].pending()]
     assert len(waiting) > before
     assert "alerts" in waiting
 

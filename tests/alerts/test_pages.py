@@ -172,7 +172,7 @@ def test_a_test_says_how_it_went(adam: Person, place: Receiver) -> None:
 
 
 def test_what_could_not_be_sent_is_shown_and_sent_again_by_hand(
-    adam: Person, app: Flask, parts: Services, clock: Clock, place: Receiver
+    adam: Person, app: Flask, services: Services, clock: Clock, place: Receiver
 ) -> None:
     assert "No alert was sent yet" in words(adam.get("/alerts/messages"))
     save(adam, place)
@@ -201,7 +201,7 @@ def test_what_could_not_be_sent_is_shown_and_sent_again_by_hand(
 
 
 def test_no_page_twin_or_audit_entry_holds_a_part_of_the_address(
-    adam: Person, app: Flask, parts: Services, clock: Clock, place: Receiver
+    adam: Person, app: Flask, services: Services, clock: Clock, place: Receiver
 ) -> None:
     save(adam, place)
     [rule] = rules(adam)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.api_faults.console import Desk, closed, fill, open_desk
+from tests.api_faults.consoles import FaultConsole, closed, fill, open_console
 from tests.api_faults.server import RawServer
 from tests.api_faults.table import BANK, GOOD, PATIENCE, SERVERS, Fault
 from tests.support.clock import Clock
@@ -22,34 +22,34 @@ def raw_server() -> Iterator[RawServer]:
 
 
 @dataclass(frozen=True)
-class Desks:
+class Consoles:
     """Two consoles over one store, with a long and a short API timeout."""
 
-    patient: Desk
-    impatient: Desk
+    patient: FaultConsole
+    impatient: FaultConsole
 
-    def for_fault(self, fault: Fault) -> Desk:
+    def for_fault(self, fault: Fault) -> FaultConsole:
         return self.impatient if fault.impatient else self.patient
 
 
 @pytest.fixture(scope="session")
-def desks(raw_server: RawServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desks]:
+def consoles(raw_server: RawServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consoles]:
     folder, clock = tmp_path_factory.mktemp("faults"), Clock()
-    made = Desks(
-        *(open_desk(raw_server.url, folder, seconds, clock) for seconds in (PATIENCE, AT_ONCE))
+    made = Consoles(
+        *(open_console(raw_server.url, folder, seconds, clock) for seconds in (PATIENCE, AT_ONCE))
     )
     fill(made.patient)
-    made.patient.parts.api.transport.largest = 1 << 20
-    for desk in (made.patient, made.impatient):
-        desk.sign_in()
+    made.patient.services.api.transport.largest = 1 << 20
+    for console in (made.patient, made.impatient):
+        console.sign_in()
     yield made
-    for desk in (made.patient, made.impatient):
-        closed(desk)
+    for console in (made.patient, made.impatient):
+        closed(console)
 
 
 @pytest.fixture
-def calm(desks: Desks) -> Iterator[Desks]:
+def reset_consoles(consoles: Consoles) -> Iterator[Consoles]:
     """The consoles, reset after earlier tests."""
-    for desk in (desks.patient, desks.impatient):
-        desk.forget()
-    return desks
+    for console in (consoles.patient, consoles.impatient):
+        console.forget()
+    return consoles

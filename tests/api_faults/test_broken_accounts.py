@@ -71,9 +71,9 @@ def open_console(tmp_path: Path) -> Iterator[OpenConsole]:
 
 
 def read(app: Flask) -> Result:
-    parts: Services = app.extensions["services"]
+    services: Services = app.extensions["services"]
     with app.app_context():
-        return refresh_fleet(parts)
+        return refresh_fleet(services)
 
 
 def outages(app: Flask) -> int:
@@ -202,9 +202,9 @@ def test_pages_asked_ahead_of_a_slow_server_are_all_read_and_it_is_not_taken_for
 ) -> None:
     with many_accounts(3, workers=2, seconds=seconds, rows=1500) as server:
         app = open_console(server.url, dashboard_api_concurrency=16, dashboard_api_timeout=1)
-        parts: Services = app.extensions["services"]
+        services: Services = app.extensions["services"]
         with app.app_context():
-            reading = TableReading(parts.api.for_account(1), 700, {})
+            reading = TableReading(services.api.for_account(1), 700, {})
             rows = [row["id"] for page in reading.pages() for row in page]
         assert rows == list(range(1, 1501))
         assert reading.progress.remarks == []
@@ -216,8 +216,8 @@ def test_a_page_that_never_comes_ends_the_reading_with_its_time_out(
 ) -> None:
     with many_accounts(3, rows=3900) as server:
         app = open_console(server.url)
-        parts: Services = app.extensions["services"]
+        services: Services = app.extensions["services"]
         server.broken, server.on = {1: "hangs"}, {"rows"}
         with app.app_context(), pytest.raises(peliqan.TimedOut):
-            list(TableReading(parts.api.for_account(1), 700, {}).pages())
+            list(TableReading(services.api.for_account(1), 700, {}).pages())
         assert outages(app) == 0

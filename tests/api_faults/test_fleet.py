@@ -3,7 +3,7 @@
 import pytest
 from bs4 import BeautifulSoup
 
-from tests.api_faults.conftest import Desks
+from tests.api_faults.conftest import Consoles
 from tests.api_faults.server import RawServer
 from tests.api_faults.table import ACCOUNT, ACCOUNTS, CONNECTION, FAULTS, Fault
 from tests.support.people import words
@@ -18,86 +18,88 @@ PASSES = {"sub_accounts": 2, "servers": 2, "runs": 1}
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_passes_lose_nothing_that_was_known_and_say_what_they_could_not_read(
-    raw_server: RawServer, calm: Desks, fault: Fault
+    raw_server: RawServer, reset_consoles: Consoles, fault: Fault
 ) -> None:
-    desk = calm.for_fault(fault)
-    before = desk.known()
+    console = reset_consoles.for_fault(fault)
+    before = console.known()
     for asked, times in PASSES.items():
-        desk.parts.api.breaker.record_answer()
+        console.services.api.breaker.record_answer()
         with raw_server.misbehaving(fault.play, asked):
-            results = [desk.read_fleet() for _ in range(times)]
+            results = [console.read_fleet() for _ in range(times)]
         # The partner's own token is not renewed, but the next refresh succeeds.
         error = fault.unrenewed if asked == "sub_accounts" and fault.unrenewed else fault.error
         fails = error is not None and not (fault.only == "paged" and asked == "runs")
         said = [result.error or next(iter(result.unreadable.values()), None) for result in results]
         assert (said[0] is not None) is fails, (asked, said)
-        assert desk.known() == before
+        assert console.known() == before
         if fails and error is not None:
             assert error.sentence in str(said[0])
-    calm.patient.parts.api.breaker.record_answer()
-    assert calm.patient.read_fleet().unreadable == {}
-    assert calm.patient.known() == before
+    reset_consoles.patient.services.api.breaker.record_answer()
+    assert reset_consoles.patient.read_fleet().unreadable == {}
+    assert reset_consoles.patient.known() == before
 
 
 def test_a_listing_that_shrinks_to_nothing_is_not_believed_while_a_connection_answers(
-    raw_server: RawServer, calm: Desks
+    raw_server: RawServer, reset_consoles: Consoles
 ) -> None:
-    desk = calm.patient
-    before = desk.known()
+    console = reset_consoles.patient
+    before = console.known()
     with raw_server.answering(servers=[]):
-        results = [desk.read_fleet() for _ in range(3)]
-    assert desk.known() == before
+        results = [console.read_fleet() for _ in range(3)]
+    assert console.known() == before
     assert {reason for result in results for reason in result.unreadable.values()} == {
         "Peliqan's answer could not be read. It lists no connection any more, "
         "though one of them is still there."
     }
-    told = words(BeautifulSoup(desk.see(f"/accounts/{ACCOUNT}").text, "html.parser"))
+    told = words(BeautifulSoup(console.see(f"/accounts/{ACCOUNT}").text, "html.parser"))
     assert "lists no connection any more" in told
     assert "its last known state" in told
-    assert desk.read_fleet().unreadable == {}
+    assert console.read_fleet().unreadable == {}
 
 
 def test_a_listing_that_shrinks_to_nothing_is_believed_where_connections_are_gone_and_it_is_said(
-    raw_server: RawServer, calm: Desks
+    raw_server: RawServer, reset_consoles: Consoles
 ) -> None:
-    desk = calm.patient
+    console = reset_consoles.patient
     with (
         raw_server.answering(servers=[]),
         raw_server.misbehaving(lambda asked: asked.send(NOT_FOUND), "server"),
     ):
-        assert desk.read_fleet().unreadable == {}
-        assert all(gone_at is None for *_, gone_at, _ in desk.known()["connections"])
-        assert desk.read_fleet().unreadable == {}
-    assert all(gone_at is not None for *_, gone_at, _ in desk.known()["connections"])
-    assert GONE in words(BeautifulSoup(desk.see(f"/accounts/{ACCOUNT}").text, "html.parser"))
+        assert console.read_fleet().unreadable == {}
+        assert all(gone_at is None for *_, gone_at, _ in console.known()["connections"])
+        assert console.read_fleet().unreadable == {}
+    assert all(gone_at is not None for *_, gone_at, _ in console.known()["connections"])
+    assert GONE in words(BeautifulSoup(console.see(f"/accounts/{ACCOUNT}").text, "html.parser"))
     assert GONE in words(
-        BeautifulSoup(desk.see(f"/accounts/{ACCOUNT}/connections/{CONNECTION}").text, "html.parser")
+        BeautifulSoup(
+            console.see(f"/accounts/{ACCOUNT}/connections/{CONNECTION}").text, "html.parser"
+        )
     )
-    assert desk.read_fleet().unreadable == {}
-    assert all(gone_at is None for *_, gone_at, _ in desk.known()["connections"])
+    assert console.read_fleet().unreadable == {}
+    assert all(gone_at is None for *_, gone_at, _ in console.known()["connections"])
 
 
 def test_an_empty_list_of_accounts_is_not_believed_while_one_of_them_answers(
-    raw_server: RawServer, calm: Desks
+    raw_server: RawServer, reset_consoles: Consoles
 ) -> None:
-    desk = calm.patient
-    before = desk.known()
+    console = reset_consoles.patient
+    before = console.known()
     for empty in ([], {"data": [], "next": None}, {"results": []}):
         with raw_server.answering(sub_accounts=empty):
-            errors = [desk.read_fleet().error for _ in range(2)]
+            errors = [console.read_fleet().error for _ in range(2)]
         assert all(error and "lists no account any more" in error for error in errors)
-        assert desk.known() == before
+        assert console.known() == before
 
 
 def test_an_empty_list_of_accounts_is_believed_where_they_are_gone_and_they_come_back_when_they_do(
-    raw_server: RawServer, calm: Desks
+    raw_server: RawServer, reset_consoles: Consoles
 ) -> None:
-    desk = calm.patient
+    console = reset_consoles.patient
     with (
         raw_server.answering(sub_accounts=[]),
         raw_server.misbehaving(lambda asked: asked.send(NOT_FOUND), "sub_account"),
     ):
-        assert [desk.read_fleet().error for _ in range(2)] == [None, None]
-    assert all(gone_at is not None for *_, gone_at in desk.known()["accounts"])
-    assert desk.read_fleet().error is None
-    assert [gone_at for *_, gone_at in desk.known()["accounts"]] == [None] * len(ACCOUNTS)
+        assert [console.read_fleet().error for _ in range(2)] == [None, None]
+    assert all(gone_at is not None for *_, gone_at in console.known()["accounts"])
+    assert console.read_fleet().error is None
+    assert [gone_at for *_, gone_at in console.known()["accounts"]] == [None] * len(ACCOUNTS)

@@ -57,7 +57,7 @@ def browser_context_args(browser_context_args: dict[str, Any], demo: Demo) -> di
 
 
 @pytest.fixture
-def complaints(page: Page) -> Iterator[list[str]]:
+def browser_errors(page: Page) -> Iterator[list[str]]:
     """The browser console's errors; a test that uses this fixture must end with none."""
     heard: list[str] = []
 

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, Request, Response, expect
 
-from tests.security.doors import serving
-from tests.security.places import ACCOUNT, TABLE
+from tests.security.route_requests import ACCOUNT, TABLE
+from tests.security.served_console import serving
 from tests.support.databases import free_port
 from tests.support.nginx import TlsNginx
 from tests.support.people import PASSWORD, path_of
@@ -41,11 +41,11 @@ def is_fragment(answer: Response) -> bool:
 
 @pytest.fixture
 def browsing(
-    filled: Path, sandbox: Sandbox, tmp_path: Path, browser: Browser
+    filled_store: Path, sandbox: Sandbox, tmp_path: Path, browser: Browser
 ) -> Iterator[Browsing]:
     (tmp_path / "data").mkdir()
     (tmp_path / "nginx").mkdir()
-    shutil.copy(filled / "console.db", tmp_path / "data" / "console.db")
+    shutil.copy(filled_store / "console.db", tmp_path / "data" / "console.db")
     port = free_port()
     base = f"https://127.0.0.1:{port}/console"
     script = f"{sandbox.url}/embed/v1.3/peliqan-integration.js"
@@ -55,8 +55,8 @@ def browsing(
         "dashboard_insecure_cookies": "no",
         "peliqan_embed_script_url": script,
     }
-    with serving("dashboard serve", sandbox.url, tmp_path / "data", **settings) as door:
-        nginx = TlsNginx(tmp_path / "nginx", door.url, port, below_path=True)
+    with serving("dashboard serve", sandbox.url, tmp_path / "data", **settings) as console:
+        nginx = TlsNginx(tmp_path / "nginx", console.url, port, below_path=True)
         # Only the test knows the certificate.
         context = browser.new_context(
             ignore_https_errors=True, viewport={"width": 1280, "height": 900}

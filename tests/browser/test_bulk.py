@@ -6,7 +6,7 @@ from typing import Any
 from playwright.sync_api import Page, expect
 
 from dashboard.sandbox.app import create_sandbox
-from tests.browser.barriers import barriers
+from tests.browser.accessibility import barriers
 from tests.support.demo import Enter, is_quiet
 
 LIMIT = 30_000
@@ -35,7 +35,7 @@ def try_on_one(page: Page) -> None:
 
 
 def test_some_are_ticked_one_is_tried_and_the_rest_is_watched_to_its_end(
-    operator: Page, complaints: list[str]
+    operator: Page, browser_errors: list[str]
 ) -> None:
     operator.goto("/connections?severity=ok&connector=hubspot&per_page=25")
     boxes = operator.locator("input[name=c]")

@@ -5,13 +5,13 @@ from contextlib import suppress
 
 from playwright.sync_api import Error, Page, Route, expect
 
-from tests.browser.barriers import barriers
+from tests.browser.accessibility import barriers
 from tests.browser.test_journeys import LIMIT
 from tests.support.databases import wait_for
 
 
 def test_a_message_goes_out_in_the_customers_language_and_the_connection_comes_back(
-    operator: Page, complaints: list[str]
+    operator: Page, browser_errors: list[str]
 ) -> None:
     # A connector that no other browser test of this fleet uses.
     operator.goto("/desk/needed?q=Shopify")
@@ -49,7 +49,7 @@ def test_a_message_goes_out_in_the_customers_language_and_the_connection_comes_b
 
 
 def test_a_note_and_an_owner_are_written_without_leaving_the_page(
-    operator: Page, complaints: list[str]
+    operator: Page, browser_errors: list[str]
 ) -> None:
     operator.goto("/accounts/1003")
     operator.get_by_role("button", name="I am on it").click()
@@ -80,7 +80,7 @@ def test_a_message_has_no_serious_barrier_nor_overflows_a_phone(operator: Page) 
 
 
 def test_a_language_that_was_chosen_stays_though_the_page_is_refreshed_behind_it(
-    operator: Page, complaints: list[str]
+    operator: Page, browser_errors: list[str]
 ) -> None:
     operator.goto("/desk/needed?q=Xero")
     held: list[Route] = []

@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from dashboard.sandbox.app import create_sandbox
-from tests.browser.barriers import barriers
+from tests.browser.accessibility import barriers
 from tests.support.databases import wait_for
 from tests.support.demo import Demo, is_quiet, start_demo
 from tests.support.people import path_of
@@ -41,7 +41,7 @@ def test_the_demo_serves_its_first_page_within_seconds_of_being_started(demo: De
 
 
 def test_an_agent_finds_a_customer_by_three_letters_and_the_keyboard(
-    operator: Page, complaints: list[str]
+    operator: Page, browser_errors: list[str]
 ) -> None:
     operator.keyboard.press("/")
     expect(operator.locator("#find")).to_be_focused()
@@ -59,7 +59,7 @@ def test_an_agent_finds_a_customer_by_three_letters_and_the_keyboard(
 
 
 def test_a_list_narrows_as_one_types_and_its_address_can_be_shared(
-    operator: Page, complaints: list[str]
+    operator: Page, browser_errors: list[str]
 ) -> None:
     operator.goto("/connections")
     operator.locator("#filter-severity").select_option("error")
@@ -73,7 +73,7 @@ def test_a_list_narrows_as_one_types_and_its_address_can_be_shared(
 
 
 def test_a_sync_is_watched_to_its_end_and_then_nothing_asks_any_more(
-    operator: Page, complaints: list[str]
+    operator: Page, browser_errors: list[str]
 ) -> None:
     operator.goto(path_of(healthy()))
     operator.get_by_role("button", name="Sync now").click()
@@ -91,7 +91,7 @@ def test_a_sync_is_watched_to_its_end_and_then_nothing_asks_any_more(
 
 
 def test_a_press_is_not_lost_to_a_look_that_was_under_way(
-    operator: Page, complaints: list[str]
+    operator: Page, browser_errors: list[str]
 ) -> None:
     path = path_of(healthy(3))
     wait_for(
@@ -126,7 +126,7 @@ def test_a_press_is_not_lost_to_a_look_that_was_under_way(
 
 
 def test_a_hidden_tab_asks_for_nothing_and_goes_on_when_it_is_seen_again(
-    operator: Page, complaints: list[str]
+    operator: Page, browser_errors: list[str]
 ) -> None:
     operator.goto(path_of(healthy(1)))
     operator.get_by_role("button", name="Sync now").click()
@@ -148,7 +148,7 @@ def test_a_hidden_tab_asks_for_nothing_and_goes_on_when_it_is_seen_again(
 
 
 def test_reauthorising_through_the_consent_page_turns_the_connection_green(
-    operator: Page, complaints: list[str]
+    operator: Page, browser_errors: list[str]
 ) -> None:
     operator.goto(EXPIRED)
     expect(operator.locator("#connection")).to_contain_text("invalid_grant")
@@ -167,7 +167,7 @@ def test_reauthorising_through_the_consent_page_turns_the_connection_green(
 
 
 def test_the_line_of_why_outlives_a_look_presses_nothing_by_enter_and_goes_along_with_the_button(
-    operator: Page, complaints: list[str]
+    operator: Page, browser_errors: list[str]
 ) -> None:
     operator.goto(path_of(healthy(2)))
     why = operator.locator("#why")
@@ -186,7 +186,7 @@ def test_the_line_of_why_outlives_a_look_presses_nothing_by_enter_and_goes_along
 
 
 def test_a_table_is_paged_sorted_and_opened_row_by_row(
-    operator: Page, complaints: list[str]
+    operator: Page, browser_errors: list[str]
 ) -> None:
     operator.goto("/accounts/1001")
     operator.get_by_role("link", name=re.compile("dw_1001")).click()
@@ -203,7 +203,7 @@ def test_a_table_is_paged_sorted_and_opened_row_by_row(
 
 
 def test_the_widget_makes_a_connection_and_the_console_reads_it_at_once(
-    operator: Page, complaints: list[str]
+    operator: Page, browser_errors: list[str]
 ) -> None:
     operator.goto("/embed?external_id=cust-00002&connectors=shopify,xero")
     frame = operator.frame_locator("#embed-frame iframe")

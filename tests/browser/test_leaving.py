@@ -34,7 +34,7 @@ def wait_until_all_is_fetched(*tabs: Page) -> None:
 
 
 def test_when_one_signs_out_the_other_tabs_leave_at_once(
-    viewer: Page, complaints: list[str]
+    viewer: Page, browser_errors: list[str]
 ) -> None:
     other, third = open_another(viewer), open_another(viewer)
     viewer.get_by_role("button", name="Sign out").click()

@@ -28,7 +28,7 @@ TONE = """() => {
 
 
 def test_the_trend_is_drawn_in_the_themes_colours_without_a_complaint(
-    operator: Page, complaints: list[str]
+    operator: Page, browser_errors: list[str]
 ) -> None:
     operator.goto("/trend")
     canvas = operator.locator("#trend-chart canvas")
@@ -50,7 +50,9 @@ def test_the_trend_is_drawn_in_the_themes_colours_without_a_complaint(
     )
 
 
-def test_a_line_is_drawn_or_left_out_by_its_button(operator: Page, complaints: list[str]) -> None:
+def test_a_line_is_drawn_or_left_out_by_its_button(
+    operator: Page, browser_errors: list[str]
+) -> None:
     operator.goto("/trend")
     ok = operator.locator(".trend-toggle[data-severity=ok]")
     expect(ok).to_have_attribute("aria-pressed", "false")
@@ -80,7 +82,7 @@ def test_without_javascript_the_trend_is_its_table(
 
 
 def test_earlier_events_are_added_below_those_that_are_there(
-    operator: Page, complaints: list[str]
+    operator: Page, browser_errors: list[str]
 ) -> None:
     operator.goto("/accounts/1048/timeline")
     expect(operator.locator(".event")).to_have_count(50)
@@ -94,7 +96,7 @@ def test_earlier_events_are_added_below_those_that_are_there(
 
 
 def test_the_hand_over_is_copied_as_text_with_one_press(
-    operator: Page, complaints: list[str]
+    operator: Page, browser_errors: list[str]
 ) -> None:
     operator.context.grant_permissions(["clipboard-read", "clipboard-write"])
     operator.goto("/")

@@ -14,7 +14,7 @@ CONTACTS = "/accounts/1001/tables/10011031"
 
 
 def test_the_next_page_is_there_before_it_is_asked_for_and_back_leads_back(
-    operator: Page, complaints: list[str]
+    operator: Page, browser_errors: list[str]
 ) -> None:
     operator.goto(MILLION)
     following = operator.locator("a[rel=next]")
@@ -38,7 +38,7 @@ def test_the_next_page_is_there_before_it_is_asked_for_and_back_leads_back(
 
 
 def test_the_form_of_conditions_knows_the_columns_type(
-    operator: Page, complaints: list[str]
+    operator: Page, browser_errors: list[str]
 ) -> None:
     operator.goto(EVERYTHING)
     operator.locator("#add-column").select_option("Due")
@@ -56,7 +56,7 @@ def test_the_form_of_conditions_knows_the_columns_type(
 
 
 def test_a_few_of_two_hundred_columns_are_found_and_chosen(
-    operator: Page, complaints: list[str]
+    operator: Page, browser_errors: list[str]
 ) -> None:
     operator.goto(WIDE)
     operator.locator("summary", has_text="Columns").click()
@@ -92,7 +92,7 @@ def test_rows_that_take_long_leave_the_page_free_and_a_failure_is_said_in_their_
 
 
 def test_a_whole_value_opens_in_a_dialog_and_is_copied(
-    operator: Page, complaints: list[str]
+    operator: Page, browser_errors: list[str]
 ) -> None:
     operator.context.grant_permissions(["clipboard-read", "clipboard-write"])
     operator.goto(EVERYTHING)
@@ -108,7 +108,9 @@ def test_a_whole_value_opens_in_a_dialog_and_is_copied(
     assert operator.evaluate("navigator.clipboard.readText()") == "=1+1"
 
 
-def test_masked_columns_are_shown_to_who_says_why(operator: Page, complaints: list[str]) -> None:
+def test_masked_columns_are_shown_to_who_says_why(
+    operator: Page, browser_errors: list[str]
+) -> None:
     operator.goto(CONTACTS)
     expect(operator.locator(".rows .cell-masked").first).to_be_visible()
     operator.locator("summary", has_text="Show masked columns").click()
@@ -146,7 +148,7 @@ def test_without_scripts_rows_conditions_and_columns_work_by_plain_forms(
 
 
 def test_the_head_and_the_first_column_stay_while_one_scrolls(
-    operator: Page, complaints: list[str]
+    operator: Page, browser_errors: list[str]
 ) -> None:
     operator.goto(WIDE)
     scroller, head, first = (
@@ -190,7 +192,7 @@ def test_rows_that_failed_come_with_try_again_and_health_opens_in_place(
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_a_search_goes_on_by_itself_to_its_answer(
-    operator: Page, complaints: list[str], theme: Any
+    operator: Page, browser_errors: list[str], theme: Any
 ) -> None:
     operator.emulate_media(color_scheme=theme)
     operator.goto("/accounts/1001/connections/100102")

@@ -77,7 +77,7 @@ def begin(
 
 
 def step(
-    parts: Services,
+    services: Services,
     clock: Clock,
     job: BulkJob,
     api: Any = None,
@@ -87,10 +87,10 @@ def step(
     clock.move(seconds=16)
     leased = bulk.lease(job.id, clock())
     assert leased is not None
-    bulk_jobs.step(api or parts.api, leased, clock, 15, follow)
+    bulk_jobs.step(api or services.api, leased, clock, 15, follow)
 
 
-def look(parts: Services, clock: Clock, times: int = 1) -> None:
+def look(services: Services, clock: Clock, times: int = 1) -> None:
     """Run the worker's polls of due actions."""
     for _ in range(times):
         clock.move(seconds=70)
@@ -98,12 +98,12 @@ def look(parts: Services, clock: Clock, times: int = 1) -> None:
             poll_action(action_id)
 
 
-def tried(parts: Services, clock: Clock, job: BulkJob) -> BulkJob:
+def tried(services: Services, clock: Clock, job: BulkJob) -> BulkJob:
     """Poll the first item to its end and return it."""
-    step(parts, clock, job)
-    look(parts, clock, 3)
+    step(services, clock, job)
+    look(services, clock, 3)
     if job.state == bulk.TRYING:
-        step(parts, clock, job)
+        step(services, clock, job)
     db.session.refresh(job)
     return job
 
@@ -124,16 +124,16 @@ def end_runs(sandbox: Sandbox) -> None:
 
 
 def test_one_is_tried_alone_and_the_rest_waits_for_a_person(
-    parts: Services, clock: Clock, sandbox: Sandbox
+    services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     found = places(sandbox, 5)
     job = begin(clock, found)
     assert not bulk.resume(job, WHO, "done", clock())
-    step(parts, clock, job)
+    step(services, clock, job)
     assert not bulk.resume(job, WHO, "done", clock())
     assert sandbox.state()["syncs"] == {str(found[0][1]): 1}
-    look(parts, clock)
-    step(parts, clock, job)
+    look(services, clock)
+    step(services, clock, job)
     db.session.refresh(job)
     assert (job.state, job.due_at, bulk.canary(job).state) == ("tried", None, "done")
     clock.move(hours=1)
@@ -147,21 +147,21 @@ def test_one_is_tried_alone_and_the_rest_waits_for_a_person(
 
 
 def test_no_more_than_so_many_are_under_way_and_each_is_begun_once(
-    parts: Services, clock: Clock, sandbox: Sandbox
+    services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     found = places(sandbox, 8)
-    job = tried(parts, clock, begin(clock, found, at_once=3))
+    job = tried(services, clock, begin(clock, found, at_once=3))
     sandbox.life.run_seconds = (600, 600)
     assert bulk.resume(job, OTHER, "done", clock())
     for round in range(3):
         for _ in range(3):
-            step(parts, clock, job)
+            step(services, clock, job)
             assert under_way(sandbox) == min(3, 7 - 3 * round)
             now = bulk.numbers(job)
             assert (now.done, now.running, now.total) == (1 + 3 * round, under_way(sandbox), 8)
         end_runs(sandbox)
-        look(parts, clock)
-    step(parts, clock, job)
+        look(services, clock)
+    step(services, clock, job)
     db.session.refresh(job)
     assert (job.state, job.due_at) == ("done", None)
     assert bulk.numbers(job) == bulk.Numbers(done=8)
@@ -176,14 +176,14 @@ def test_no_more_than_so_many_are_under_way_and_each_is_begun_once(
 
 
 def test_a_sync_that_ends_makes_its_job_due_at_once(
-    parts: Services, clock: Clock, sandbox: Sandbox
+    services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     job = begin(clock, places(sandbox, 2))
-    step(parts, clock, job)
+    step(services, clock, job)
     db.session.refresh(job)
     assert job.due_at is not None
     assert job.due_at > clock()
-    before = parts.queues["jobs"].pending_count()
+    before = services.queues["jobs"].pending_count()
     clock.move(seconds=14)
     for action_id in db.session.scalars(select(Action.id)):
         db.session.execute(update(Action).values(due_at=clock()))
@@ -191,7 +191,7 @@ def test_a_sync_that_ends_makes_its_job_due_at_once(
         poll_action(action_id)
     db.session.refresh(job)
     assert job.due_at <= clock()
-    assert parts.queues["jobs"].pending_count() == before + 1
+    assert services.queues["jobs"].pending_count() == before + 1
     step_bulk_job(job.id)
     db.session.refresh(job)
     assert job.state == "tried"
@@ -229,12 +229,12 @@ class DyingAccount:
 )
 @pytest.mark.parametrize("nth", [1, 2])
 def test_whoever_dies_in_the_middle_has_begun_nothing_twice(
-    parts: Services, clock: Clock, sandbox: Sandbox, when: str, nth: int
+    services: Services, clock: Clock, sandbox: Sandbox, when: str, nth: int
 ) -> None:
     # The stand-in lives in real time: what this test's clock calls now must not lie after that.
     clock.move(hours=-1)
     found = places(sandbox, 6)
-    job = tried(parts, clock, begin(clock, found))
+    job = tried(services, clock, begin(clock, found))
     assert bulk.resume(job, WHO, "done", clock())
     begun: list[int] = []
 
@@ -244,15 +244,15 @@ def test_whoever_dies_in_the_middle_has_begun_nothing_twice(
             raise Killed
 
     with pytest.raises(Killed):
-        step(parts, clock, job, DyingApi(parts.api, when, nth), follow)
+        step(services, clock, job, DyingApi(services.api, when, nth), follow)
     db.session.rollback()
     clock.move(seconds=61)
     db.session.refresh(job)
     assert bulk.due(clock()) == [job.id], "the next tick hands it out"
     for _ in range(12):
         if job.ended_at is None:
-            step(parts, clock, job)
-            look(parts, clock, 3)
+            step(services, clock, job)
+            look(services, clock, 3)
             db.session.refresh(job)
     now = bulk.numbers(job)
     started = sandbox.state()["syncs"]
@@ -268,7 +268,7 @@ def test_whoever_dies_in_the_middle_has_begun_nothing_twice(
 
 
 def test_dying_between_the_turn_and_the_action_is_not_possible(
-    parts: Services, clock: Clock, sandbox: Sandbox
+    services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     found = places(sandbox, 2)
     job = begin(clock, found)
@@ -281,7 +281,7 @@ def test_dying_between_the_turn_and_the_action_is_not_possible(
         raise Killed
 
     with pytest.raises(Killed):
-        sync.start(parts.api, connection, ActionRequest(WHO, clock(), 15, "", along))
+        sync.start(services.api, connection, ActionRequest(WHO, clock(), 15, "", along))
     db.session.rollback()
     assert db.session.scalar(select(func.count()).select_from(Action)) == 0
     assert (item.state, item.action_id) == ("waiting", None)
@@ -289,19 +289,19 @@ def test_dying_between_the_turn_and_the_action_is_not_possible(
 
 
 def test_two_workers_that_both_believe_it_is_their_turn_begin_one(
-    parts: Services, clock: Clock, sandbox: Sandbox
+    services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     job = begin(clock, places(sandbox, 3))
     sandbox.life.run_seconds = (600, 600)
     first = bulk.next_item(job)
     assert first is not None
-    step(parts, clock, job)
+    step(services, clock, job)
     # The other one looked before, and tries now.
     late = queries.connection_or_none(*places(sandbox, 3)[1])
     assert late is not None
     with pytest.raises(bulk.NotNow):
         sync.start(
-            parts.api,
+            services.api,
             late,
             ActionRequest(
                 WHO, clock(), 15, "", lambda action: bulk.claim(job.id, first.id, action, clock())
@@ -313,20 +313,20 @@ def test_two_workers_that_both_believe_it_is_their_turn_begin_one(
 
 
 def test_a_cancelled_job_begins_nothing_more_and_follows_what_is_under_way(
-    parts: Services, clock: Clock, sandbox: Sandbox
+    services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
-    job = tried(parts, clock, begin(clock, places(sandbox, 6)))
+    job = tried(services, clock, begin(clock, places(sandbox, 6)))
     sandbox.life.run_seconds = (600, 600)
     bulk.resume(job, WHO, "done", clock())
-    step(parts, clock, job)
+    step(services, clock, job)
     assert bulk.cancel(job, OTHER, clock())
     assert (job.state, job.ended_at) == ("cancelled", None)
     assert bulk.numbers(job) == bulk.Numbers(done=1, running=2, cancelled=3)
-    step(parts, clock, job)
+    step(services, clock, job)
     assert job.ended_at is None
     end_runs(sandbox)
-    look(parts, clock)
-    step(parts, clock, job)
+    look(services, clock)
+    step(services, clock, job)
     db.session.refresh(job)
     assert job.ended_at is not None
     assert bulk.numbers(job) == bulk.Numbers(done=3, cancelled=3)
@@ -340,15 +340,15 @@ def test_a_cancelled_job_begins_nothing_more_and_follows_what_is_under_way(
 
 
 def test_what_somebody_else_has_under_way_is_left_to_them(
-    parts: Services, clock: Clock, sandbox: Sandbox
+    services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     found = places(sandbox, 2)
     job = begin(clock, found)
     connection = queries.connection_or_none(*found[0])
     assert connection is not None
     sandbox.life.run_seconds = (600, 600)
-    sync.start(parts.api, connection, ActionRequest(OTHER, clock(), 15))
-    step(parts, clock, job)
+    sync.start(services.api, connection, ActionRequest(OTHER, clock(), 15))
+    step(services, clock, job)
     item = bulk.canary(job)
     db.session.refresh(job)
     assert (job.state, item.state, item.action_id) == ("tried", "left_out", None)
@@ -360,20 +360,20 @@ def test_what_somebody_else_has_under_way_is_left_to_them(
     assert not bulk.try_another(job, item.id, clock())
     assert bulk.try_another(job, other or 0, clock())
     assert job.state == "trying"
-    step(parts, clock, job)
+    step(services, clock, job)
     end_runs(sandbox)
-    look(parts, clock)
-    step(parts, clock, job)
+    look(services, clock)
+    step(services, clock, job)
     db.session.refresh(job)
     assert (job.state, bulk.numbers(job)) == ("done", bulk.Numbers(done=1, left_out=1))
 
 
 def test_a_run_that_went_well_and_helped_nothing_is_no_success(
-    parts: Services, clock: Clock, sandbox: Sandbox
+    services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     found = places(sandbox, 2)
     sandbox.set(found[0][1], health_status="CONFIG_SELECT")
-    job = tried(parts, clock, begin(clock, found))
+    job = tried(services, clock, begin(clock, found))
     item = bulk.canary(job)
     assert (job.state, item.state) == ("tried", "no_effect")
     assert "still CONFIG_SELECT" in item.detail
@@ -383,14 +383,14 @@ def test_a_run_that_went_well_and_helped_nothing_is_no_success(
     ("before", "state"), [("ERROR", "done"), ("COMPLETED_WITH_ERRORS", "no_effect")]
 )
 def test_a_run_that_loaded_a_part_helped_where_it_was_worse_before(
-    parts: Services, clock: Clock, sandbox: Sandbox, before: str, state: str
+    services: Services, clock: Clock, sandbox: Sandbox, before: str, state: str
 ) -> None:
     found = places(sandbox, 2)
     sandbox.set(found[0][1], next_run=before)
     sandbox.life.start(sandbox.life.connection(found[0][1]))
-    live.read_connection(parts.api, *found[0], clock())
+    live.read_connection(services.api, *found[0], clock())
     sandbox.set(found[0][1], next_run="COMPLETED_WITH_ERRORS")
-    job = tried(parts, clock, begin(clock, found))
+    job = tried(services, clock, begin(clock, found))
     item = bulk.canary(job)
     assert (job.state, item.state) == ("tried", state)
     assert ("loaded only a part, but the connection is still" in item.detail) == (
@@ -399,7 +399,7 @@ def test_a_run_that_loaded_a_part_helped_where_it_was_worse_before(
 
 
 def test_what_recovers_before_its_turn_is_not_touched(
-    parts: Services, clock: Clock, sandbox: Sandbox
+    services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     worst = select(Finding.cause_id).where(Finding.rule == "auth_failed").group_by(Finding.cause_id)
     cause_id = db.session.scalar(worst.order_by(func.count().desc()).limit(1))
@@ -419,7 +419,7 @@ def test_what_recovers_before_its_turn_is_not_touched(
     mine = update(Finding).where(Finding.cause_id == cause_id, Finding.connection_id == found[0][1])
     db.session.execute(mine.values(recovered_at=clock(), state="recovered"))
     db.session.commit()
-    step(parts, clock, job)
+    step(services, clock, job)
     assert bulk.canary(job).state == "left_out"
     assert "recovered by itself" in bulk.canary(job).detail
     assert sandbox.state()["syncs"] == {}
@@ -427,11 +427,11 @@ def test_what_recovers_before_its_turn_is_not_touched(
 
 
 def test_an_item_of_a_link_job_is_done_when_its_link_is_there(
-    parts: Services, clock: Clock, sandbox: Sandbox
+    services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     found = places(sandbox, 4, failure="expired", auth="oauth2")
     job = begin(clock, found, actions.REAUTHORISE)
-    step(parts, clock, job)
+    step(services, clock, job)
     db.session.refresh(job)
     assert (job.state, bulk.canary(job).state) == ("tried", "done")
     sandbox.fault(
@@ -440,7 +440,7 @@ def test_an_item_of_a_link_job_is_done_when_its_link_is_there(
     bulk.resume(job, WHO, "done", clock())
     for _ in range(3):
         if job.ended_at is None:
-            step(parts, clock, job)
+            step(services, clock, job)
             db.session.refresh(job)
     assert bulk.numbers(job) == bulk.Numbers(done=3, failed=1)
     links = list(db.session.scalars(select(Action.url).where(Action.url.is_not(None))))
@@ -452,11 +452,11 @@ def test_an_item_of_a_link_job_is_done_when_its_link_is_there(
 
 
 def test_a_job_that_fails_again_and_again_stops_and_asks(
-    parts: Services, clock: Clock, sandbox: Sandbox
+    services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     found = places(sandbox, 14, auth="oauth2", failure=None, placed=None, flips=False)
     job = begin(clock, found, kind=actions.REAUTHORISE)
-    step(parts, clock, job)
+    step(services, clock, job)
     db.session.refresh(job)
     assert bulk.resume(job, OTHER, "done", clock())
     sandbox.fault(
@@ -466,7 +466,7 @@ def test_a_job_that_fails_again_and_again_stops_and_asks(
     def go() -> None:
         for _ in range(10):
             if job.state == bulk.RUNNING:
-                step(parts, clock, job)
+                step(services, clock, job)
                 db.session.refresh(job)
 
     go()
@@ -482,9 +482,9 @@ def test_a_job_that_fails_again_and_again_stops_and_asks(
 
 
 def test_a_job_of_one_is_over_when_that_one_is(
-    parts: Services, clock: Clock, sandbox: Sandbox
+    services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
-    job = tried(parts, clock, begin(clock, places(sandbox, 1)))
+    job = tried(services, clock, begin(clock, places(sandbox, 1)))
     assert (job.state, job.ended_at is not None) == ("done", True)
 
 
@@ -504,10 +504,10 @@ def machines(store: dict[str, str], sandbox: Sandbox, tmp_path: Path) -> Iterato
 
 
 def test_a_killed_workers_job_is_gone_on_with_by_another(
-    parts: Services, machines: Processes, sandbox: Sandbox, clock: Clock
+    services: Services, machines: Processes, sandbox: Sandbox, clock: Clock
 ) -> None:
     found = places(sandbox, 12)
-    job = tried(parts, clock, begin(clock, found, at_once=3))
+    job = tried(services, clock, begin(clock, found, at_once=3))
     assert bulk.resume(job, WHO, "done", clock() - timedelta(hours=1))
     job_id = job.id
     sandbox.fault("syncdb", delay_ms=150)

@@ -33,7 +33,7 @@ def earlier(clock: Clock) -> None:
 
 
 @pytest.fixture
-def worker(app: Flask, parts: Services, clock: Clock) -> Any:
+def worker(app: Flask, services: Services, clock: Clock) -> Any:
     """Run the worker's due tasks, several times."""
 
     def work(times: int = 1) -> None:
@@ -129,7 +129,7 @@ def press(person: Person, page: str, label: str, **changes: str) -> TestResponse
 
 
 def test_a_cause_is_synced_with_one_first_then_all_and_the_numbers_add_up(
-    olga: Person, worker: Any, parts: Services, sandbox: Sandbox
+    olga: Person, worker: Any, services: Services, sandbox: Sandbox
 ) -> None:
     cause = a_cause_of_connections(olga)
     count = cause["connections"]

@@ -15,12 +15,12 @@ from tests.support.sandbox import Sandbox
 
 
 @pytest.fixture
-def disabled(app: Flask, parts: Services, sandbox: Sandbox) -> Any:
+def disabled(app: Flask, services: Services, sandbox: Sandbox) -> Any:
     """Return a connection that has just been disabled."""
     connection = sandbox.healthy
     sandbox.set(connection.id, health_status="DISABLED")
     with app.app_context():
-        live.read_connection(parts.api, connection.account_id, connection.id, parts.clock())
+        live.read_connection(services.api, connection.account_id, connection.id, services.clock())
     return connection
 
 
@@ -74,13 +74,13 @@ def test_findings_have_their_promised_fields_and_filters(viv: Person) -> None:
 
 
 def test_what_recovered_is_shown_where_it_is_asked_for(
-    viv: Person, app: Flask, parts: Services, sandbox: Sandbox, disabled: Any
+    viv: Person, app: Flask, services: Services, sandbox: Sandbox, disabled: Any
 ) -> None:
     total = viv.json("/findings.json")["total"]
     assert finding_of(viv, disabled)["rule"] == "disabled"
     sandbox.set(disabled.id, health_status=None)
     with app.app_context():
-        live.read_connection(parts.api, disabled.account_id, disabled.id, parts.clock())
+        live.read_connection(services.api, disabled.account_id, disabled.id, services.clock())
     assert viv.json("/findings.json")["total"] == total - 1
     recovered = viv.json("/findings.json?state=recovered&per_page=200")["items"]
     assert disabled.id in [each["connection_id"] for each in recovered]

@@ -53,16 +53,16 @@ def rows(url: str) -> dict[str, list[Any]]:
 
 
 @pytest.fixture
-def ours(parts: Services) -> Settings:
-    return parts.settings
+def ours(services: Services) -> Settings:
+    return services.settings
 
 
 @pytest.fixture
-def made(app: Flask, ours: Settings, parts: Services, tmp_path: Path) -> Path:
+def made(app: Flask, ours: Settings, services: Services, tmp_path: Path) -> Path:
     """Write a backup of the test's database."""
     file = tmp_path / "kept.console"
     with app.app_context():
-        backup.write(ours, file, parts.clock())
+        backup.write(ours, file, services.clock())
     return file
 
 
@@ -312,7 +312,7 @@ def test_missing_programs_are_named(
 
 
 def test_a_backup_while_others_write_is_of_one_moment(
-    app: Flask, ours: Settings, parts: Services, tmp_path: Path
+    app: Flask, ours: Settings, services: Services, tmp_path: Path
 ) -> None:
     """Two tables that always change together have equal row counts in the copy."""
     from threading import Event, Thread
@@ -337,7 +337,7 @@ def test_a_backup_while_others_write_is_of_one_moment(
     file = tmp_path / "moving.console"
     try:
         with app.app_context():
-            backup.write(ours, file, parts.clock())
+            backup.write(ours, file, services.clock())
     finally:
         stop.set()
         writer.join()

@@ -31,10 +31,10 @@ def test_every_model_declares_which_rows_a_restricted_user_sees(app: Flask) -> N
 
 
 def test_a_query_that_nobody_wrote_for_it_is_limited_all_the_same(
-    app: Flask, parts: Services
+    app: Flask, services: Services
 ) -> None:
     """Covers columns, tables after WHERE, aliases, outer joins, subqueries, Core, get by key."""
-    outsider = add_outsiders(app, parts.clock())
+    outsider = add_outsiders(app, services.clock())
     with app.app_context():
         user = users.find_user("viv@example.com")
         assert user is not None
@@ -74,7 +74,7 @@ def test_a_query_that_nobody_wrote_for_it_is_limited_all_the_same(
 
 
 def test_an_account_that_comes_or_gets_another_id_is_seen_by_whom_it_concerns_at_once(
-    app: Flask, parts: Services
+    app: Flask, services: Services
 ) -> None:
     def seen() -> set[int]:
         with app.app_context():
@@ -90,14 +90,14 @@ def test_an_account_that_comes_or_gets_another_id_is_seen_by_whom_it_concerns_at
     assert seen() == {1003}
     with app.app_context():
         writer.save_accounts(
-            [peliqan.Account(id=5001, name="New", external_id="north-1")], parts.clock()
+            [peliqan.Account(id=5001, name="New", external_id="north-1")], services.clock()
         )
         writer.save_accounts(
-            [peliqan.Account(id=1003, name="Moved", external_id="south-3")], parts.clock()
+            [peliqan.Account(id=1003, name="Moved", external_id="south-3")], services.clock()
         )
     assert seen() == {5001}
     with app.app_context():
         writer.save_accounts(
-            [peliqan.Account(id=1003, name="Back", external_id="cust-00003")], parts.clock()
+            [peliqan.Account(id=1003, name="Back", external_id="cust-00003")], services.clock()
         )
     assert seen() == {1003, 5001}

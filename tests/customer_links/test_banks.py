@@ -136,7 +136,7 @@ def test_a_success_after_a_review_is_a_return_and_the_rest_is_due_again_the_next
 
 
 def test_whose_consent_has_ended_needs_the_customer_and_what_is_not_told_is_not_guessed(
-    viv: Person, olga: Person, app: Flask, parts: Services, clock: Clock, sandbox: Sandbox
+    viv: Person, olga: Person, app: Flask, services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     refused = sandbox.find(failure="consent", auth="saltedge")
     by_id = {item["connection_id"]: item for item in items(viv)}

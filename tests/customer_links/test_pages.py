@@ -41,7 +41,7 @@ def only(person: Person) -> dict[str, Any]:
     return dict(items[0])
 
 
-def look(app: Flask, parts: Services, clock: Clock) -> None:
+def look(app: Flask, services: Services, clock: Clock) -> None:
     clock.move(seconds=61)
     with app.app_context():
         for action_id in actions.due(clock()):
@@ -131,12 +131,12 @@ def anew(app: Flask, name: str) -> Person:
 
 
 def test_what_was_sent_long_ago_and_followed_by_nobody_stands_on_top_with_a_reminder(
-    olga: Person, app: Flask, parts: Services, clock: Clock, sandbox: Sandbox
+    olga: Person, app: Flask, services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     first = make_link(olga, expired(sandbox))
     olga.post(f"{first}/sent", language="en")
     clock.move(hours=19, minutes=30)
-    look(app, parts, clock)
+    look(app, services, clock)
     olga = anew(app, "olga")
     make_link(olga, sandbox.find(auth="saltedge", failure=None))
     assert [item["stage"] for item in olga.json("/desk.json")["items"]] == ["unsent", "sent"]
@@ -160,14 +160,14 @@ def test_what_was_sent_long_ago_and_followed_by_nobody_stands_on_top_with_a_remi
 
 
 def test_a_link_that_somebody_follows_says_so_and_needs_no_reminder(
-    olga: Person, app: Flask, parts: Services, clock: Clock, sandbox: Sandbox
+    olga: Person, app: Flask, services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     connection = expired(sandbox)
     path = make_link(olga, connection)
     olga.post(f"{path}/sent", language="en")
     clock.move(minutes=30)
     sandbox.set(connection.id, health_status="AUTHORIZING")
-    look(app, parts, clock)
+    look(app, services, clock)
     assert only(olga)["stage"] == "followed"
     assert "Somebody follows it" in words(olga.get("/desk"))
     clock.move(hours=22)
@@ -175,7 +175,7 @@ def test_a_link_that_somebody_follows_says_so_and_needs_no_reminder(
 
 
 def test_what_came_back_today_is_shown_and_no_message_is_left(
-    app: Flask, parts: Services, clock: Clock, sandbox: Sandbox
+    app: Flask, services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     # At noon: a day must not end between two lines of this test.
     clock.move(hours=24 - (clock().hour - 12) % 24)
@@ -185,7 +185,7 @@ def test_what_came_back_today_is_shown_and_no_message_is_left(
     olga.post(f"{path}/sent", language="en")
     sandbox.life.allow(connection.id)
     sandbox.life.touch(connection.id).allowed_at = None
-    look(app, parts, clock)
+    look(app, services, clock)
     assert viv.json("/desk.json")["total"] == 0
     assert "The connection is OK again. just now sent by olga@example.com" in words(
         viv.get("/desk")
@@ -201,7 +201,7 @@ def test_what_came_back_today_is_shown_and_no_message_is_left(
 
 
 def test_who_must_act_and_has_no_link_is_listed_until_there_is_one_and_again_when_it_ran_out(
-    olga: Person, viv: Person, app: Flask, parts: Services, clock: Clock, sandbox: Sandbox
+    olga: Person, viv: Person, app: Flask, services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     connection = expired(sandbox)
     before = viv.json("/desk/needed.json?per_page=200")
@@ -220,7 +220,7 @@ def test_who_must_act_and_has_no_link_is_listed_until_there_is_one_and_again_whe
     assert viv.json("/desk/needed.json")["total"] == before["total"] - 1
     assert f"Must act, and have no link yet {before['total'] - 1}" in words(viv.get("/desk"))
     clock.move(hours=25)
-    look(app, parts, clock)
+    look(app, services, clock)
     viv = anew(app, "viv")
     again = viv.get("/desk/needed?per_page=200").select_one(
         f"tr[data-connection-id='{connection.id}']"
@@ -230,7 +230,7 @@ def test_who_must_act_and_has_no_link_is_listed_until_there_is_one_and_again_whe
 
 
 def test_what_no_link_can_mend_says_so(
-    olga: Person, app: Flask, parts: Services, sandbox: Sandbox
+    olga: Person, app: Flask, services: Services, sandbox: Sandbox
 ) -> None:
     with app.app_context():
         row = db.session.scalars(
@@ -243,7 +243,7 @@ def test_what_no_link_can_mend_says_so(
             0,
             "401 Unauthorized: invalid api key",
         )
-        evaluate.evaluate([row.account_id], parts.clock())
+        evaluate.evaluate([row.account_id], services.clock())
         db.session.commit()
         number = row.id
     found = olga.get("/desk/needed?per_page=200&connector=odoo").select_one(

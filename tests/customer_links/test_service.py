@@ -47,15 +47,15 @@ def known(connection: Any) -> Connection:
     return row
 
 
-def invite(parts: Services, account: Account, connector: str = "sftp_files") -> Action:
-    return customer_links.invite(parts.api, account, connector, WHO, parts.clock(), 15)
+def invite(services: Services, account: Account, connector: str = "sftp_files") -> Action:
+    return customer_links.invite(services.api, account, connector, WHO, services.clock(), 15)
 
 
-def look(parts: Services, clock: Clock, action: Action, **by: float) -> Action:
+def look(services: Services, clock: Clock, action: Action, **by: float) -> Action:
     clock.move(**(by or {"seconds": 70}))
     leased = actions.lease(action.id, clock())
     assert leased is not None
-    customer_links.poll(parts.api, leased, clock(), 15)
+    customer_links.poll(services.api, leased, clock(), 15)
     db.session.refresh(action)
     return action
 
@@ -65,18 +65,18 @@ def entry_of(action: Action) -> AuditEntry:
 
 
 def test_an_invite_gives_a_checked_link_and_ends_when_the_account_has_the_connection(
-    parts: Services, clock: Clock, sandbox: Sandbox, account: Account
+    services: Services, clock: Clock, sandbox: Sandbox, account: Account
 ) -> None:
-    action = invite(parts, account)
+    action = invite(services, account)
     assert (action.state, action.kind, action.connection_id) == ("waiting", "invite", 0)
     assert str(action.url).startswith(f"{sandbox.url}/sandbox/invite/")
     assert entry_of(action).result == "pending"
     calls = sandbox.state()["calls"]
-    assert look(parts, clock, action).settled_at is None
+    assert look(services, clock, action).settled_at is None
     assert sandbox.state()["calls"] == calls
     made = sandbox.life.add_connection(ACCOUNT, "sftp_files", "Their files")
-    refresh.refresh_account(parts, ACCOUNT)
-    look(parts, clock, action)
+    refresh.refresh_account(services, ACCOUNT)
+    look(services, clock, action)
     assert (action.state, action.url, action.in_flight) == ("done", None, None)
     assert action.followed_at == known(made).first_seen_at
     assert entry_of(action).result == "done"
@@ -84,30 +84,32 @@ def test_an_invite_gives_a_checked_link_and_ends_when_the_account_has_the_connec
 
 
 def test_a_connection_that_was_there_before_or_is_of_another_kind_is_no_answer_to_an_invite(
-    parts: Services, clock: Clock, sandbox: Sandbox, account: Account
+    services: Services, clock: Clock, sandbox: Sandbox, account: Account
 ) -> None:
     sandbox.life.add_connection(ACCOUNT, "sftp_files", "Older")
-    refresh.refresh_account(parts, ACCOUNT)
+    refresh.refresh_account(services, ACCOUNT)
     clock.move(minutes=1)
-    action = invite(parts, account)
+    action = invite(services, account)
     sandbox.life.add_connection(ACCOUNT, "woocommerce", "Shop")
-    refresh.refresh_account(parts, ACCOUNT)
-    assert look(parts, clock, action).settled_at is None
+    refresh.refresh_account(services, ACCOUNT)
+    assert look(services, clock, action).settled_at is None
 
 
-def test_an_invite_is_given_up_after_a_day(parts: Services, clock: Clock, account: Account) -> None:
-    action = look(parts, clock, invite(parts, account), hours=24, minutes=1)
+def test_an_invite_is_given_up_after_a_day(
+    services: Services, clock: Clock, account: Account
+) -> None:
+    action = look(services, clock, invite(services, account), hours=24, minutes=1)
     assert (action.state, action.url, entry_of(action).result) == ("failed", None, "failed")
     assert "within 24 hours" in action.detail
 
 
 def test_a_second_invite_replaces_the_first_and_one_for_something_else_stands_beside_it(
-    parts: Services, account: Account
+    services: Services, account: Account
 ) -> None:
     first, other, second = (
-        invite(parts, account),
-        invite(parts, account, "woocommerce"),
-        invite(parts, account),
+        invite(services, account),
+        invite(services, account, "woocommerce"),
+        invite(services, account),
     )
     db.session.refresh(first)
     db.session.refresh(other)
@@ -116,15 +118,15 @@ def test_a_second_invite_replaces_the_first_and_one_for_something_else_stands_be
 
 
 def test_an_invite_that_is_being_asked_for_is_not_asked_for_again(
-    parts: Services, clock: Clock, sandbox: Sandbox, account: Account
+    services: Services, clock: Clock, sandbox: Sandbox, account: Account
 ) -> None:
     written, is_new = actions.start_invite(account, "sftp_files", WHO, clock())
     assert is_new
-    assert invite(parts, account).id == written.id
+    assert invite(services, account).id == written.id
     assert sandbox.state()["calls"].get("invite", 0) == 0
     # The process died after storing it: a worker notices, and the next request is a new one.
-    assert look(parts, clock, written).state == "failed"
-    assert invite(parts, account).state == "waiting"
+    assert look(services, clock, written).state == "failed"
+    assert invite(services, account).state == "waiting"
 
 
 @pytest.mark.parametrize(
@@ -145,10 +147,10 @@ def test_an_invite_that_is_being_asked_for_is_not_asked_for_again(
     ],
 )
 def test_an_invite_that_is_refused_or_not_safe_is_a_failure_in_words(
-    parts: Services, sandbox: Sandbox, account: Account, fault: dict[str, Any], says: str
+    services: Services, sandbox: Sandbox, account: Account, fault: dict[str, Any], says: str
 ) -> None:
     sandbox.fault("invite", **fault)
-    action = invite(parts, account)
+    action = invite(services, account)
     assert (action.state, action.url, entry_of(action).result) == ("failed", None, "failed")
     assert says in action.detail
     assert sandbox.state()["calls"]["invite"] == 1
@@ -159,66 +161,68 @@ def test_an_invite_that_is_refused_or_not_safe_is_a_failure_in_words(
 
 
 def test_the_worker_looks_at_an_invite_as_at_everything_else(
-    parts: Services, clock: Clock, account: Account
+    services: Services, clock: Clock, account: Account
 ) -> None:
-    action = invite(parts, account)
+    action = invite(services, account)
     clock.move(hours=25)
     poll_action(action.id)
     db.session.refresh(action)
     assert action.state == "failed"
 
 
-def ask(parts: Services, connection: Any) -> Action:
+def ask(services: Services, connection: Any) -> Action:
     return customer_links.request_link(
-        parts.api, actions.REAUTHORISE, known(connection), ActionRequest(WHO, parts.clock(), 15)
+        services.api, actions.REAUTHORISE, known(connection), ActionRequest(WHO, services.clock(), 15)
     )
 
 
 def test_that_a_link_was_asked_for_is_no_sign_that_anybody_followed_it(
-    parts: Services, clock: Clock, sandbox: Sandbox
+    services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     """Peliqan may call a connection RE_AUTHORISING from the moment that a link was asked for."""
     connection = sandbox.find(failure="expired", auth="oauth2")
-    action = look(parts, clock, ask(parts, connection))
+    action = look(services, clock, ask(services, connection))
     assert known(connection).status == "RE_AUTHORISING"
     assert action.followed_at is None
-    assert look(parts, clock, action, minutes=20).followed_at is None
+    assert look(services, clock, action, minutes=20).followed_at is None
 
 
 def test_nor_is_it_when_no_worker_looked_for_hours(
-    parts: Services, clock: Clock, sandbox: Sandbox
+    services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
-    action = look(parts, clock, ask(parts, sandbox.find(failure="expired", auth="oauth2")), hours=5)
+    action = look(
+        services, clock, ask(services, sandbox.find(failure="expired", auth="oauth2")), hours=5
+    )
     assert action.followed_at is None
-    assert look(parts, clock, action).followed_at is None
+    assert look(services, clock, action).followed_at is None
 
 
 @pytest.mark.parametrize(
     ("status", "minutes"), [("AUTHORIZING", 2), ("RE_AUTHORISED", 2), ("RE_AUTHORISING", 12)]
 )
 def test_a_status_that_comes_of_following_a_link_is_kept_even_when_it_passes(
-    parts: Services, clock: Clock, sandbox: Sandbox, status: str, minutes: int
+    services: Services, clock: Clock, sandbox: Sandbox, status: str, minutes: int
 ) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
-    action = ask(parts, connection)
+    action = ask(services, connection)
     sandbox.set(connection.id, health_status="ERROR")
-    look(parts, clock, action)
+    look(services, clock, action)
     clock.move(minutes=minutes)
     sandbox.set(connection.id, health_status=status)
     # Somebody has the page open: the status is seen between two looks of the worker.
-    live.read_connection(parts.api, connection.account_id, connection.id, clock())
+    live.read_connection(services.api, connection.account_id, connection.id, clock())
     seen = clock()
     sandbox.set(connection.id, health_status="ERROR")
-    look(parts, clock, action)
+    look(services, clock, action)
     assert action.settled_at is None
     assert action.followed_at is not None
     assert abs(action.followed_at - seen) < timedelta(seconds=5)
 
 
 def test_what_waits_is_found_by_what_is_next(
-    parts: Services, clock: Clock, sandbox: Sandbox
+    services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
-    action = ask(parts, sandbox.find(failure="expired", auth="oauth2"))
+    action = ask(services, sandbox.find(failure="expired", auth="oauth2"))
     assert waiting_links.stage_of(action, clock()) == "unsent"
     assert waiting_links.record_sent(action, WHO, "nl", clock())
     assert waiting_links.stage_of(action, clock()) == "sent"

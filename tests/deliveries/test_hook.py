@@ -76,12 +76,12 @@ def test_the_example_has_every_row_once(
     )
     app = create_app(make_settings(sandbox.url, tmp_path, **store, **hook), clock=clock)
     with app.app_context():
-        parts: Services = app.extensions["services"]
+        services: Services = app.extensions["services"]
         connection = connect(sandbox)
         deliver_new_connection(connection.account_id, connection.id, "olga@example.com")
-        work(parts)
+        work(services)
         assert (the_delivery().state, the_delivery().error) == ("delivered", "")
-        assert mirrored(tmp_path) == tables_at_peliqan(parts, connection)
+        assert mirrored(tmp_path) == tables_at_peliqan(services, connection)
         db.session.remove()
         db.engine.dispose()
 

@@ -73,14 +73,14 @@ def context(app: Flask) -> Iterator[None]:
 
 
 @pytest.fixture
-def started(parts: Services, sandbox: Sandbox) -> Any:
+def started(services: Services, sandbox: Sandbox) -> Any:
     """Return a connection whose delivery has started."""
     connection = connect(sandbox)
     assert deliver_new_connection(connection.account_id, connection.id, WHO) is not None
     return connection
 
 
-def tell(app: Flask, parts: Services, *events: dict[str, Any]) -> None:
+def tell(app: Flask, services: Services, *events: dict[str, Any]) -> None:
     """Send Peliqan's events and process them."""
     for each in events:
         assert post(app.test_client(), each).status_code == 204
@@ -92,18 +92,18 @@ def wait_of(number: int) -> float:
 
 
 def test_a_new_connections_tables_are_handed_over_whole_in_parts(
-    app: Flask, parts: Services, sandbox: Sandbox, hook: Receiver
+    app: Flask, services: Services, sandbox: Sandbox, hook: Receiver
 ) -> None:
     connection = connect(sandbox)
-    tell(app, parts, made(connection, "connection_added"))
+    tell(app, services, made(connection, "connection_added"))
     assert the_delivery().state == "waiting"
-    assert parts.queues["deliveries"].pending_count() == 1
-    work(parts)
-    there, messages = tables_at_peliqan(parts, connection), hook.told
+    assert services.queues["deliveries"].pending_count() == 1
+    work(services)
+    there, messages = tables_at_peliqan(services, connection), hook.told
     assert received_rows(messages) == there
     assert any(len(rows) > 200 for rows in there.values())
     assert len(set(keys(hook))) == len(messages)
-    account = parts.api.account(sandbox.life.account(connection.account_id).external_id)
+    account = services.api.account(sandbox.life.account(connection.account_id).external_id)
     for message in messages:
         assert message["account"] == {
             "id": account.id,
@@ -145,9 +145,9 @@ def test_a_new_connections_tables_are_handed_over_whole_in_parts(
 
 
 def test_what_is_posted_is_signed_with_its_time_and_has_its_key(
-    parts: Services, started: Any, hook: Receiver, clock: Clock
+    services: Services, started: Any, hook: Receiver, clock: Clock
 ) -> None:
-    work(parts)
+    work(services)
     assert hook.posts
     for headers, body in hook.posts:
         timestamp = headers["X-Console-Timestamp"]
@@ -159,23 +159,23 @@ def test_what_is_posted_is_signed_with_its_time_and_has_its_key(
 
 
 def test_events_that_come_again_begin_nothing_more(
-    app: Flask, parts: Services, sandbox: Sandbox, hook: Receiver
+    app: Flask, services: Services, sandbox: Sandbox, hook: Receiver
 ) -> None:
     connection = connect(sandbox)
-    tell(app, parts, made(connection, "connection_added"), made(connection, "connection_added"))
-    work(parts)
+    tell(app, services, made(connection, "connection_added"), made(connection, "connection_added"))
+    work(services)
     posts = len(hook.posts)
-    tell(app, parts, made(connection, "connection_added"))
-    work(parts)
+    tell(app, services, made(connection, "connection_added"))
+    work(services)
     assert (len(all_deliveries()), len(hook.posts)) == (1, posts)
 
 
 def test_a_first_run_that_failed_is_said_and_the_next_one_waited_for(
-    app: Flask, parts: Services, sandbox: Sandbox, hook: Receiver, clock: Clock
+    app: Flask, services: Services, sandbox: Sandbox, hook: Receiver, clock: Clock
 ) -> None:
     connection = connect(sandbox, first_run="ERROR")
-    tell(app, parts, made(connection, "connection_added"))
-    work(parts)
+    tell(app, services, made(connection, "connection_added"))
+    work(services)
     delivery = the_delivery()
     assert (delivery.state, delivery.looks, hook.posts) == ("waiting", 1, [])
     assert "ended ERROR" in delivery.error
@@ -183,12 +183,12 @@ def test_a_first_run_that_failed_is_said_and_the_next_one_waited_for(
     # The next poll is far off, as with a long interval; the event of the run's end comes first.
     db.session.execute(update(Delivery).values(due_at=clock() + timedelta(minutes=5)))
     db.session.commit()
-    before = parts.queues["deliveries"].pending_count()
+    before = services.queues["deliveries"].pending_count()
     run = sandbox.life.start(connection)
     assert run.outcome == "COMPLETED"
-    tell(app, parts, made(connection, "pipeline_run_completed", run.id))
-    assert parts.queues["deliveries"].pending_count() == before + 1
-    work(parts)
+    tell(app, services, made(connection, "pipeline_run_completed", run.id))
+    assert services.queues["deliveries"].pending_count() == before + 1
+    work(services)
     assert (the_delivery().state, the_delivery().run_id, the_delivery().error) == (
         "delivered",
         run.id,
@@ -197,14 +197,14 @@ def test_a_first_run_that_failed_is_said_and_the_next_one_waited_for(
 
 
 def test_after_a_day_without_a_completed_run_it_is_dead_with_the_reason(
-    parts: Services, sandbox: Sandbox, hook: Receiver, clock: Clock
+    services: Services, sandbox: Sandbox, hook: Receiver, clock: Clock
 ) -> None:
     connection = connect(sandbox, first_run="ERROR")
     deliver_new_connection(connection.account_id, connection.id, WHO)
-    work(parts)
-    work_after(parts, clock, hours=23, minutes=59)
+    work(services)
+    work_after(services, clock, hours=23, minutes=59)
     assert the_delivery().state == "waiting"
-    work_after(parts, clock, minutes=5)
+    work_after(services, clock, minutes=5)
     delivery = the_delivery()
     assert delivery.state == "dead"
     assert delivery.error.startswith("No run of it completed within 24 hours. Run ")
@@ -212,62 +212,62 @@ def test_after_a_day_without_a_completed_run_it_is_dead_with_the_reason(
 
 
 def test_peliqan_being_away_is_waited_out(
-    parts: Services, sandbox: Sandbox, started: Any, hook: Receiver, clock: Clock
+    services: Services, sandbox: Sandbox, started: Any, hook: Receiver, clock: Clock
 ) -> None:
     sandbox.fault("server", status=500, times=1)
-    work(parts)
+    work(services)
     assert (the_delivery().state, the_delivery().tries) == ("waiting", 0)
     assert "internal error" in the_delivery().error
     sandbox.fault("applications", status=403, times=1)
-    work_after(parts, clock, minutes=2)
+    work_after(services, clock, minutes=2)
     assert (the_delivery().state, the_delivery().tries, hook.posts) == ("reading", 1, [])
-    work_after(parts, clock, seconds=wait_of(0))
+    work_after(services, clock, seconds=wait_of(0))
     assert (the_delivery().state, the_delivery().error) == ("delivered", "")
-    assert received_rows(hook.told) == tables_at_peliqan(parts, started)
+    assert received_rows(hook.told) == tables_at_peliqan(services, started)
 
 
 def test_while_peliqan_answers_nobody_no_try_is_used_up(
-    parts: Services, sandbox: Sandbox, started: Any, hook: Receiver, clock: Clock
+    services: Services, sandbox: Sandbox, started: Any, hook: Receiver, clock: Clock
 ) -> None:
     sandbox.fault("applications", status=403, times=1)
-    work(parts)
+    work(services)
     assert (the_delivery().state, the_delivery().tries) == ("reading", 1)
-    parts.outages.start(Outage(clock(), clock() + timedelta(days=2)))
+    services.outages.start(Outage(clock(), clock() + timedelta(days=2)))
     for _ in range(len(WAITS) + 2):
-        work_after(parts, clock, seconds=wait_of(0))
+        work_after(services, clock, seconds=wait_of(0))
         assert (the_delivery().state, the_delivery().tries, hook.posts) == ("reading", 1, [])
         assert "Peliqan does not answer." in the_delivery().error
-    parts.outages.finish(clock())
-    work_after(parts, clock, seconds=wait_of(0))
+    services.outages.finish(clock())
+    work_after(services, clock, seconds=wait_of(0))
     assert (the_delivery().state, the_delivery().error) == ("delivered", "")
 
 
 def test_an_account_that_is_not_known_yet_is_waited_for(
-    app: Flask, parts: Services, sandbox: Sandbox, hook: Receiver
+    app: Flask, services: Services, sandbox: Sandbox, hook: Receiver
 ) -> None:
     connection = connect(sandbox)
-    tell(app, parts, {**made(connection, "connection_added"), "account_id": 777_777})
-    work(parts)
+    tell(app, services, {**made(connection, "connection_added"), "account_id": 777_777})
+    work(services)
     assert (the_delivery().state, hook.posts) == ("waiting", [])
     assert "does not know its account yet" in the_delivery().error
 
 
 def test_a_hook_that_answers_500_three_times_gets_the_same_part_again_and_then_the_rest(
-    parts: Services, started: Any, hook: Receiver, clock: Clock
+    services: Services, started: Any, hook: Receiver, clock: Clock
 ) -> None:
     hook.answers += [200, 500, 500, 500]
-    work(parts)
+    work(services)
     delivery = the_delivery()
     assert (delivery.state, delivery.tries, delivery.error) == (
         "sending",
         1,
         "The hook answered 500: it is in trouble.",
     )
-    work_after(parts, clock, seconds=50)
+    work_after(services, clock, seconds=50)
     assert len(hook.posts) == 2, "it waits"
     for number in range(3):
         assert the_delivery().tries == number + 1
-        work_after(parts, clock, seconds=wait_of(number))
+        work_after(services, clock, seconds=wait_of(number))
     sent = keys(hook)
     assert sent[0] != sent[1] == sent[2] == sent[3] == sent[4] != sent[5]
     assert len(set(sent)) == len(sent) - 3
@@ -276,21 +276,21 @@ def test_a_hook_that_answers_500_three_times_gets_the_same_part_again_and_then_t
         0,
         "",
     )
-    assert received_rows(hook.told) == tables_at_peliqan(parts, started)
+    assert received_rows(hook.told) == tables_at_peliqan(services, started)
 
 
 def test_a_wait_that_the_hook_asks_for_is_kept(
-    parts: Services, started: Any, hook: Receiver, clock: Clock
+    services: Services, started: Any, hook: Receiver, clock: Clock
 ) -> None:
     hook.answers, hook.retry_after = [503], "1200"
-    work(parts)
+    work(services)
     assert the_delivery().due_at > clock() + timedelta(minutes=19)  # type: ignore[operator]
     assert len(hook.posts) == 1
 
 
-def test_a_redirect_is_not_followed(parts: Services, started: Any, hook: Receiver) -> None:
+def test_a_redirect_is_not_followed(services: Services, started: Any, hook: Receiver) -> None:
     hook.answers += [302]
-    work(parts)
+    work(services)
     assert len(hook.posts) == 1
     assert (
         the_delivery().error
@@ -310,7 +310,7 @@ class TestAHookThatIsAway:
 
     def test_it_is_given_up_after_six_tries_and_sent_again_from_the_part_that_is_missing(
         self,
-        parts: Services,
+        services: Services,
         started: Any,
         clock: Clock,
         port: int,
@@ -319,32 +319,32 @@ class TestAHookThatIsAway:
         caplog.set_level(logging.DEBUG)
         with receiving(port) as first:
             first.answers += [200, 500]
-            work(parts)
+            work(services)
             assert len(first.posts) == 2
         for number in range(5):
             assert (the_delivery().state, the_delivery().tries) == ("sending", number + 1)
-            work_after(parts, clock, seconds=wait_of(number))
+            work_after(services, clock, seconds=wait_of(number))
         delivery = the_delivery()
         assert (delivery.state, delivery.tries) == ("dead", 6)
         assert delivery.error == "The hook cannot be reached: the connection was refused."
         assert "hush" not in caplog.text + delivery.error
         assert audited() == [("deliver", WHO, "failed")]
-        work_after(parts, clock, days=1)
+        work_after(services, clock, days=1)
         with receiving(port) as second:
             assert deliveries.send_again(the_delivery(), WHO, clock())
-            work(parts)
+            work(services)
         assert the_delivery().state == "delivered"
-        assert keys(second)[0] == keys(first)[1], "accepted parts are not sent again"
-        assert received_rows([first.told[0], *second.told]) == tables_at_peliqan(parts, started)
+        assert keys(second)[0] == keys(first)[1], "accepted services are not sent again"
+        assert received_rows([first.told[0], *second.told]) == tables_at_peliqan(services, started)
         assert audited() == [("deliver", WHO, "failed"), ("send_delivery", WHO, "done")]
 
 
 def test_a_table_that_is_gone_is_left_out_and_said(
-    parts: Services, sandbox: Sandbox, started: Any, hook: Receiver
+    services: Services, sandbox: Sandbox, started: Any, hook: Receiver
 ) -> None:
     sandbox.fault("fields", status=404, times=1)
-    work(parts)
-    there, last = tables_at_peliqan(parts, started), hook.told[-1]
+    work(services)
+    there, last = tables_at_peliqan(services, started), hook.told[-1]
     assert len(received_rows(hook.told)) == len(there) - 1
     (missing,) = set(there) - set(received_rows(hook.told))
     assert last["remarks"] == [f"“{missing}” was gone at Peliqan before it was read to its end."]
@@ -352,25 +352,25 @@ def test_a_table_that_is_gone_is_left_out_and_said(
 
 
 def test_others_have_their_turn_and_it_goes_on_with_the_next_part(
-    parts: Services, started: Any, hook: Receiver, clock: Clock
+    services: Services, started: Any, hook: Receiver, clock: Clock
 ) -> None:
-    parts.queues.stop.set()
+    services.queues.stop.set()
     for turns in range(30):
         assert len(hook.posts) == turns
         if the_delivery().settled_at is not None:
             break
-        work(parts)
+        work(services)
     assert turns == len(hook.posts) == len(set(keys(hook))) > 3
-    assert received_rows(hook.told) == tables_at_peliqan(parts, started)
+    assert received_rows(hook.told) == tables_at_peliqan(services, started)
 
 
 def test_a_part_that_a_cancelled_delivery_had_on_its_way_is_its_last(
-    parts: Services, started: Any, hook: Receiver
+    services: Services, started: Any, hook: Receiver
 ) -> None:
     hook.answers += [200, 500]
-    work(parts)
-    assert deliveries.cancel(the_delivery(), WHO, parts.clock())
-    work(parts)
+    work(services)
+    assert deliveries.cancel(the_delivery(), WHO, services.clock())
+    work(services)
     assert (the_delivery().state, len(hook.posts)) == ("cancelled", 2)
 
 
@@ -382,7 +382,7 @@ def machines(store: dict[str, str], sandbox: Sandbox, tmp_path: Path) -> Iterato
 
 
 def test_what_a_killed_worker_had_in_hand_is_taken_over_and_no_row_is_lost_or_there_twice(
-    parts: Services, started: Any, hook: Receiver, machines: Processes
+    services: Services, started: Any, hook: Receiver, machines: Processes
 ) -> None:
     hook.holds_from = 2
     victim = machines.start("worker")
@@ -391,7 +391,7 @@ def test_what_a_killed_worker_had_in_hand_is_taken_over_and_no_row_is_lost_or_th
     victim.wait()
     assert (the_delivery().state, the_delivery().parts) == ("sending", 1)
     # The lease has expired, as eleven minutes later.
-    db.session.execute(update(Delivery).values(leased_until=parts.clock() - timedelta(seconds=1)))
+    db.session.execute(update(Delivery).values(leased_until=services.clock() - timedelta(seconds=1)))
     db.session.commit()
     hook.holds_from = None
     hook.may_go_on.set()
@@ -400,7 +400,7 @@ def test_what_a_killed_worker_had_in_hand_is_taken_over_and_no_row_is_lost_or_th
     sent = keys(hook)
     assert sent[1] == sent[2], "its outcome is unknown, so it is sent again with its key"
     assert len(set(sent)) == len(sent) - 1
-    assert received_rows(hook.told) == tables_at_peliqan(parts, started)
+    assert received_rows(hook.told) == tables_at_peliqan(services, started)
 
 
 @pytest.mark.parametrize("engine", ["embedded"], indirect=True)
@@ -445,9 +445,9 @@ class TestWhichTables:
 
 
 def test_a_lost_message_is_made_good_by_the_next_tick(
-    parts: Services, started: Any, clock: Clock
+    services: Services, started: Any, clock: Clock
 ) -> None:
-    parts.queues["deliveries"].storage.flush_queue()
+    services.queues["deliveries"].storage.flush_queue()
     clock.move(minutes=2)
     dispatch.every_minute()
-    assert parts.queues["deliveries"].pending_count() == 1
+    assert services.queues["deliveries"].pending_count() == 1

@@ -50,13 +50,13 @@ def states(app: Flask) -> list[str]:
         return [each.state for each in all_deliveries()]
 
 
-def run_workers(app: Flask, parts: Services) -> None:
+def run_workers(app: Flask, services: Services) -> None:
     with app.app_context():
-        work(parts)
+        work(services)
 
 
 def test_callback_and_event_are_one_delivery(
-    olga: Person, app: Flask, parts: Services, sandbox: Sandbox, hook: Receiver
+    olga: Person, app: Flask, services: Services, sandbox: Sandbox, hook: Receiver
 ) -> None:
     connection = connect(sandbox)
     external_id = sandbox.life.account(connection.account_id).external_id
@@ -66,7 +66,7 @@ def test_callback_and_event_are_one_delivery(
     with app.app_context():
         process_events()
     olga.post("/embed/connected", external_id=external_id, server_id=str(connection.id))
-    run_workers(app, parts)
+    run_workers(app, services)
     assert states(app) == ["delivered"]
     assert len(hook.told) == len({each["key"] for each in hook.told})
     with app.app_context():
@@ -74,19 +74,19 @@ def test_callback_and_event_are_one_delivery(
 
 
 def test_a_callback_is_kept_also_where_the_connection_cannot_be_read_yet(
-    olga: Person, app: Flask, parts: Services, sandbox: Sandbox, clock: Clock
+    olga: Person, app: Flask, services: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     connection = connect(sandbox)
     external_id = sandbox.life.account(connection.account_id).external_id
     sandbox.fault("server", status=500, times=1)
     answer = olga.post("/embed/connected", external_id=external_id, server_id=str(connection.id))
     assert "could not be read yet" in answer.text
-    run_workers(app, parts)
+    run_workers(app, services)
     assert states(app) == ["delivered"]
 
 
 def test_read_now_hands_over_and_a_second_press_shows_the_first(
-    olga: Person, app: Flask, parts: Services, sandbox: Sandbox, hook: Receiver
+    olga: Person, app: Flask, services: Services, sandbox: Sandbox, hook: Receiver
 ) -> None:
     path = path_of(sandbox.healthy)
     page = olga.get(path)
@@ -98,7 +98,7 @@ def test_read_now_hands_over_and_a_second_press_shows_the_first(
     shown = words(olga.get(answers[1].location))
     assert "are being handed over already" in shown
     assert "1 to 1 of 1 deliveries" in shown
-    run_workers(app, parts)
+    run_workers(app, services)
     assert states(app) == ["delivered"]
     assert received_rows(hook.told)
     assert "Delivered" in words(olga.get(path))
@@ -110,18 +110,18 @@ def test_read_now_hands_over_and_a_second_press_shows_the_first(
 
 
 def test_the_list_says_what_happened_and_its_buttons_have_it_go_on_or_end(
-    olga: Person, app: Flask, parts: Services, sandbox: Sandbox, hook: Receiver, clock: Clock
+    olga: Person, app: Flask, services: Services, sandbox: Sandbox, hook: Receiver, clock: Clock
 ) -> None:
     path = path_of(sandbox.healthy)
     olga.post(f"{path}/read", page=path)
     hook.answers += [500] * 6
-    run_workers(app, parts)
+    run_workers(app, services)
     shown = words(olga.get("/deliveries"))
     assert "The hook answered 500: it is in trouble." in shown
     assert "Tried 1 time; the next try is due" in shown
     with app.app_context():
         for minutes in (2, 6, 31, 121, 361):
-            work_after(parts, clock, minutes=minutes)
+            work_after(services, clock, minutes=minutes)
     # The session has expired after hours without use.
     olga = Person(app.test_client(), OLGA)
     assert "Given up" in words(olga.get("/deliveries?state=dead"))
@@ -143,7 +143,7 @@ def test_the_list_says_what_happened_and_its_buttons_have_it_go_on_or_end(
     olga.post(f"{where}/cancel", page="/deliveries")
     assert "there is nothing to cancel" in words(olga.get("/deliveries"))
     olga.post(f"{where}/send", page="/deliveries")
-    run_workers(app, parts)
+    run_workers(app, services)
     assert states(app) == ["delivered"]
     olga.post(f"{where}/send", page="/deliveries")
     assert "there is nothing to send again" in words(olga.get("/deliveries"))
@@ -158,11 +158,11 @@ def test_the_list_says_what_happened_and_its_buttons_have_it_go_on_or_end(
 
 
 def test_viewers_see_the_list_and_press_nothing(
-    viv: Person, app: Flask, parts: Services, sandbox: Sandbox
+    viv: Person, app: Flask, services: Services, sandbox: Sandbox
 ) -> None:
     path, place = path_of(sandbox.healthy), (sandbox.healthy.account_id, sandbox.healthy.id)
     with app.app_context():
-        delivery_id = deliveries.request(place, OLGA, parts.clock()).id
+        delivery_id = deliveries.request(place, OLGA, services.clock()).id
     page = viv.get("/deliveries")
     assert "Waits for a run" in words(page)
     assert not page.select("main td form")
@@ -195,7 +195,7 @@ class TestWithoutAHook:
         return False
 
     def test_nothing_begins_and_the_page_says_how_to_set_one(
-        self, olga: Person, adam: Person, app: Flask, parts: Services, sandbox: Sandbox
+        self, olga: Person, adam: Person, app: Flask, services: Services, sandbox: Sandbox
     ) -> None:
         connection = connect(sandbox)
         external_id = sandbox.life.account(connection.account_id).external_id

@@ -31,8 +31,8 @@ def context(app: Flask) -> Iterator[None]:
 
 
 @pytest.fixture
-def started(parts: Services) -> int:
-    (delivery_id,) = deliveries.start([PLACE], WHO, parts.clock())
+def started(services: Services) -> int:
+    (delivery_id,) = deliveries.start([PLACE], WHO, services.clock())
     db.session.commit()
     return delivery_id
 
@@ -44,7 +44,7 @@ def leased(delivery_id: int, clock: Clock) -> Delivery:
 
 
 def test_a_connection_is_begun_once_however_often_and_by_whom_it_is_told(
-    parts: Services, clock: Clock
+    services: Services, clock: Clock
 ) -> None:
     assert len(deliveries.start([PLACE, OTHER, PLACE], WHO, clock())) == 2
     db.session.commit()
@@ -53,13 +53,13 @@ def test_a_connection_is_begun_once_however_often_and_by_whom_it_is_told(
     assert audited() == [("deliver", WHO, "pending")] * 2
 
 
-def test_processes_that_hear_of_it_at_once_begin_one(app: Flask, parts: Services) -> None:
+def test_processes_that_hear_of_it_at_once_begin_one(app: Flask, services: Services) -> None:
     barrier = Barrier(4)
 
     def start(number: int) -> list[int]:
         with app.app_context():
             barrier.wait(60)
-            found = deliveries.start([PLACE], f"{number}", parts.clock())
+            found = deliveries.start([PLACE], f"{number}", services.clock())
             db.session.commit()
             db.session.remove()
             return found
@@ -70,7 +70,7 @@ def test_processes_that_hear_of_it_at_once_begin_one(app: Flask, parts: Services
 
 
 def test_what_is_asked_for_is_the_open_one_and_else_another(
-    started: int, parts: Services, clock: Clock
+    started: int, services: Services, clock: Clock
 ) -> None:
     assert deliveries.request(PLACE, "viv@example.com", clock()).id == started
     for number in (1, 2):

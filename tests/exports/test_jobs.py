@@ -40,12 +40,12 @@ Ask = Callable[..., Export]
 
 
 @pytest.fixture
-def ask(parts: Services) -> Ask:
+def ask(services: Services) -> Ask:
     def ask(suffix: str = "csv") -> Export:
         olga = db.session.scalars(select(User).where(User.email == "olga@example.com")).one()
         columns = [
             (column.name, column.type, column.decimals)
-            for column in parts.api.for_account(ACCOUNT).columns(TABLE)
+            for column in services.api.for_account(ACCOUNT).columns(TABLE)
         ]
         asked = {"search": "", "order_by": "", "filters": {}, "include": []}
         return exports.open_export(
@@ -53,7 +53,7 @@ def ask(parts: Services) -> Ask:
             exports.NewExport(
                 ACCOUNT, TABLE, "Wide", suffix, asked, columns, [], "Table as a file."
             ),
-            parts.clock(),
+            services.clock(),
         )
 
     return ask
@@ -112,7 +112,7 @@ def once(what: BaseException) -> Callable[[], None]:
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_a_table_becomes_a_whole_file_with_its_end_in_the_audit(
-    suffix: str, parts: Services, ask: Ask, tmp_path: Path
+    suffix: str, services: Services, ask: Ask, tmp_path: Path
 ) -> None:
     export = ask(suffix)
     write_export(export.id)
@@ -132,7 +132,7 @@ def test_a_table_becomes_a_whole_file_with_its_end_in_the_audit(
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_after_a_worker_was_killed_the_next_goes_on_and_no_row_is_missing_or_there_twice(
     suffix: str,
-    parts: Services,
+    services: Services,
     ask: Ask,
     clock: Clock,
     tmp_path: Path,
@@ -158,7 +158,7 @@ def test_after_a_worker_was_killed_the_next_goes_on_and_no_row_is_missing_or_the
 
 
 def test_where_the_part_is_gone_it_begins_anew_and_says_so(
-    parts: Services, ask: Ask, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    services: Services, ask: Ask, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     export = ask()
     pages(monkeypatch, 4, once(Killed()))
@@ -173,7 +173,7 @@ def test_where_the_part_is_gone_it_begins_anew_and_says_so(
 
 
 def test_two_never_write_to_one_file_even_when_a_lease_was_too_short(
-    parts: Services, ask: Ask, tmp_path: Path
+    services: Services, ask: Ask, tmp_path: Path
 ) -> None:
     export = ask()
     (tmp_path / "exports").mkdir()
@@ -185,7 +185,7 @@ def test_two_never_write_to_one_file_even_when_a_lease_was_too_short(
 
 
 def test_what_passes_by_itself_is_waited_for_and_the_file_goes_on_where_it_was(
-    parts: Services, ask: Ask, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    services: Services, ask: Ask, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     export = ask()
     pages(monkeypatch, 4, once(peliqan.ServerError("rows", status=500)))
@@ -199,7 +199,7 @@ def test_what_passes_by_itself_is_waited_for_and_the_file_goes_on_where_it_was(
 
 
 def test_what_does_not_pass_fails_after_five_tries_and_what_cannot_at_once_and_no_file_is_left(
-    parts: Services, ask: Ask, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    services: Services, ask: Ask, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fall() -> None:
         raise error
@@ -220,13 +220,15 @@ def test_what_does_not_pass_fails_after_five_tries_and_what_cannot_at_once_and_n
 
 
 def test_a_cancelled_export_stops_with_the_next_page_and_leaves_no_file(
-    parts: Services, ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    services: Services, ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     export = ask()
 
     def cancel() -> None:
-        with parts.app.app_context():
-            exports.cancel(db.session.get_one(Export, export_id), "olga@example.com", parts.clock())
+        with services.app.app_context():
+            exports.cancel(
+                db.session.get_one(Export, export_id), "olga@example.com", services.clock()
+            )
 
     export_id = export.id
     pages(monkeypatch, 3, cancel)
@@ -238,22 +240,22 @@ def test_a_cancelled_export_stops_with_the_next_page_and_leaves_no_file(
 
 
 def test_a_worker_that_stops_leaves_it_to_the_next_at_once(
-    parts: Services, ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    services: Services, ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     export = ask()
-    pages(monkeypatch, 3, parts.queues.stop.set)
+    pages(monkeypatch, 3, services.queues.stop.set)
     write_export(export.id)
     assert export.state == "running"
     assert 0 < export.rows < 1000
-    parts.queues.stop.clear()
+    services.queues.stop.clear()
     pages(monkeypatch, 0, lambda: None)
-    assert exports.due(parts.clock()) == [export.id]
+    assert exports.due(services.clock()) == [export.id]
     write_export(export.id)
     assert ids(tmp_path, export) == WHOLE
 
 
 def test_a_file_is_deleted_after_a_day_and_so_is_what_nobody_knows(
-    parts: Services, ask: Ask, clock: Clock, tmp_path: Path
+    services: Services, ask: Ask, clock: Clock, tmp_path: Path
 ) -> None:
     export = ask()
     write_export(export.id)
@@ -271,12 +273,12 @@ def test_a_file_is_deleted_after_a_day_and_so_is_what_nobody_knows(
 
 
 def test_a_message_that_was_lost_is_made_good_by_the_next_tick(
-    parts: Services, ask: Ask, clock: Clock
+    services: Services, ask: Ask, clock: Clock
 ) -> None:
     ask()
     clock.move(minutes=2)
     dispatch.every_minute()
-    assert parts.queues["exports"].pending_count() == 1
+    assert services.queues["exports"].pending_count() == 1
 
 
 def test_nobody_has_more_than_five_under_way(ask: Ask) -> None:

@@ -226,11 +226,11 @@ class Served:
 
 @pytest.fixture
 def served(
-    app: Flask, parts: Services, store: dict[str, str], sandbox: Sandbox, tmp_path: Path
+    app: Flask, services: Services, store: dict[str, str], sandbox: Sandbox, tmp_path: Path
 ) -> Iterator[Served]:
     with app.app_context():
         olga = db.session.scalars(select(User).where(User.email == "olga@example.com")).one()
-        token = str(users.new_token(olga, "script", parts.clock()).value)
+        token = str(users.new_token(olga, "script", services.clock()).value)
     processes = Processes(make_environ(sandbox.url, tmp_path, dashboard_api_timeout=3, **store))
     try:
         yield Served(processes.serve(), token)
@@ -317,23 +317,23 @@ def test_a_script_with_a_token_has_the_whole_file_with_its_length(served: Served
     assert int(answer.headers["Content-Length"]) == len(answer.content)
 
 
-def work(parts: Services, page: str) -> None:
+def work(services: Services, page: str) -> None:
     """Make the file as the worker does."""
-    with parts.app.app_context():
+    with services.app.app_context():
         write_export(int(page.rsplit("/", 1)[-1]))
 
 
-def begun(person: Person, table_id: int, suffix: str, parts: Services, **fields: str) -> str:
+def begun(person: Person, table_id: int, suffix: str, services: Services, **fields: str) -> str:
     """Return the page of an export after the worker has made its file."""
     answer = person.post(f"/accounts/{ACCOUNT}/tables/{table_id}/exports", format=suffix, **fields)
     assert answer.status_code == 303, answer.text
-    work(parts, answer.location)
+    work(services, answer.location)
     return str(answer.location)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_the_button_makes_a_job_whose_page_shows_its_progress_and_then_its_file_with_a_length(
-    suffix: str, olga: Person, parts: Services, app: Flask
+    suffix: str, olga: Person, services: Services, app: Flask
 ) -> None:
     form = olga.get(f"/accounts/{ACCOUNT}/tables/{WIDE}?q=Cell").select_one(
         "form[action$='/exports']"
@@ -347,7 +347,7 @@ def test_the_button_makes_a_job_whose_page_shows_its_progress_and_then_its_file_
     assert page is not None
     assert (page["data-state"], page["hx-trigger"]) == ("waiting", "every 2s")
     assert olga.client.get(f"{answer.location}/file").status_code == 404
-    work(parts, answer.location)
+    work(services, answer.location)
     done = olga.fragment(f"{answer.location}/progress").select_one("#export")
     assert done is not None
     assert "hx-get" not in done.attrs
@@ -360,9 +360,9 @@ def test_the_button_makes_a_job_whose_page_shows_its_progress_and_then_its_file_
 
 
 def test_masks_hold_in_the_file_of_a_job_and_nobody_else_has_it(
-    olga: Person, viv: Person, adam: Person, parts: Services, sandbox: Sandbox
+    olga: Person, viv: Person, adam: Person, services: Services, sandbox: Sandbox
 ) -> None:
-    page = begun(olga, people_table(sandbox), "csv", parts)
+    page = begun(olga, people_table(sandbox), "csv", services)
     assert b"contact1@example.com" not in olga.client.get(f"{page}/file").data
     assert "Masked in it: Full name, E-mail, Phone" in words(olga.get(page))
     for below in ("", "/progress", "/file"):
@@ -372,7 +372,7 @@ def test_masks_hold_in_the_file_of_a_job_and_nobody_else_has_it(
 
 
 def test_what_changed_while_it_was_read_stands_on_its_page_and_in_the_audit(
-    olga: Person, parts: Services, app: Flask, monkeypatch: pytest.MonkeyPatch
+    olga: Person, services: Services, app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = peliqan.AccountApi.rows
 
@@ -382,7 +382,7 @@ def test_what_changed_while_it_was_read_stands_on_its_page_and_in_the_audit(
 
     monkeypatch.setattr(peliqan.AccountApi, "rows", rows)
     told = "The table had 300 rows at the start of the reading and 301 at its end."
-    assert told in words(olga.get(begun(olga, WIDE, "csv", parts)))
+    assert told in words(olga.get(begun(olga, WIDE, "csv", services)))
     assert told in entries(app)[0].detail
     lines(olga, path(WIDE))
     assert told in entries(app)[1].detail
@@ -409,9 +409,9 @@ def test_an_unknown_format_is_refused_with_those_there_are(olga: Person) -> None
 
 
 def test_a_file_that_another_machine_has_is_said_to_be_there(
-    olga: Person, parts: Services, tmp_path: Path
+    olga: Person, services: Services, tmp_path: Path
 ) -> None:
-    page = begun(olga, WIDE, "csv", parts)
+    page = begun(olga, WIDE, "csv", services)
     (tmp_path / "exports" / f"{page.rsplit('/', 1)[-1]}.csv").unlink()
     assert "The file is not on this machine" in words(olga.get(page))
     assert olga.client.get(f"{page}/file").status_code == 404

@@ -45,8 +45,8 @@ def of(connection: Any) -> list[str]:
     return [each.rule for each in open_findings(Finding.connection_id == connection.id)]
 
 
-def read(parts: Services, connection: Any) -> None:
-    live.read_connection(parts.api, connection.account_id, connection.id, parts.clock())
+def read(services: Services, connection: Any) -> None:
+    live.read_connection(services.api, connection.account_id, connection.id, services.clock())
 
 
 def check_counts() -> None:
@@ -85,11 +85,11 @@ def test_the_first_pass_finds_what_is_wrong_and_counts_it_by_cause(sandbox: Sand
 
 
 def test_a_finding_is_new_then_open_then_recovered_and_comes_again_as_another(
-    parts: Services, sandbox: Sandbox, clock: Clock
+    services: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     connection = sandbox.healthy
     sandbox.set(connection.id, health_status="DISABLED")
-    read(parts, connection)
+    read(services, connection)
     [finding] = open_findings(Finding.connection_id == connection.id)
     assert (finding.rule, finding.state) == ("disabled", "new")
     first_id, cause_id = finding.id, finding.cause_id
@@ -99,7 +99,7 @@ def test_a_finding_is_new_then_open_then_recovered_and_comes_again_as_another(
     assert finding.state == "open"
     assert db.session.get_one(Cause, cause_id).state == "open"
     sandbox.set(connection.id, health_status=None)
-    read(parts, connection)
+    read(services, connection)
     assert of(connection) == []
     recovered = db.session.get_one(Finding, first_id)
     assert (recovered.state, recovered.recovered_at) == (
@@ -108,7 +108,7 @@ def test_a_finding_is_new_then_open_then_recovered_and_comes_again_as_another(
     )
     assert db.session.get_one(Cause, cause_id).state == "recovered"
     sandbox.set(connection.id, health_status="DISABLED")
-    read(parts, connection)
+    read(services, connection)
     [again] = open_findings(Finding.connection_id == connection.id)
     assert (again.id != first_id, again.cause_id) == (True, cause_id)
     cause = db.session.get_one(Cause, cause_id)
@@ -141,11 +141,11 @@ def test_only_what_brings_news_is_evaluated(sandbox: Sandbox, clock: Clock) -> N
 
 
 def test_an_account_that_cannot_be_read_is_a_finding_and_its_others_are_unchecked(
-    parts: Services, sandbox: Sandbox
+    services: Services, sandbox: Sandbox
 ) -> None:
     expired = sandbox.find(failure="expired", auth="oauth2")
     sandbox.fault("servers", status=403, body={"error": "ERROR_LICENSE", "detail": "Trial over."})
-    refresh.refresh_account(parts, expired.account_id)
+    refresh.refresh_account(services, expired.account_id)
     [unreadable] = open_findings(
         Finding.account_id == expired.account_id, Finding.connection_id.is_(None)
     )
@@ -155,7 +155,7 @@ def test_an_account_that_cannot_be_read_is_a_finding_and_its_others_are_unchecke
     assert (finding.rule, finding.state) == ("auth_failed", "unchecked")
     check_counts()
     sandbox.clear()
-    refresh.refresh_account(parts, expired.account_id)
+    refresh.refresh_account(services, expired.account_id)
     [finding] = open_findings(
         Finding.account_id == expired.account_id, Finding.connection_id == expired.id
     )
@@ -168,7 +168,7 @@ def test_an_account_that_cannot_be_read_is_a_finding_and_its_others_are_unchecke
 
 
 def test_what_is_wrong_with_a_connection_that_is_gone_has_ended(
-    parts: Services, sandbox: Sandbox, clock: Clock
+    services: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     expired = sandbox.find(failure="expired", auth="oauth2")
     known = [each for each in sandbox.life.connections(expired.account_id) if each.id != expired.id]
@@ -238,20 +238,20 @@ def test_a_platform_cause_stays_one_while_its_connections_recover(clock: Clock) 
 
 
 def test_evaluating_everything_changes_nothing_that_was_right(
-    parts: Services, clock: Clock
+    services: Services, clock: Clock
 ) -> None:
     before = [(each.id, each.rule, each.cause_id, each.state) for each in open_findings()]
-    evaluate.evaluate_all(parts.clock())
+    evaluate.evaluate_all(services.clock())
     assert [(each.id, each.rule, each.cause_id, each.state) for each in open_findings()] == before
     check_counts()
 
 
-def test_a_wrong_count_is_put_right_by_the_daily_evaluation(parts: Services) -> None:
+def test_a_wrong_count_is_put_right_by_the_daily_evaluation(services: Services) -> None:
     cause = db.session.scalars(select(Cause).where(Cause.state != "recovered")).first()
     assert cause is not None
     cause.connections = 4711
     db.session.commit()
-    evaluate.evaluate_all(parts.clock())
+    evaluate.evaluate_all(services.clock())
     check_counts()
 
 
@@ -283,13 +283,13 @@ def test_nobody_is_spared_anything_without_a_reason_or_for_ever(clock: Clock) ->
 
 
 def test_only_so_much_is_kept_of_what_has_recovered(
-    parts: Services, sandbox: Sandbox, clock: Clock
+    services: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     connection = sandbox.healthy
     sandbox.set(connection.id, health_status="DISABLED")
-    read(parts, connection)
+    read(services, connection)
     sandbox.set(connection.id, health_status=None)
-    read(parts, connection)
+    read(services, connection)
     old = select(func.count()).where(Finding.connection_id == connection.id)
     assert db.session.scalar(old) == 1
     retention.delete_old(clock() - timedelta(days=1))
@@ -327,12 +327,12 @@ def test_causes_of_the_same_error_at_another_connector_are_others() -> None:
     db.session.rollback()
 
 
-def test_accounts_and_connections_keep_their_own_numbers(parts: Services) -> None:
+def test_accounts_and_connections_keep_their_own_numbers(services: Services) -> None:
     """Evaluating writes findings and nothing else."""
     numbers = (
         select(func.count()).select_from(Account),
         select(func.count()).select_from(Connection),
     )
     before = [db.session.scalar(each) for each in numbers]
-    evaluate.evaluate_all(parts.clock())
+    evaluate.evaluate_all(services.clock())
     assert [db.session.scalar(each) for each in numbers] == before

@@ -55,17 +55,17 @@ def states(cause: Cause) -> set[str]:
     return {each.state for each in behind(cause)}
 
 
-def tick(parts: Services) -> None:
+def tick(services: Services) -> None:
     """Run the worker's tasks of every minute, without the daily evaluation of everything."""
     for name in ("findings", "retention"):
-        periodic.claim_periodic(name, parts.clock(), timedelta(days=1))
+        periodic.claim_periodic(name, services.clock(), timedelta(days=1))
     db.session.commit()
-    with parts.app.app_context():
+    with services.app.app_context():
         dispatch.every_minute()
 
 
 def test_a_cause_is_suppressed_with_all_behind_it_until_its_date_and_comes_back_by_itself(
-    parts: Services, clock: Clock
+    services: Services, clock: Clock
 ) -> None:
     cause = refused()
     suppression.suppress(cause, WHO, "The vendor mends it on Friday.", 3, clock())
@@ -76,14 +76,14 @@ def test_a_cause_is_suppressed_with_all_behind_it_until_its_date_and_comes_back_
     )
     assert states(cause) == {"suppressed"}
     clock.move(days=2, hours=23)
-    tick(parts)
+    tick(services)
     assert (states(cause), cause.state) == ({"suppressed"}, "suppressed")
     clock.move(hours=2)
-    tick(parts)
+    tick(services)
     assert (states(cause), cause.state) == ({"open"}, "open")
 
 
-def test_one_finding_is_suppressed_alone(parts: Services, clock: Clock) -> None:
+def test_one_finding_is_suppressed_alone(services: Services, clock: Clock) -> None:
     cause = refused()
     first, *others = behind(cause)
     suppression.suppress(first, WHO, "Known.", 1, clock())
@@ -93,30 +93,30 @@ def test_one_finding_is_suppressed_alone(parts: Services, clock: Clock) -> None:
         {"new"},
         "new",
     )
-    tick(parts)
+    tick(services)
     db.session.refresh(first)
     assert first.state == "suppressed"
     clock.move(days=1, minutes=1)
-    tick(parts)
+    tick(services)
     db.session.refresh(first)
     assert first.state == "open"
 
 
 def test_a_finding_that_is_suppressed_for_longer_than_its_cause_stays_so(
-    parts: Services, clock: Clock
+    services: Services, clock: Clock
 ) -> None:
     cause = refused()
     first, *_ = behind(cause)
     suppression.suppress(first, WHO, "Known.", 7, clock())
     suppression.suppress(cause, WHO, "Known.", 1, clock())
     clock.move(days=1, minutes=1)
-    tick(parts)
+    tick(services)
     assert states(cause) == {"suppressed", "open"}
     db.session.refresh(first)
     assert first.state == "suppressed"
 
 
-def test_ending_it_by_hand_is_seen_at_once(parts: Services, clock: Clock) -> None:
+def test_ending_it_by_hand_is_seen_at_once(services: Services, clock: Clock) -> None:
     cause = refused()
     suppression.suppress(cause, WHO, "Known.", 30, clock())
     suppression.unsuppress(cause, clock())
@@ -126,7 +126,7 @@ def test_ending_it_by_hand_is_seen_at_once(parts: Services, clock: Clock) -> Non
 
 
 def test_what_joins_a_suppressed_cause_is_suppressed_and_wakes_with_it(
-    parts: Services, clock: Clock
+    services: Services, clock: Clock
 ) -> None:
     cause = refused()
     error = db.session.scalars(
@@ -159,15 +159,15 @@ def test_what_joins_a_suppressed_cause_is_suppressed_and_wakes_with_it(
     joined = behind(cause)
     assert len(joined) == before + 1
     assert states(cause) == {"suppressed"}
-    tick(parts)
+    tick(services)
     assert states(cause) == {"suppressed"}
     clock.move(days=3, minutes=1)
-    tick(parts)
+    tick(services)
     assert states(cause) == {"open"}
 
 
 def test_a_finding_that_moves_to_a_suppressed_cause_is_suppressed_and_the_other_way_round(
-    parts: Services, clock: Clock
+    services: Services, clock: Clock
 ) -> None:
     """The connection's error becomes another one, and with it the cause."""
     cause = refused()
@@ -189,7 +189,7 @@ def test_a_finding_that_moves_to_a_suppressed_cause_is_suppressed_and_the_other_
 
 
 def test_what_recovers_and_breaks_again_while_it_is_suppressed_is_still_suppressed(
-    parts: Services, clock: Clock
+    services: Services, clock: Clock
 ) -> None:
     cause = refused()
     suppression.suppress(cause, WHO, "Known.", 7, clock())

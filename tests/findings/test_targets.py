@@ -109,12 +109,12 @@ def test_where_nothing_is_to_be_said(clock: Clock, why: str, told: list[dict[str
 
 
 def test_before_all_connections_were_listed_nothing_is_called_unused_or_missing(
-    parts: Services, clock: Clock, sandbox: Sandbox
+    services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     account = sandbox.life.provision("brand-new", "Brand new")
     connection = sandbox.life.add_connection(account.id, "xero", "Books")
     writer.save_accounts([models.Account(id=account.id, name="Brand new")], clock())
-    live.read_connection(parts.api, account.id, connection.id, clock())
+    live.read_connection(services.api, account.id, connection.id, clock())
     row = queries.connection_or_none(account.id, connection.id)
     assert row is not None
     assert row.target_id is not None
@@ -126,7 +126,7 @@ def test_before_all_connections_were_listed_nothing_is_called_unused_or_missing(
                 account.id,
                 clock(),
                 clock() + timedelta(days=1),
-                [parts.api.for_account(account.id).connection(connection.id)],
+                [services.api.for_account(account.id).connection(connection.id)],
             )
         ],
         {},

@@ -56,7 +56,7 @@ def check_accounts() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_counts_stay_true_through_any_readings(parts: Services, clock: Clock, seed: int) -> None:
+def test_counts_stay_true_through_any_readings(services: Services, clock: Clock, seed: int) -> None:
     """Change statuses; add, omit, remove and restore connections."""
     chance = random.Random(seed)
     for _ in range(12):

@@ -124,19 +124,19 @@ def test_every_status_with_which_a_run_ends_is_tried_here() -> None:
 
 @pytest.mark.parametrize("status", ENDS)
 def test_the_only_run_of_a_connection(
-    status: str, parts: Services, sandbox: Sandbox, olga: Person
+    status: str, services: Services, sandbox: Sandbox, olga: Person
 ) -> None:
-    end, connection, began = ENDS[status], connect(sandbox, first_run=status), parts.clock()
+    end, connection, began = ENDS[status], connect(sandbox, first_run=status), services.clock()
     # A new connection has the status CHECKING for two seconds.
     sandbox.life.new_connections[connection.id] = (connection, began - timedelta(seconds=5))
-    live.read_connection(parts.api, connection.account_id, connection.id, parts.clock())
+    live.read_connection(services.api, connection.account_id, connection.id, services.clock())
     row = known(connection)
     assert (row.last_run_status, row.last_success_at is not None) == (status, end.succeeded)
     found = finding_queries.of_connection(connection.account_id, connection.id)
     assert [each.rule for each in found] == ([end.rule] if end.rule else [])
     assert all(end.side in each.evidence for each in found)
     assert all(("no success is known" in each.evidence) != end.succeeded for each in found)
-    told = since_report.read(began - timedelta(minutes=1), parts.clock())
+    told = since_report.read(began - timedelta(minutes=1), services.clock())
     # At some hours another connection already has the same cause, which is not new then.
     assert (end.title in {line.title for line in told.open}) == bool(end.title)
     [run] = timeline.read(connection.account_id, connection.id, kinds=["run"]).events
@@ -159,18 +159,18 @@ def test_the_only_run_of_a_connection(
 
 @pytest.mark.parametrize("status", ENDS)
 def test_a_run_that_somebody_started(
-    status: str, parts: Services, sandbox: Sandbox, clock: Clock, olga: Person
+    status: str, services: Services, sandbox: Sandbox, clock: Clock, olga: Person
 ) -> None:
     end, connection = ENDS[status], sandbox.healthy
     before = known(connection).last_success_at
     sandbox.set(connection.id, next_run=status)
     action = sync.start(
-        parts.api, known(connection), ActionRequest("olga@example.com", clock(), 15)
+        services.api, known(connection), ActionRequest("olga@example.com", clock(), 15)
     )
     clock.move(seconds=70)
     leased = actions.lease(action.id, clock())
     assert leased is not None
-    sync.poll(parts.api, leased, clock(), 15)
+    sync.poll(services.api, leased, clock(), 15)
     db.session.refresh(action)
     assert (action.state, action.run_status) == (end.sync, status)
     assert (known(connection).last_success_at != before) == end.succeeded
@@ -181,11 +181,11 @@ def test_a_run_that_somebody_started(
 
 
 @pytest.mark.parametrize("status", ENDS)
-def test_an_event_of_a_run(status: str, app: Flask, parts: Services, sandbox: Sandbox) -> None:
+def test_an_event_of_a_run(status: str, app: Flask, services: Services, sandbox: Sandbox) -> None:
     end, connection = ENDS[status], sandbox.healthy
     before = known(connection).last_success_at
     tell(app, made(connection, f"pipeline_run_{status.lower()}", NEW_RUN))
-    take(parts)
+    take(services)
     row = known(connection)
     assert row.last_run_status == status
     assert (row.last_success_at != before) == end.succeeded
@@ -193,13 +193,13 @@ def test_an_event_of_a_run(status: str, app: Flask, parts: Services, sandbox: Sa
 
 @pytest.mark.parametrize("status", ENDS)
 def test_the_first_run_that_a_delivery_waits_for(
-    status: str, parts: Services, sandbox: Sandbox, hook: Receiver
+    status: str, services: Services, sandbox: Sandbox, hook: Receiver
 ) -> None:
     end, connection = ENDS[status], connect(sandbox, first_run=status)
     assert (
         deliver_new_connection(connection.account_id, connection.id, "olga@example.com") is not None
     )
-    work(parts)
+    work(services)
     delivery = the_delivery()
     assert delivery.state == end.delivery
     if not end.succeeded:
@@ -213,20 +213,20 @@ def test_the_first_run_that_a_delivery_waits_for(
 
 
 def test_while_a_run_is_under_way_the_finding_of_the_one_before_stays(
-    parts: Services, sandbox: Sandbox, clock: Clock
+    services: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     connection = sandbox.healthy
     for status in ("INTERNAL_ERROR", "ERROR", "COMPLETED_WITH_ERRORS"):
         sandbox.set(connection.id, next_run=status)
         sandbox.life.start(connection)
-        live.read_connection(parts.api, connection.account_id, connection.id, clock())
+        live.read_connection(services.api, connection.account_id, connection.id, clock())
         before = [
             each.id for each in finding_queries.of_connection(connection.account_id, connection.id)
         ]
         assert before
         sandbox.life.run_seconds = (600, 600)
         run = sandbox.life.start(connection)
-        live.read_connection(parts.api, connection.account_id, connection.id, clock())
+        live.read_connection(services.api, connection.account_id, connection.id, clock())
         assert known(connection).running
         [finding] = finding_queries.of_connection(connection.account_id, connection.id)
         assert [finding.id] == before
@@ -239,7 +239,7 @@ def test_while_a_run_is_under_way_the_finding_of_the_one_before_stays(
 
 
 def test_peliqans_runner_is_one_cause_over_all_connectors(
-    parts: Services, sandbox: Sandbox, clock: Clock
+    services: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     first = sandbox.healthy
     other = next(
@@ -254,7 +254,7 @@ def test_peliqans_runner_is_one_cause_over_all_connectors(
     for connection in (first, other):
         sandbox.set(connection.id, next_run="INTERNAL_ERROR")
         sandbox.life.start(connection)
-        live.read_connection(parts.api, connection.account_id, connection.id, clock())
+        live.read_connection(services.api, connection.account_id, connection.id, clock())
         row = known(connection)
         row.last_success_at = None
     db.session.commit()

@@ -35,10 +35,10 @@ def ask(app: Flask) -> tuple[int, dict[str, Any]]:
 
 
 def test_a_console_with_a_worker_and_a_fresh_snapshot_is_ready_in_all(
-    app: Flask, parts: Services
+    app: Flask, services: Services
 ) -> None:
     with app.app_context():
-        refresh_fleet(parts)
+        refresh_fleet(services)
         dispatch.every_minute()
     status, told = ask(app)
     assert (status, told["ready"], told["stale"]) == (200, True, False)
@@ -47,7 +47,7 @@ def test_a_console_with_a_worker_and_a_fresh_snapshot_is_ready_in_all(
 
 
 def test_without_a_worker_or_peliqan_it_is_said_and_pages_go_on(
-    app: Flask, parts: Services, clock: Clock
+    app: Flask, services: Services, clock: Clock
 ) -> None:
     status, told = ask(app)
     assert (status, told["checks"]["worker"]) == (200, f"{WORKER} yet")

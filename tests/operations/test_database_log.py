@@ -241,7 +241,7 @@ def is_done(app: Flask, before: int) -> bool:
 
 def test_a_fleet_in_its_ordinary_work_causes_no_error_in_the_database(
     app: Flask,
-    parts: Services,
+    services: Services,
     store: dict[str, str],
     sandbox: Sandbox,
     errors: Callable[[], list[str]],
@@ -260,7 +260,7 @@ def test_a_fleet_in_its_ordinary_work_causes_no_error_in_the_database(
     page = f"/accounts/{connection.account_id}/connections/{connection.id}"
     with receive() as receiver:
         with app.app_context():
-            Clockwork(parts, clock, receiver).rule()
+            Clockwork(services, clock, receiver).rule()
             db.session.execute(
                 update(Refresh).values(
                     started_at=Refresh.started_at.op("-")(db.text("interval '1 hour'"))

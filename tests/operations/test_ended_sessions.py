@@ -10,7 +10,7 @@ from flask import Flask
 from sqlalchemy import event
 
 from dashboard.core.database import db
-from tests.security.places import Place, Places, ask
+from tests.security.route_requests import RouteRequest, RouteRequests, ask
 from tests.support.databases import Servers
 from tests.support.people import Person
 
@@ -29,8 +29,8 @@ def end_sessions(servers: Servers) -> Iterator[Callable[[], None]]:
         yield end
 
 
-def pages(app: Flask) -> list[Place]:
-    return Places(app).all("GET")
+def pages(app: Flask) -> list[RouteRequest]:
+    return RouteRequests(app).all("GET")
 
 
 @contextmanager

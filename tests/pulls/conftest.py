@@ -38,9 +38,9 @@ def copies(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Copies]:
 
 
 @pytest.fixture
-def environ(sandbox: Sandbox, filled: Path, tmp_path: Path) -> dict[str, str]:
+def environ(sandbox: Sandbox, filled_store: Path, tmp_path: Path) -> dict[str, str]:
     (tmp_path / "data").mkdir()
-    shutil.copy(filled / "console.db", tmp_path / "data" / "console.db")
+    shutil.copy(filled_store / "console.db", tmp_path / "data" / "console.db")
     return make_environ(sandbox.url, tmp_path / "data", dashboard_api_timeout=3)
 
 

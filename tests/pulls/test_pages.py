@@ -24,7 +24,7 @@ from tests.support.sample_tables import TABLE, OwnTable
 from tests.support.sandbox import Sandbox
 
 
-def parts(app: Flask) -> Services:
+def services(app: Flask) -> Services:
     found: Services = app.extensions["services"]
     return found
 
@@ -49,7 +49,7 @@ def save(person: Person, place: Path, **typed: str) -> Any:
 def work(app: Flask) -> None:
     """Run the due schedules as a worker does."""
     with app.app_context():
-        for schedule_id in pulls.due(parts(app).clock()):
+        for schedule_id in pulls.due(services(app).clock()):
             run_pull(schedule_id)
         db.session.remove()
 
@@ -152,11 +152,11 @@ def test_a_pull_whose_worker_was_killed_is_taken_over_and_its_audit_entry_settle
 ) -> None:
     save(adam, place)
     with app.app_context():
-        (schedule_id,) = pulls.due(parts(app).clock())
-        schedule = pulls.lease(schedule_id, parts(app).clock())
+        (schedule_id,) = pulls.due(services(app).clock())
+        schedule = pulls.lease(schedule_id, services(app).clock())
         assert schedule is not None
-        pulls.start(schedule, "Nightly", "here", "adam@example.com", "", parts(app).clock())
-        assert pulls.lease(schedule_id, parts(app).clock()) is None
+        pulls.start(schedule, "Nightly", "here", "adam@example.com", "", services(app).clock())
+        assert pulls.lease(schedule_id, services(app).clock()) is None
     clock.move(seconds=pulls.LEASE.total_seconds() + 1)
     work(app)
     assert [each.state for each in runs(app)] == [pulls.LOST, pulls.DONE]
@@ -165,10 +165,10 @@ def test_a_pull_whose_worker_was_killed_is_taken_over_and_its_audit_entry_settle
 
 def test_a_killed_pull_of_the_command_line_does_not_stay_pending(app: Flask, clock: Clock) -> None:
     with app.app_context():
-        pulls.start(None, "by hand", "here", "command line", "", parts(app).clock())
-        assert pulls.close_lost(parts(app).clock()) == 0
+        pulls.start(None, "by hand", "here", "command line", "", services(app).clock())
+        assert pulls.close_lost(services(app).clock()) == 0
         clock.move(seconds=pulls.LEASE.total_seconds() + 1)
-        assert pulls.close_lost(parts(app).clock()) == 1
+        assert pulls.close_lost(services(app).clock()) == 1
     assert audits(app) == [("unknown", "command line")]
 
 
@@ -177,13 +177,13 @@ def test_a_worker_that_ends_hands_its_pull_back(adam: Person, app: Flask, place:
     stop = Event()
     stop.set()
     with app.app_context():
-        (schedule_id,) = pulls.due(parts(app).clock())
-        schedule = pulls.lease(schedule_id, parts(app).clock())
+        (schedule_id,) = pulls.due(services(app).clock())
+        schedule = pulls.lease(schedule_id, services(app).clock())
         assert schedule is not None
-        pull_jobs.work_on(parts(app), schedule, stop)
+        pull_jobs.work_on(services(app), schedule, stop)
         (run,) = db.session.scalars(select(PullRun)).all()
         assert (run.state, run.failed) == (pulls.STOPPED, 0)
-        assert pulls.due(parts(app).clock()) == [schedule_id]
+        assert pulls.due(services(app).clock()) == [schedule_id]
     work(app)
     assert [each.state for each in runs(app)] == [pulls.STOPPED, pulls.DONE]
 
@@ -287,7 +287,7 @@ def test_what_cannot_be_a_schedule_is_said_before_it_is_kept(
 
 
 def test_the_consoles_own_store_is_no_destination(adam: Person, app: Flask, place: Path) -> None:
-    own = parts(app).settings.store_url
+    own = services(app).settings.store_url
     refused = save(adam, place, address=own.replace("+psycopg", ""))
     assert refused.status_code == 422
     assert "own store" in refused.text

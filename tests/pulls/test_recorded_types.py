@@ -202,13 +202,13 @@ EXPORTED = {
 
 @pytest.mark.parametrize("by", ["sent", "made"])
 def test_a_parquet_export_has_every_recorded_field_in_its_type_with_the_values_that_the_api_gave(
-    adam: Person, parts: Services, recorded: OwnTable, by: str
+    adam: Person, services: Services, recorded: OwnTable, by: str
 ) -> None:
     where = f"/accounts/1001/tables/{TABLE}"
     if by == "made":
         begun = adam.post(f"{where}/exports", page="/me", format="parquet")
         assert begun.status_code == 303, begun.text
-        with parts.app.app_context():
+        with services.app.app_context():
             write_export(int(begun.location.rsplit("/", 1)[1]))
         answer = adam.client.get(f"{begun.location}/file")
     else:

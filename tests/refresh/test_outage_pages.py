@@ -18,25 +18,25 @@ from tests.support.sandbox import Sandbox
 PAGES = ("/", "/connections", "/accounts", "/causes", "/desk", "/accounts/1001", "/audit", "/me")
 
 
-def begin_outage(app: Flask, parts: Services, clock: Clock) -> None:
+def begin_outage(app: Flask, services: Services, clock: Clock) -> None:
     with app.app_context():
-        parts.outages.start(
+        services.outages.start(
             Outage(clock(), clock() + FIRST_WAIT, reason="Peliqan could not be reached.")
         )
     clock.move(seconds=1)
 
 
-def end_outage(app: Flask, parts: Services, clock: Clock) -> None:
+def end_outage(app: Flask, services: Services, clock: Clock) -> None:
     with app.app_context():
-        parts.outages.finish(clock())
+        services.outages.finish(clock())
     clock.move(seconds=1)
 
 
 @pytest.mark.parametrize("path", PAGES)
 def test_every_page_says_since_when_in_the_viewers_zone_and_of_when_its_state_is(
-    adam: Person, app: Flask, parts: Services, clock: Clock, path: str
+    adam: Person, app: Flask, services: Services, clock: Clock, path: str
 ) -> None:
-    begin_outage(app, parts, clock)
+    begin_outage(app, services, clock)
     adam.client.set_cookie("tz", "Asia/Kathmandu")
     soup = adam.get(path)
     (banner,) = soup.select("#coverage .alert-danger")
@@ -48,11 +48,11 @@ def test_every_page_says_since_when_in_the_viewers_zone_and_of_when_its_state_is
 
 
 def test_the_banner_goes_with_the_next_page(
-    viv: Person, app: Flask, parts: Services, clock: Clock
+    viv: Person, app: Flask, services: Services, clock: Clock
 ) -> None:
-    begin_outage(app, parts, clock)
+    begin_outage(app, services, clock)
     assert viv.get("/").select("#coverage .alert-danger")
-    end_outage(app, parts, clock)
+    end_outage(app, services, clock)
     assert not viv.get("/").select("#coverage .alert-danger")
     assert not viv.fragment("/refresh-status").select("[hx-get]")
 
@@ -84,9 +84,9 @@ def test_a_press_is_refused_at_once_with_words_and_the_audit_trail_says_that_it_
 
 
 def test_an_invite_and_a_widgets_token_are_not_sent_either(
-    olga: Person, app: Flask, parts: Services, clock: Clock, sandbox: Sandbox
+    olga: Person, app: Flask, services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
-    begin_outage(app, parts, clock)
+    begin_outage(app, services, clock)
     before = sandbox.state()["calls"]
     assert olga.post("/accounts/1001/invite", connector="teamleader_new").status_code == 503
     token = olga.post("/embed/token", external_id="cust-00001")
@@ -104,11 +104,11 @@ def test_an_invite_and_a_widgets_token_are_not_sent_either(
 
 
 def test_what_is_read_live_says_so_beside_what_is_known(
-    viv: Person, app: Flask, parts: Services, clock: Clock, sandbox: Sandbox
+    viv: Person, app: Flask, services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     connection = sandbox.healthy
     clock.move(minutes=5)
-    begin_outage(app, parts, clock)
+    begin_outage(app, services, clock)
     before = sandbox.state()["calls"]
     live = viv.fragment(path_of(connection, "/live"))
     assert "Peliqan does not answer." in words(live)

@@ -53,10 +53,10 @@ def context(app: Flask) -> Any:
         yield
 
 
-def begin_outage(parts: Services, clock: Clock) -> Outage:
+def begin_outage(services: Services, clock: Clock) -> Outage:
     """Start an outage, as a process does; other processes know 1 second later."""
     at = clock()
-    found = parts.outages.start(Outage(at, at + FIRST_WAIT, reason="Peliqan could not be reached."))
+    found = services.outages.start(Outage(at, at + FIRST_WAIT, reason="Peliqan could not be reached."))
     clock.move(seconds=1)
     return found
 
@@ -81,9 +81,9 @@ def calls(sandbox: Sandbox) -> int:
 
 
 def test_what_is_written_down_is_the_first_ones_and_each_turn_is_had_once(
-    parts: Services, clock: Clock
+    services: Services, clock: Clock
 ) -> None:
-    notes, at = parts.outages, clock()
+    notes, at = services.outages, clock()
     outage = Outage(at, at + FIRST_WAIT, reason="No.")
     assert notes.read() is None
     assert notes.ended_at() is None
@@ -98,27 +98,27 @@ def test_what_is_written_down_is_the_first_ones_and_each_turn_is_had_once(
     assert notes.start(again) == again
 
 
-def test_another_host_has_its_own(app: Flask, parts: Services, clock: Clock) -> None:
-    begin_outage(parts, clock)
+def test_another_host_has_its_own(app: Flask, services: Services, clock: Clock) -> None:
+    begin_outage(services, clock)
     assert DatabaseOutageStore(db.engine, "elsewhere.example.com").read() is None
 
 
 def test_a_store_that_is_away_leaves_a_process_with_what_it_knows(
-    parts: Services, clock: Clock
+    services: Services, clock: Clock
 ) -> None:
-    outage = begin_outage(parts, clock)
-    assert parts.outages.read() == outage
+    outage = begin_outage(services, clock)
+    assert services.outages.read() == outage
     db.session.execute(db.text("ALTER TABLE api_outage RENAME TO elsewhere"))
     db.session.commit()
-    assert parts.outages.read() == outage
-    assert not parts.outages.claim_probe(outage, outage.turn_at)
+    assert services.outages.read() == outage
+    assert not services.outages.claim_probe(outage, outage.turn_at)
 
 
 def test_another_process_is_told_by_the_store(
-    app: Flask, parts: Services, clock: Clock, sandbox: Sandbox, store: dict[str, str]
+    app: Flask, services: Services, clock: Clock, sandbox: Sandbox, store: dict[str, str]
 ) -> None:
-    begin_outage(parts, clock)
-    settings = make_settings(sandbox.url, parts.settings.dashboard_data, **store)
+    begin_outage(services, clock)
+    settings = make_settings(sandbox.url, services.settings.dashboard_data, **store)
     other: Services = create_app(settings, clock=clock).extensions["services"]
     before = calls(sandbox)
     with pytest.raises(peliqan.ApiUnavailable):
@@ -126,21 +126,21 @@ def test_another_process_is_told_by_the_store(
     assert calls(sandbox) == before
     clock.move(seconds=4)
     assert other.api.breaker.claim_probe()
-    assert not parts.api.breaker.claim_probe()
+    assert not services.api.breaker.claim_probe()
     assert other.api.answers_again()
     clock.move(seconds=1)
-    assert parts.api.account_page().accounts
+    assert services.api.account_page().accounts
     with other.app.app_context():
         db.engine.dispose()
 
 
 def test_a_pass_during_an_outage_says_nothing_of_accounts_that_nobody_asked(
-    parts: Services, clock: Clock, sandbox: Sandbox
+    services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     passes.start_or_join(clock())
-    begin_outage(parts, clock)
+    begin_outage(services, clock)
     before = calls(sandbox)
-    refresh.read_due(parts)
+    refresh.read_due(services)
     db.session.expire_all()
     assert calls(sandbox) == before
     last = passes.latest()
@@ -151,31 +151,31 @@ def test_a_pass_during_an_outage_says_nothing_of_accounts_that_nobody_asked(
 
 
 def test_an_outage_in_the_middle_of_a_pass_says_nothing_of_those_who_were_not_asked(
-    parts: Services, clock: Clock, sandbox: Sandbox
+    services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
-    assert refresh.refresh_fleet(parts).error is None
+    assert refresh.refresh_fleet(services).error is None
     before = sandbox.state()["calls"]["servers"]
     sandbox.fault("servers", status=503)
-    result = refresh.refresh_fleet(parts)
+    result = refresh.refresh_fleet(services)
     assert result.error is not None
     assert unreadable() == 0
-    assert parts.api.breaker.outage is not None
+    assert services.api.breaker.outage is not None
     # Without the breaker each of ten accounts would be read four times.
     assert (
         sandbox.state()["calls"]["servers"] - before
-        < 10 + 2 * parts.settings.dashboard_api_concurrency
+        < 10 + 2 * services.settings.dashboard_api_concurrency
     )
     # A refresh that a user starts sends one probe.
     sandbox.fault("sub_accounts", status=503)
     before = calls(sandbox)
-    assert refresh.refresh_fleet(parts).error is not None
+    assert refresh.refresh_fleet(services).error is not None
     assert calls(sandbox) == before + 1
     sandbox.clear()
-    assert refresh.refresh_fleet(parts) == refresh.Result(ACCOUNTS, {}, None)
+    assert refresh.refresh_fleet(services) == refresh.Result(ACCOUNTS, {}, None)
 
 
 def test_accounts_between_two_passes_are_put_off_and_not_called_unreadable(
-    parts: Services, clock: Clock, sandbox: Sandbox
+    services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     db.session.execute(
         db.update(AccountRefreshState)
@@ -183,15 +183,15 @@ def test_accounts_between_two_passes_are_put_off_and_not_called_unreadable(
         .values(due_at=clock())
     )
     db.session.commit()
-    begin_outage(parts, clock)
-    refresh.read_due(parts)
-    assert "Peliqan does not answer." in refresh.refresh_account(parts, 1003).unreadable[1003]
+    begin_outage(services, clock)
+    refresh.read_due(services)
+    assert "Peliqan does not answer." in refresh.refresh_account(services, 1003).unreadable[1003]
     assert unreadable() == 0
-    parts.outages.finish(clock())
+    services.outages.finish(clock())
     clock.move(minutes=1)
     assert sandbox.state()["calls"].get("servers", 0) == 0
     at = clock()
-    refresh.read_due(parts)
+    refresh.read_due(services)
     db.session.expire_all()
     assert all(
         db.session.get_one(AccountRefreshState, account_id).checked_at >= at
@@ -200,13 +200,15 @@ def test_accounts_between_two_passes_are_put_off_and_not_called_unreadable(
 
 
 def test_the_worker_asks_ever_more_rarely_and_begins_a_pass_as_soon_as_there_is_an_answer(
-    parts: Services, clock: Clock, sandbox: Sandbox
+    services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     passes.start_or_join(clock())
-    begin_outage(parts, clock)
+    begin_outage(services, clock)
     read_due()
-    assert "ask_again" in {task.name for task in parts.queues["jobs"].pending() if task.eta is None}
-    parts.queues["jobs"].flush()
+    assert "ask_again" in {
+        task.name for task in services.queues["jobs"].pending() if task.eta is None
+    }
+    services.queues["jobs"].flush()
     sandbox.fault("sub_accounts", status=503)
     before = sandbox.state()["calls"].get("sub_accounts", 0)
     for seconds, times in (
@@ -228,59 +230,59 @@ def test_the_worker_asks_ever_more_rarely_and_begins_a_pass_as_soon_as_there_is_
     assert passes.current_id() is None
     sandbox.clear()
     clock.move(seconds=60)
-    parts.queues["jobs"].flush()
-    parts.queues["readings"].flush()
+    services.queues["jobs"].flush()
+    services.queues["readings"].flush()
     probe_api()
-    assert parts.api.breaker.outage is None
+    assert services.api.breaker.outage is None
     assert passes.current_id() is not None
-    assert parts.queues["readings"].pending_count() == 1
-    parts.queues["readings"].flush()
-    refresh.read_due(parts)
+    assert services.queues["readings"].pending_count() == 1
+    services.queues["readings"].flush()
+    refresh.read_due(services)
     last = passes.latest()
     assert last is not None
     assert last.error is None
 
 
-def test_each_turn_is_one_message_however_many_notice(parts: Services, clock: Clock) -> None:
-    begin_outage(parts, clock)
-    parts.queues["jobs"].flush()
+def test_each_turn_is_one_message_however_many_notice(services: Services, clock: Clock) -> None:
+    begin_outage(services, clock)
+    services.queues["jobs"].flush()
     for _ in range(5):
         probe_api()
-    assert [task.name for task in parts.queues["jobs"].pending() if task.eta is not None] == [
+    assert [task.name for task in services.queues["jobs"].pending() if task.eta is not None] == [
         "ask_again"
     ]
-    parts.queues["jobs"].flush()
+    services.queues["jobs"].flush()
 
 
 def test_where_a_page_found_out_that_it_is_over_the_next_tick_begins_a_pass(
-    parts: Services, clock: Clock
+    services: Services, clock: Clock
 ) -> None:
     passes.start_or_join(clock())
-    begin_outage(parts, clock)
-    refresh.read_due(parts)
+    begin_outage(services, clock)
+    refresh.read_due(services)
     clock.move(seconds=1)
-    parts.outages.finish(clock())
+    services.outages.finish(clock())
     clock.move(seconds=1)
     start_refresh()
     assert passes.current_id() is not None
 
 
 def test_what_starts_something_is_not_begun_and_an_earlier_link_stays(
-    parts: Services, clock: Clock, sandbox: Sandbox
+    services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     connection = known(sandbox.find(failure="expired", auth="oauth2"))
     account = connection.account
     earlier = customer_links.request_link(
-        parts.api, actions.REAUTHORISE, connection, ActionRequest(WHO, clock(), 15)
+        services.api, actions.REAUTHORISE, connection, ActionRequest(WHO, clock(), 15)
     )
-    begin_outage(parts, clock)
+    begin_outage(services, clock)
     before = calls(sandbox)
     for press in (
-        lambda: sync.start(parts.api, connection, ActionRequest(WHO, clock(), 15)),
+        lambda: sync.start(services.api, connection, ActionRequest(WHO, clock(), 15)),
         lambda: customer_links.request_link(
-            parts.api, actions.REAUTHORISE, connection, ActionRequest(WHO, clock(), 15)
+            services.api, actions.REAUTHORISE, connection, ActionRequest(WHO, clock(), 15)
         ),
-        lambda: customer_links.invite(parts.api, account, "xero", WHO, clock(), 15),
+        lambda: customer_links.invite(services.api, account, "xero", WHO, clock(), 15),
     ):
         with pytest.raises(peliqan.ApiUnavailable, match="so this was not sent"):
             press()
@@ -290,36 +292,36 @@ def test_what_starts_something_is_not_begun_and_an_earlier_link_stays(
 
 
 def test_a_bulk_job_waits_for_the_end_and_no_connection_loses_its_turn(
-    parts: Services, clock: Clock, sandbox: Sandbox
+    services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     found = [(sandbox.healthy.account_id, sandbox.healthy.id)]
     job = bulk.open_job(
         bulk.NewJob(actions.SYNC, found, found[0], WHO, "the vendor mended it", 2), clock()
     )
-    begin_outage(parts, clock)
+    begin_outage(services, clock)
     for _ in range(3):
         leased = bulk.lease(job.id, clock())
         assert leased is not None
-        bulk_jobs.step(parts.api, leased, clock, 15, lambda _: None)
+        bulk_jobs.step(services.api, leased, clock, 15, lambda _: None)
         assert bulk.lease(job.id, clock()) is None
         clock.move(seconds=16)
     assert set(db.session.scalars(select(BulkItem.state))) == {bulk.WAITING}
     assert db.session.scalar(select(func.count()).select_from(Action)) == 0
-    parts.outages.finish(clock())
+    services.outages.finish(clock())
     clock.move(seconds=16)
     leased = bulk.lease(job.id, clock())
     assert leased is not None
-    bulk_jobs.step(parts.api, leased, clock, 15, lambda _: None)
+    bulk_jobs.step(services.api, leased, clock, 15, lambda _: None)
     assert db.session.scalar(select(func.count()).select_from(Action)) == 1
 
 
 def test_an_export_waits_for_the_end_however_long_and_is_not_given_up(
-    parts: Services, clock: Clock, sandbox: Sandbox
+    services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     olga = db.session.scalars(select(User).where(User.email == WHO)).one()
     columns = [
         (column.name, column.type, column.decimals)
-        for column in parts.api.for_account(1001).columns(10011903)
+        for column in services.api.for_account(1001).columns(10011903)
     ]
     asked = {"search": "", "order_by": "", "filters": {}, "include": []}
     export = exports.open_export(
@@ -327,12 +329,12 @@ def test_an_export_waits_for_the_end_however_long_and_is_not_given_up(
         exports.NewExport(1001, 10011903, "Wide", "csv", asked, columns, [], "Table as a file."),
         clock(),
     )
-    begin_outage(parts, clock)
+    begin_outage(services, clock)
     before = sandbox.state()["calls"].get("rows", 0)
     for _ in range(8):
-        outage = parts.outages.read()
+        outage = services.outages.read()
         assert outage is not None
-        parts.outages.claim_probe(outage, clock())
+        services.outages.claim_probe(outage, clock())
         write_export(export.id)
         assert (export.state, export.tries, export.error) == (
             "running",
@@ -341,14 +343,14 @@ def test_an_export_waits_for_the_end_however_long_and_is_not_given_up(
         )
         clock.move(seconds=31)
     assert sandbox.state()["calls"].get("rows", 0) == before
-    parts.outages.finish(clock())
+    services.outages.finish(clock())
     clock.move(seconds=31)
     write_export(export.id)
     assert (export.state, export.error) == ("done", "")
 
 
 def test_daily_counts_are_put_off_by_minutes_and_not_by_an_hour_each(
-    parts: Services, clock: Clock, sandbox: Sandbox
+    services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     table_checks.write(
         1001,
@@ -359,10 +361,10 @@ def test_daily_counts_are_put_off_by_minutes_and_not_by_an_hour_each(
         clock(),
     )
     clock.move(hours=25)
-    begin_outage(parts, clock)
+    begin_outage(services, clock)
     check_tables()
     assert sandbox.state()["calls"].get("rows", 0) == 0
-    parts.outages.finish(clock())
+    services.outages.finish(clock())
     clock.move(minutes=6)
     assert len(table_checks.due(clock())) == 2
     check_tables()
@@ -370,11 +372,11 @@ def test_daily_counts_are_put_off_by_minutes_and_not_by_an_hour_each(
 
 
 def test_a_pull_stops_at_the_first_account_that_was_not_asked(
-    parts: Services, clock: Clock, tmp_path: Path
+    services: Services, clock: Clock, tmp_path: Path
 ) -> None:
-    begin_outage(parts, clock)
+    begin_outage(services, clock)
     copied = Pull(
-        parts.api, ParquetFolder(tmp_path / "copies"), tables_of=lambda *_: (), clock=clock
+        services.api, ParquetFolder(tmp_path / "copies"), tables_of=lambda *_: (), clock=clock
     ).run(Selection())
     assert copied.stopped is not None
     assert "Peliqan does not answer." in copied.stopped
@@ -382,20 +384,20 @@ def test_a_pull_stops_at_the_first_account_that_was_not_asked(
 
 
 def test_looks_during_an_outage_are_none_after_which_no_run_could_be_said_to_have_begun(
-    parts: Services, clock: Clock, sandbox: Sandbox
+    services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     sandbox.fault("syncdb", status=500, times=1)
-    action = sync.start(parts.api, known(sandbox.healthy), ActionRequest(WHO, clock(), 15))
+    action = sync.start(services.api, known(sandbox.healthy), ActionRequest(WHO, clock(), 15))
     assert action.state == actions.UNKNOWN
-    begin_outage(parts, clock)
+    begin_outage(services, clock)
     for _ in range(5):
         clock.move(seconds=70)
-        begin = parts.outages.read()
+        begin = services.outages.read()
         assert begin is not None
         # The worker has just claimed the probe.
-        parts.outages.claim_probe(begin, clock())
+        services.outages.claim_probe(begin, clock())
         poll_action(action.id)
-    parts.outages.finish(clock())
+    services.outages.finish(clock())
     clock.move(seconds=70)
     poll_action(action.id)
     assert action.settled_at is None
@@ -408,8 +410,8 @@ def test_looks_during_an_outage_are_none_after_which_no_run_could_be_said_to_hav
     )
 
 
-def test_there_is_one_row_a_host(parts: Services, clock: Clock) -> None:
+def test_there_is_one_row_a_host(services: Services, clock: Clock) -> None:
     for _ in range(3):
-        begin_outage(parts, clock)
-        parts.outages.finish(clock())
+        begin_outage(services, clock)
+        services.outages.finish(clock())
     assert db.session.scalar(select(func.count()).select_from(ApiOutage)) == 1

@@ -30,8 +30,8 @@ def context(app: Flask) -> Any:
         yield
 
 
-def run(parts: Services, **more: Any) -> refresh.Result:
-    result = refresh.refresh_fleet(parts, **more)
+def run(services: Services, **more: Any) -> refresh.Result:
+    result = refresh.refresh_fleet(services, **more)
     db.session.expire_all()
     return result
 
@@ -46,9 +46,9 @@ def test_the_first_pass_knows_every_account_and_connection_of_the_api(sandbox: S
 
 
 def test_one_turn_reads_all_that_is_due_however_long_it_takes_to_write(
-    parts: Services, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    services: Services, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    passes.start_or_join(parts.clock())
+    passes.start_or_join(services.clock())
     taken, read = [], []
     take, read_account, save = (
         refresh_queue.lease_accounts,
@@ -75,34 +75,34 @@ def test_one_turn_reads_all_that_is_due_however_long_it_takes_to_write(
     monkeypatch.setattr(refresh_queue, "lease_accounts", note_taken)
     monkeypatch.setattr(reader, "read_account", note_read)
     monkeypatch.setattr(writer, "save_readings", save_slowly)
-    refresh.read_due(parts)
+    refresh.read_due(services)
     assert passes.current_id() is None
     assert len(read) == ACCOUNTS
 
 
 def test_an_account_that_cannot_be_read_keeps_its_state_and_stops_nobody(
-    parts: Services, sandbox: Sandbox
+    services: Services, sandbox: Sandbox
 ) -> None:
     connection = sandbox.healthy
     before = db.session.get_one(Connection, (connection.account_id, connection.id)).status
     sandbox.fault("identity", status=403)
     sandbox.fault("servers", status=403, times=1)
-    parts.api.tokens.drop(1001, parts.api.tokens.get(1001) or "")
-    result = run(parts)
+    services.api.tokens.drop(1001, services.api.tokens.get(1001) or "")
+    result = run(services)
     assert 1 <= len(result.unreadable) <= 2
     assert result.error is None
     assert db.session.get_one(Connection, (connection.account_id, connection.id)).status == before
     account_id = next(iter(result.unreadable))
     assert "does not allow" in str(db.session.get_one(Account, account_id).unreadable_reason)
     sandbox.clear()
-    assert run(parts).unreadable == {}
+    assert run(services).unreadable == {}
     assert db.session.get_one(Account, account_id).readable
 
 
-def test_a_changed_status_becomes_history(parts: Services, sandbox: Sandbox) -> None:
+def test_a_changed_status_becomes_history(services: Services, sandbox: Sandbox) -> None:
     connection = sandbox.healthy
     sandbox.set(connection.id, health_status="ERROR")
-    run(parts)
+    run(services)
     row = db.session.get_one(Connection, (connection.account_id, connection.id))
     assert (row.status, row.severity) == ("ERROR", "error")
     change = db.session.scalars(
@@ -115,29 +115,29 @@ def test_a_changed_status_becomes_history(parts: Services, sandbox: Sandbox) -> 
 
 
 def test_one_empty_answer_forgets_nothing_and_a_second_one_marks_it_gone(
-    parts: Services, sandbox: Sandbox
+    services: Services, sandbox: Sandbox
 ) -> None:
     connection = sandbox.healthy
     sandbox.fault("servers", kind=None, status=200, body=[])
     # They are really removed: none can be read alone.
     sandbox.fault("server", status=404)
-    run(parts)
+    run(services)
     row = db.session.get_one(Connection, (connection.account_id, connection.id))
     assert row.gone_at is None
-    run(parts)
+    run(services)
     assert (
         db.session.get_one(Connection, (connection.account_id, connection.id)).gone_at is not None
     )
     sandbox.clear()
-    run(parts)
+    run(services)
     assert db.session.get_one(Connection, (connection.account_id, connection.id)).gone_at is None
 
 
 def test_an_outage_is_one_error_and_not_one_for_each_account(
-    parts: Services, sandbox: Sandbox
+    services: Services, sandbox: Sandbox
 ) -> None:
     sandbox.fault("servers", status=500)
-    result = run(parts)
+    result = run(services)
     assert result.error is not None
     assert "internal error" in result.error
     assert (
@@ -149,10 +149,10 @@ def test_an_outage_is_one_error_and_not_one_for_each_account(
 
 
 def test_a_listing_that_cannot_be_read_leaves_every_account_as_it_was(
-    parts: Services, sandbox: Sandbox
+    services: Services, sandbox: Sandbox
 ) -> None:
     sandbox.fault("sub_accounts", kind="html")
-    result = run(parts)
+    result = run(services)
     assert result.error is not None
     assert "web page" in result.error
     assert (
@@ -164,25 +164,25 @@ def test_a_listing_that_cannot_be_read_leaves_every_account_as_it_was(
 
 
 def test_an_account_missing_from_two_complete_listings_is_gone(
-    parts: Services, sandbox: Sandbox
+    services: Services, sandbox: Sandbox
 ) -> None:
     one = {"data": [{"id": 1001, "name": "Alone"}], "next": None}
     sandbox.fault("sub_accounts", status=200, body=one)
-    run(parts)
+    run(services)
     assert db.session.get_one(Account, 1002).gone_at is None
-    run(parts)
+    run(services)
     assert db.session.get_one(Account, 1002).gone_at is not None
     assert db.session.get_one(Account, 1001).gone_at is None
 
 
 def test_a_second_pass_costs_one_call_an_account_and_asks_for_the_runs_of_what_moved_only(
-    parts: Services, sandbox: Sandbox
+    services: Services, sandbox: Sandbox
 ) -> None:
-    run(parts)
+    run(services)
     before = sandbox.state()["calls"]
     moved = sandbox.healthy
     sandbox.set(moved.id, health_status="ERROR")
-    run(parts)
+    run(services)
     after = sandbox.state()["calls"]
     assert after["servers"] - before["servers"] == ACCOUNTS
     assert after["runs"] - before.get("runs", 0) == 1
@@ -208,7 +208,7 @@ def test_runs_are_expected_a_day_apart_where_peliqan_names_no_interval(sandbox: 
 
 
 def test_a_pass_that_was_interrupted_goes_on_where_it_was(
-    parts: Services, sandbox: Sandbox, clock: Clock
+    services: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     """A killed worker has tried half of the accounts; the next one reads the other half."""
     pass_id = passes.start_or_join(clock()).id
@@ -219,7 +219,7 @@ def test_a_pass_that_was_interrupted_goes_on_where_it_was(
     ]
     save_readings(readings, {})
     before = sandbox.state()["calls"].get("servers", 0)
-    result = run(parts)
+    result = run(services)
     assert sandbox.state()["calls"]["servers"] - before == ACCOUNTS - ACCOUNTS // 2
     assert (result.accounts, result.error) == (ACCOUNTS, None)
     closed = passes.get(pass_id)
@@ -227,20 +227,20 @@ def test_a_pass_that_was_interrupted_goes_on_where_it_was(
 
 
 def test_a_pass_reads_what_was_written_down_after_it_began_but_read_before(
-    parts: Services, clock: Clock
+    services: Services, clock: Clock
 ) -> None:
     """Otherwise the refresh would wait for ever for accounts that nobody reads."""
     before = clock()
     clock.move(seconds=1)
     pass_id = passes.start_or_join(clock()).id
     save_readings([AccountFetch(1001, before, clock() + timedelta(days=1), news=False)], {})
-    assert run(parts).error is None
+    assert run(services).error is None
     closed = passes.get(pass_id)
     assert (closed.active, closed.done) == (None, ACCOUNTS)
 
 
 def test_a_closed_pass_has_all_that_was_done_whoever_counted_last(
-    parts: Services, clock: Clock
+    services: Services, clock: Clock
 ) -> None:
     pass_id = passes.start_or_join(clock()).id
     passes.end_listing(pass_id, clock())
@@ -254,7 +254,7 @@ def test_a_closed_pass_has_all_that_was_done_whoever_counted_last(
 
 
 def test_what_a_killed_worker_had_in_hand_is_due_again_within_a_minute(
-    parts: Services, clock: Clock
+    services: Services, clock: Clock
 ) -> None:
     passes.start_or_join(clock())
     assert len(refresh_queue.lease_accounts(clock(), ACCOUNTS)) == ACCOUNTS
@@ -263,34 +263,34 @@ def test_what_a_killed_worker_had_in_hand_is_due_again_within_a_minute(
     assert len(refresh_queue.lease_accounts(clock(), ACCOUNTS)) == ACCOUNTS
 
 
-def test_a_revoked_token_is_fetched_anew_once(parts: Services, sandbox: Sandbox) -> None:
+def test_a_revoked_token_is_fetched_anew_once(services: Services, sandbox: Sandbox) -> None:
     requests.post(f"{sandbox.url}/sandbox/control/accounts/1001/revoke-token", timeout=30)
     before = sandbox.state()["tokens"]
-    assert refresh.refresh_account(parts, 1001).unreadable == {}
+    assert refresh.refresh_account(services, 1001).unreadable == {}
     assert sandbox.state()["tokens"] == before + 1
 
 
 @pytest.mark.parametrize("kind", ["bare_list", "extra_fields"])
 def test_other_shapes_of_the_same_answers_are_read(
-    parts: Services, sandbox: Sandbox, kind: str
+    services: Services, sandbox: Sandbox, kind: str
 ) -> None:
     sandbox.fault("*", kind=kind)
-    result = run(parts)
+    result = run(services)
     assert (result.error, result.unreadable) == (None, {})
 
 
 def test_an_unknown_status_is_shown_as_it_is_and_counted_as_unknown(
-    parts: Services, sandbox: Sandbox
+    services: Services, sandbox: Sandbox
 ) -> None:
     connection = sandbox.healthy
     sandbox.set(connection.id, health_status="HIBERNATING")
-    run(parts)
+    run(services)
     row = db.session.get_one(Connection, (connection.account_id, connection.id))
     assert (row.status, row.severity) == ("HIBERNATING", "unknown")
 
 
-def test_tokens_are_not_readable_in_the_database(app: Flask, parts: Services) -> None:
-    token = parts.api.tokens.get(1001)
+def test_tokens_are_not_readable_in_the_database(app: Flask, services: Services) -> None:
+    token = services.api.tokens.get(1001)
     assert token
     kept = db.session.scalar(select(Account.token).where(Account.id == 1001))
     assert kept is not None

@@ -92,11 +92,11 @@ def test_two_workers_share_a_pass_and_read_no_account_twice(
 
 
 def test_a_worker_that_had_nothing_to_do_takes_part_at_once_in_a_pass_that_begins(
-    app: Flask, parts: Services
+    app: Flask, services: Services
 ) -> None:
-    parts.queues.stop.set()
+    services.queues.stop.set()
     with app.app_context():
-        passes.start_or_join(parts.clock())
+        passes.start_or_join(services.clock())
         kept = sorted(db.session.scalars(select(AccountRefreshState.account_id)))[:5]
         db.session.execute(
             update(AccountRefreshState)
@@ -105,11 +105,11 @@ def test_a_worker_that_had_nothing_to_do_takes_part_at_once_in_a_pass_that_begin
         )
         db.session.commit()
         read_due()
-    assert [task.eta for task in parts.queues["readings"].pending()] == [None]
+    assert [task.eta for task in services.queues["readings"].pending()] == [None]
 
 
 def test_what_time_alone_changes_is_noticed_by_the_tick(
-    app: Flask, parts: Services, sandbox: Sandbox, clock: Clock
+    app: Flask, services: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     well = sandbox.healthy
     with app.app_context():
@@ -161,7 +161,7 @@ def test_a_worker_beside_the_pages_lets_them_have_the_processor_first(machines: 
 
 
 def test_a_worker_with_nothing_in_hand_ends_soon_after_it_is_asked_to(
-    app: Flask, parts: Services, machines: Processes, clock: Clock
+    app: Flask, services: Services, machines: Processes, clock: Clock
 ) -> None:
     started = clock()
 
@@ -169,7 +169,9 @@ def test_a_worker_with_nothing_in_hand_ends_soon_after_it_is_asked_to(
         with app.app_context():
             db.session.remove()
             ticked = service_status.read().ticked_at
-        return ticked is not None and ticked >= started and not any(parts.queues.waiting().values())
+        return (
+            ticked is not None and ticked >= started and not any(services.queues.waiting().values())
+        )
 
     idle = machines.start("worker")
     wait_for(idle_and_working, "it has taken what there was")
@@ -181,7 +183,7 @@ def test_a_worker_with_nothing_in_hand_ends_soon_after_it_is_asked_to(
 
 
 def test_a_worker_keeps_a_large_answer_in_seconds_and_then_ends_when_it_is_asked_to(
-    app: Flask, parts: Services, machines: Processes, clock: Clock
+    app: Flask, services: Services, machines: Processes, clock: Clock
 ) -> None:
     """10,000 rows of 700 letters: code that scans each text repeatedly took minutes."""
     text = (
@@ -194,7 +196,7 @@ def test_a_worker_keeps_a_large_answer_in_seconds_and_then_ends_when_it_is_asked
         question = query_runs.start_run(
             olga,
             query_runs.NewRun(
-                "large", query_runs.encrypted(text, parts.vault.keys), [1001], "large"
+                "large", query_runs.encrypted(text, services.vault.keys), [1001], "large"
             ),
             clock(),
         )
@@ -215,7 +217,7 @@ def test_a_worker_keeps_a_large_answer_in_seconds_and_then_ends_when_it_is_asked
 
 def test_a_periodic_job_runs_once_however_many_workers_there_are(
     app: Flask,
-    parts: Services,
+    services: Services,
     store: dict[str, str],
     sandbox: Sandbox,
     tmp_path: Path,
@@ -232,11 +234,11 @@ def test_a_periodic_job_runs_once_however_many_workers_there_are(
 
     with ThreadPoolExecutor(5) as pool:
         list(pool.map(tick, others))
-    assert parts.queues["readings"].pending_count() == 1
+    assert services.queues["readings"].pending_count() == 1
     clock.move(minutes=1)
     with ThreadPoolExecutor(5) as pool:
         list(pool.map(tick, others))
-    assert parts.queues["readings"].pending_count() == 2
+    assert services.queues["readings"].pending_count() == 2
     for other in others:
         with other.app_context():
             db.engine.dispose()

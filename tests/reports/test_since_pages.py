@@ -20,16 +20,16 @@ from tests.support.people import Person, words
 from tests.support.sandbox import Sandbox
 
 
-def read_now(app: Flask, parts: Services) -> None:
+def read_now(app: Flask, services: Services) -> None:
     with app.app_context():
-        assert refresh.refresh_fleet(parts).error is None
+        assert refresh.refresh_fleet(services).error is None
 
 
-def break_one(app: Flask, parts: Services, sandbox: Sandbox) -> tuple[int, str]:
+def break_one(app: Flask, services: Services, sandbox: Sandbox) -> tuple[int, str]:
     """Give a connection an unknown status and refresh; return its id and the cause's title."""
     connection = sandbox.healthy
     sandbox.set(connection.id, health_status="NEVER_HEARD_OF")
-    read_now(app, parts)
+    read_now(app, services)
     return connection.id, f"A status nobody knows: {connection.connector.name}"
 
 
@@ -46,7 +46,7 @@ def lists(soup: BeautifulSoup) -> dict[str, list[str]]:
 
 
 def test_who_was_away_finds_what_is_new_in_the_heading_and_on_one_page(
-    viv: Person, app: Flask, parts: Services, clock: Clock, sandbox: Sandbox
+    viv: Person, app: Flask, services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     assert "In the last 24 hours:" in words(viv.get("/"))
     with app.app_context():
@@ -55,7 +55,7 @@ def test_who_was_away_finds_what_is_new_in_the_heading_and_on_one_page(
         left = user.seen_at
     assert left is not None
     clock.move(hours=15)
-    _, title = break_one(app, parts, sandbox)
+    _, title = break_one(app, services, sandbox)
     again = come_back(app)
     page = again.get("/since")
     found = lists(page)
@@ -74,29 +74,29 @@ def test_who_was_away_finds_what_is_new_in_the_heading_and_on_one_page(
 
 
 def test_what_recovers_while_one_is_away_is_said(
-    viv: Person, app: Flask, parts: Services, clock: Clock, sandbox: Sandbox
+    viv: Person, app: Flask, services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
-    connection_id, title = break_one(app, parts, sandbox)
+    connection_id, title = break_one(app, services, sandbox)
     clock.move(hours=2)
     olga = come_back(app, "olga")
     assert title in lists(olga.get("/since"))["new"]
     sandbox.set(connection_id, health_status=None)
     clock.move(hours=2)
-    read_now(app, parts)
+    read_now(app, services)
     found = lists(come_back(app, "olga").get("/since"))
     assert title in found["recovered"]
     assert title not in found["new"] + found["worse"] + found["still"]
 
 
 def test_an_account_that_became_unreadable_is_told_with_its_reason(
-    viv: Person, app: Flask, parts: Services, clock: Clock, sandbox: Sandbox
+    viv: Person, app: Flask, services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     clock.move(hours=3)
     sandbox.fault(
         "servers", status=403, body={"error": "ERROR_LICENSE", "detail": "Trial over."}, times=1
     )
     with app.app_context():
-        refresh.refresh_fleet(parts)
+        refresh.refresh_fleet(services)
         account = db.session.scalars(
             db.select(Account).where(Account.unreadable_reason.is_not(None))
         ).one()
@@ -176,7 +176,7 @@ def test_a_name_of_an_address_is_never_taken_from_the_address(viv: Person) -> No
     assert page.select_one("a[href='/since.txt?hours=8']")
 
 
-def test_an_error_text_from_outside_is_text(viv: Person, app: Flask, parts: Services) -> None:
+def test_an_error_text_from_outside_is_text(viv: Person, app: Flask, services: Services) -> None:
     with app.app_context():
         connection = next(
             iter(db.session.scalars(db.select(Finding).where(Finding.connection_id.is_not(None))))

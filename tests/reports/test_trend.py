@@ -56,7 +56,7 @@ def note(at: datetime, **counts: int) -> None:
 
 
 def test_a_complete_pass_notes_the_hour_and_the_next_one_in_it_notes_it_anew(
-    parts: Services, clock: Clock, sandbox: Sandbox
+    services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     (hour,) = kept()
     assert (hour.minute, hour.second) == (0, 0)
@@ -65,11 +65,11 @@ def test_a_complete_pass_notes_the_hour_and_the_next_one_in_it_notes_it_anew(
     db.session.execute(delete(HourlyConnectionCount))
     db.session.commit()
     clock.move(hours=1, minutes=-clock().minute)
-    refresh.refresh_fleet(parts)
+    refresh.refresh_fleet(services)
     before = kept()
     sandbox.set(sandbox.healthy.id, health_status="ERROR")
     clock.move(minutes=10)
-    refresh.refresh_fleet(parts)
+    refresh.refresh_fleet(services)
     after = kept()
     assert list(after) == list(before)
     (hour,) = after
@@ -77,12 +77,12 @@ def test_a_complete_pass_notes_the_hour_and_the_next_one_in_it_notes_it_anew(
 
 
 def test_a_pass_that_ended_in_an_outage_notes_nothing(
-    parts: Services, clock: Clock, sandbox: Sandbox
+    services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     before = kept()
     clock.move(hours=2)
     sandbox.fault("sub_accounts", status=500)
-    assert refresh.refresh_fleet(parts).error is not None
+    assert refresh.refresh_fleet(services).error is not None
     assert kept() == before
 
 

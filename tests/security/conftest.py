@@ -14,8 +14,8 @@ from dashboard.app import create_app
 from dashboard.cli.common import close_store
 from dashboard.core.database import db
 from dashboard.web.security import limiter
-from tests.security.places import Places
-from tests.security.seeded import make_one_of_each
+from tests.security.route_requests import RouteRequests
+from tests.security.seeded_objects import make_one_of_each
 from tests.support.alert_receiver import RECEIVERS
 from tests.support.clock import Clock
 from tests.support.databases import Servers
@@ -48,15 +48,15 @@ def changes() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def used(
-    filled: Path,
+def used_store(
+    filled_store: Path,
     sandbox_server: Sandbox,
     compiled: FileSystemBytecodeCache,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     """A folder whose console has one of each object; copied for each file of tests."""
-    folder = tmp_path_factory.mktemp("used")
-    shutil.copy(filled / "console.db", folder / "console.db")
+    folder = tmp_path_factory.mktemp("used_store")
+    shutil.copy(filled_store / "console.db", folder / "console.db")
     requests.post(f"{sandbox_server.url}/sandbox/control/reset", timeout=30)
     limiter.enabled = False
     made = create_app(make_settings(sandbox_server.url, folder, **HOOK, **RECEIVERS))
@@ -81,7 +81,7 @@ def app(
     """A console over the usual fleet; on SQLite with one object for every route."""
     servers: Servers | None = None
     if engine == "embedded":
-        shutil.copytree(request.getfixturevalue("used"), folder, dirs_exist_ok=True)
+        shutil.copytree(request.getfixturevalue("used_store"), folder, dirs_exist_ok=True)
         requests.post(f"{sandbox_server.url}/sandbox/control/reset", timeout=30)
     else:
         servers = request.getfixturevalue("filled_servers")
@@ -102,7 +102,7 @@ def app(
 
 
 @pytest.fixture
-def limited(app: Flask) -> Iterator[None]:
+def rate_limited(app: Flask) -> Iterator[None]:
     """Switch the limits on attempts on, with all counters at zero."""
     limiter.enabled = True
     with app.app_context():
@@ -112,24 +112,24 @@ def limited(app: Flask) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def places(app: Flask) -> Places:
-    return Places(app)
+def route_requests(app: Flask) -> RouteRequests:
+    return RouteRequests(app)
 
 
 @pytest.fixture
-def doors(app: Flask) -> Iterator[None]:
+def stubbed_views(app: Flask) -> Iterator[None]:
     """Replace every view but sign-in: only the access checks remain."""
     views = dict(app.view_functions)
     for endpoint, view in views.items():
         if endpoint not in {"static", "people.login", "people.me"}:
-            app.view_functions[endpoint] = _door(view)
+            app.view_functions[endpoint] = _stub(view)
     yield
     app.view_functions.update(views)
 
 
-def _door(view: Any) -> Callable[..., str]:
-    def door(**_: Any) -> str:
+def _stub(view: Any) -> Callable[..., str]:
+    def stub(**_: Any) -> str:
         return "opened"
 
-    door.__dict__.update(view.__dict__)
-    return door
+    stub.__dict__.update(view.__dict__)
+    return stub

@@ -106,16 +106,21 @@ class Served:
     """The console under gunicorn, nginx in front of it, and a signed-in user's cookie."""
 
     process: Any
-    doors: dict[str, str]
+    addresses: dict[str, str]
     nginx: Nginx
     cookie: str
 
     def all(self, paths: list[str]) -> Iterator[tuple[str, str, str]]:
         """Yield every path with every server address and every client."""
-        return ((door, client, path) for path in paths for door in self.doors for client in CLIENTS)
+        return (
+            (address, client, path)
+            for path in paths
+            for address in self.addresses
+            for client in CLIENTS
+        )
 
-    def get(self, door: str, client: str, path: str) -> Received:
-        return download(self.doors[door], path, client, self.cookie)
+    def get(self, address: str, client: str, path: str) -> Received:
+        return download(self.addresses[address], path, client, self.cookie)
 
 
 @contextmanager
@@ -141,12 +146,12 @@ def serving(
         url = answering(f"http://127.0.0.1:{port}", "/healthz")
         nginx = Nginx(place, url)
         try:
-            doors = {
+            addresses = {
                 "direct": url,
                 "nginx": nginx.default,
                 "nginx with HTTP/1.1 to the console": nginx.http11,
             }
-            yield Served(process, doors, nginx, sign_in(url))
+            yield Served(process, addresses, nginx, sign_in(url))
         finally:
             nginx.stop()
     finally:

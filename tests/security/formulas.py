@@ -11,7 +11,7 @@ from zlib import crc32
 
 import requests
 
-from tests.security.hostile import PAYLOAD, HostileApi
+from tests.security.hostile_api import PAYLOAD, HostileApi
 
 SIGNS = "=+-@＝＋－＠﹦﹢﹣﹫"
 # Characters that readers drop at the start of a text.

@@ -21,7 +21,7 @@ from dashboard.settings import SettingsError, read_settings
 from dashboard.web.access import safe_next
 from dashboard.web.security import PROBES
 from tests.customer_links.test_service import known
-from tests.security.places import Places, ask
+from tests.security.route_requests import RouteRequests, ask
 from tests.support.people import PASSWORD, Person
 from tests.support.sandbox import Sandbox
 from tests.support.settings import make_settings
@@ -139,11 +139,11 @@ def test_without_a_name_of_its_own_no_host_header_reaches_a_page_of_others_or_a_
 
 
 def test_the_widgets_host_gives_the_frame_and_nothing_of_the_console(
-    named: Flask, places: Places
+    named: Flask, route_requests: RouteRequests
 ) -> None:
     """The vendor's script runs there, so that host must not have a login form."""
     client, host = named.test_client(), {"Host": "widget.example.net"}
-    for place in places.all("GET"):
+    for place in route_requests.all("GET"):
         if place.endpoint in PROBES:
             continue
         answer = ask(client, place, headers=host)
@@ -243,15 +243,15 @@ def test_the_console_keeps_none_and_says_why_without_it(
     app: Flask, sandbox: Sandbox, link: tuple[str, str, str, dict[str, Any]], url: str
 ) -> None:
     route, kind, key, wanted = link
-    parts: Services = app.extensions["services"]
+    services: Services = app.extensions["services"]
     sandbox.fault(route, status=200, body={key: url})
     with app.app_context():
         before = db.session.scalar(select(func.count(Action.id)).where(Action.url.is_not(None)))
         action = customer_links.request_link(
-            parts.api,
+            services.api,
             kind,
             known(sandbox.find(**wanted)),
-            ActionRequest("olga@example.com", parts.clock(), 15),
+            ActionRequest("olga@example.com", services.clock(), 15),
         )
         assert (action.state, action.url) == ("failed", None)
         assert "not safe" in action.detail

@@ -8,10 +8,10 @@ from dashboard.users import quotas
 from dashboard.users import service as users
 from dashboard.web.access import PUBLIC
 from dashboard.web.security import limiter
-from tests.security.places import Places, ask
+from tests.security.route_requests import RouteRequests, ask
 from tests.support.people import Person
 
-pytestmark = pytest.mark.usefixtures("doors", "limited")
+pytestmark = pytest.mark.usefixtures("stubbed_views", "rate_limited")
 
 
 def at_most(monkeypatch: pytest.MonkeyPatch, amount: str) -> None:
@@ -21,12 +21,12 @@ def at_most(monkeypatch: pytest.MonkeyPatch, amount: str) -> None:
 
 
 def test_whatever_changes_something_or_gives_much_away_is_counted(
-    app: Flask, places: Places, monkeypatch: pytest.MonkeyPatch
+    app: Flask, route_requests: RouteRequests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at_most(monkeypatch, "1 per minute")
     person = Person(app.test_client(), "adam@example.com")
     token, counted = person.token("/me"), 0
-    for place in places.all():
+    for place in route_requests.all():
         if place.role == PUBLIC:
             continue
         with app.app_context():

@@ -22,7 +22,7 @@ from dashboard.exports.models import Export
 from dashboard.notes.models import Note
 from dashboard.sql.models import QueryRun
 from dashboard.users.models import AccessToken, User, UserSession
-from tests.security.places import Place, Places, ask
+from tests.security.route_requests import RouteRequest, RouteRequests, ask
 from tests.support.people import PASSWORD, Person
 from tests.support.sandbox import Sandbox
 from tests.support.settings import make_settings
@@ -36,7 +36,7 @@ ELSEWHERE = {"Origin": "https://evil.example"}
 class Answered:
     """A response to a request that comes from another site."""
 
-    place: Place
+    place: RouteRequest
     answer: TestResponse
 
     def __str__(self) -> str:
@@ -44,12 +44,12 @@ class Answered:
 
 
 @pytest.fixture(scope="module")
-def answers(app: Flask, places: Places) -> list[Answered]:
+def answers(app: Flask, route_requests: RouteRequests) -> list[Answered]:
     """Every GET route, as a page and as a fragment, and its refusals."""
     person, before = Person(app.test_client(), "adam@example.com"), _done(app)
     found = [
         Answered(place, ask(person.client, place, headers={**ELSEWHERE, **how}))
-        for place in places.all("GET")
+        for place in route_requests.all("GET")
         for how in ({}, {"HX-Request": "true"})
         if not (how and place.is_for_scripts)
     ]
@@ -58,7 +58,9 @@ def answers(app: Flask, places: Places) -> list[Answered]:
     )
     for path in ("/nowhere", "/connections?page=x", "/accounts/1/connections/1.json"):
         found.append(
-            Answered(Place("", "GET", path, None), person.client.get(path, headers=ELSEWHERE))
+            Answered(
+                RouteRequest("", "GET", path, None), person.client.get(path, headers=ELSEWHERE)
+            )
         )
     for endpoint, answer in (
         ("without its token", person.client.post("/logout")),
@@ -70,7 +72,7 @@ def answers(app: Flask, places: Places) -> list[Answered]:
             ),
         ),
     ):
-        found.append(Answered(Place(endpoint, "", "", None), answer))
+        found.append(Answered(RouteRequest(endpoint, "", "", None), answer))
     return found
 
 

@@ -15,8 +15,8 @@ from bs4 import BeautifulSoup
 from flask import Flask
 from werkzeug.exceptions import HTTPException
 
-from tests.security.doors import serving
-from tests.security.places import ACCOUNT, TABLE, Place, Places
+from tests.security.route_requests import ACCOUNT, TABLE, RouteRequest, RouteRequests
+from tests.security.served_console import serving
 from tests.support.alert_receiver import RECEIVERS
 from tests.support.databases import free_port
 from tests.support.hook_receiver import HOOK
@@ -149,12 +149,12 @@ class Visitor:
                 elif path is not None:
                     self.endpoint(path, "POST")
 
-    def walk(self, places: list[Place]) -> int:
+    def walk(self, route_requests: list[RouteRequest]) -> int:
         """Open every route and one link of each kind; return the number of responses."""
         waiting = deque(
-            (place.endpoint, place.path + ASKED.get(place.endpoint, "")) for place in places
+            (place.endpoint, place.path + ASKED.get(place.endpoint, "")) for place in route_requests
         )
-        seen: set[object] = {place.endpoint for place in places}
+        seen: set[object] = {place.endpoint for place in route_requests}
         opened = 0
         while waiting:
             endpoint, path = waiting.popleft()
@@ -211,13 +211,13 @@ def visitor(
         **HOOK,
         **RECEIVERS,
     }
-    with serving("dashboard serve", sandbox_server.url, folder, **settings) as door:
-        nginx = TlsNginx(place, door.url, port, below_path=bool(path))
+    with serving("dashboard serve", sandbox_server.url, folder, **settings) as console:
+        nginx = TlsNginx(place, console.url, port, below_path=bool(path))
         try:
             session = requests.Session()
             # REQUESTS_CA_BUNDLE in the environment would override ``verify``.
             session.trust_env, session.verify = False, str(nginx.certificate)
-            found = Visitor(base, door.url, session, app)
+            found = Visitor(base, console.url, session, app)
             signed_in = found.post(
                 "/login",
                 "/login",
@@ -232,15 +232,17 @@ def visitor(
 
 
 def test_every_address_on_every_page_stays_below_the_consoles_own_and_answers(
-    visitor: Visitor, places: Places
+    visitor: Visitor, route_requests: RouteRequests
 ) -> None:
     [begin_search] = [
-        place.path for place in places.all("POST") if place.endpoint == "searches.begin"
+        place.path for place in route_requests.all("POST") if place.endpoint == "searches.begin"
     ]
     search = visitor.post(begin_search, begin_search, value="amber").headers["Location"]
-    mine = Place("searches.show", "GET", search.removeprefix(urlsplit(visitor.base).path), None)
-    others = [place for place in places.all("GET") if place.endpoint != "searches.show"]
-    opened = visitor.walk([*others, mine, Place("nowhere", "GET", "/nowhere", None)])
+    mine = RouteRequest(
+        "searches.show", "GET", search.removeprefix(urlsplit(visitor.base).path), None
+    )
+    others = [place for place in route_requests.all("GET") if place.endpoint != "searches.show"]
+    opened = visitor.walk([*others, mine, RouteRequest("nowhere", "GET", "/nowhere", None)])
     assert visitor.problems == []
     assert opened > 150
 

@@ -22,7 +22,7 @@ from dashboard.core.egress import AllowedDestination, EgressPolicy
 from dashboard.peliqan.models import Account
 from dashboard.refresh.writer import save_accounts
 from dashboard.reports.since.views import markdown
-from tests.security.chats import ADDRESSES, DISCORD, LIVE, SLACK, TEXTS, answered, words_of
+from tests.security.chat_services import ADDRESSES, DISCORD, LIVE, SLACK, TEXTS, answered, words_of
 from tests.support.alert_receiver import Clockwork, Receiver, messages, receive
 from tests.support.clock import Clock
 from tests.support.factories import refused_fleet

@@ -12,8 +12,8 @@ from flask import Flask
 
 from dashboard.app import create_app
 from dashboard.http.client import canonical, client_of
-from tests.security.doors import DOORS, ROOT, Door, serving, status_of
 from tests.security.downloads import sign_in
+from tests.security.served_console import COMMANDS, ROOT, ServedConsole, serving, status_of
 from tests.security.test_sign_in import attempt
 from tests.support.clock import Clock
 from tests.support.databases import free_port
@@ -97,7 +97,7 @@ ADDRESSES = re.compile(rb"https?://[^\s\"<]+|(?:href|src|action)=\"[^\"]*\"")
 class Served:
     """A console behind this many proxies, an administrator's cookie, and its log."""
 
-    door: Door
+    console: ServedConsole
     proxies: int
     cookie: str
     log: Path
@@ -109,7 +109,7 @@ class Served:
         lines = [f"{method} {path} HTTP/1.1", "Host: console.example", "Connection: close"]
         lines += [f"Cookie: {self.cookie}"] if own else []
         lines += [f"{name}: {value}" for name, value in headers]
-        answer = self.door.ask("\r\n".join([*lines, "", ""]).encode())
+        answer = self.console.ask("\r\n".join([*lines, "", ""]).encode())
         # A user's own page shows ages; only its links must be equal.
         return (
             answer[:12] + b"\n".join(ADDRESSES.findall(answer))
@@ -130,14 +130,14 @@ CONSOLES = (
 @pytest.fixture(scope="module", params=CONSOLES, ids=lambda each: "-".join(map(str, each)))
 def served(
     request: pytest.FixtureRequest,
-    filled: Path,
+    filled_store: Path,
     tmp_path_factory: pytest.TempPathFactory,
     sandbox_server: Sandbox,
 ) -> Iterator[Served]:
-    door, proxies = request.param
+    console, proxies = request.param
     folder = tmp_path_factory.mktemp("served")
-    shutil.copy(filled / "console.db", folder / "console.db")
-    log = folder / f"log {DOORS[door][0]} {proxies}"
+    shutil.copy(filled_store / "console.db", folder / "console.db")
+    log = folder / f"log {COMMANDS[console][0]} {proxies}"
     settings = {
         "peliqan_webhook_secret": "secret",
         "dashboard_proxies": proxies,
@@ -145,7 +145,7 @@ def served(
     }
     with (
         log.open("wb") as file,
-        serving(door, sandbox_server.url, folder, stderr=file, **settings) as found,
+        serving(console, sandbox_server.url, folder, stderr=file, **settings) as found,
     ):
         yield Served(found, proxies, sign_in(found.url), log)
 
@@ -201,7 +201,7 @@ def attempts(url: str, number: int, trusted: list[str]) -> set[int]:
 
 def test_only_as_many_entries_count_as_there_are_proxies(served: Served) -> None:
     """Ten sign-ins a minute and address: more addresses in the header give no more attempts."""
-    chain, url = [f"203.0.113.{n}" for n in range(1, served.proxies + 1)], served.door.url
+    chain, url = [f"203.0.113.{n}" for n in range(1, served.proxies + 1)], served.console.url
     assert 429 not in attempts(url, 8, chain)
     assert 429 in attempts(url, 8, chain)
     if served.proxies:
@@ -209,16 +209,16 @@ def test_only_as_many_entries_count_as_there_are_proxies(served: Served) -> None
 
 
 def test_behind_the_nginx_of_the_deployment_the_address_is_that_of_the_connection(
-    tmp_path: Path, filled: Path, sandbox_server: Sandbox
+    tmp_path: Path, filled_store: Path, sandbox_server: Sandbox
 ) -> None:
-    shutil.copy(filled / "console.db", tmp_path / "console.db")
+    shutil.copy(filled_store / "console.db", tmp_path / "console.db")
     (tmp_path / "nginx").mkdir()
-    with serving("dashboard serve", sandbox_server.url, tmp_path, dashboard_proxies=1) as door:
-        nginx = Nginx(tmp_path / "nginx", door.url)
+    with serving("dashboard serve", sandbox_server.url, tmp_path, dashboard_proxies=1) as console:
+        nginx = Nginx(tmp_path / "nginx", console.url)
         try:
             assert 429 in attempts(nginx.deployed, 12, [])
             # Another address has its own attempts: nginx's client was counted, not nginx.
-            assert 429 not in attempts(door.url, 8, ["203.0.113.5"])
+            assert 429 not in attempts(console.url, 8, ["203.0.113.5"])
         finally:
             nginx.stop()
 
@@ -331,7 +331,7 @@ FORMS = [
 OTHERS = ["unknown", "", "_x{n}", '"{n}', "192.0.2.1.{n}", "x{n}.example"]
 
 
-@pytest.mark.usefixtures("limited")
+@pytest.mark.usefixtures("rate_limited")
 @pytest.mark.parametrize("forms", [FORMS, OTHERS], ids=["one address", "no address"])
 def test_all_forms_of_an_address_and_all_that_is_none_have_one_amount(
     sandbox_server: Sandbox, folder: Path, app: Flask, clock: Clock, forms: list[str]
@@ -350,10 +350,10 @@ def test_all_forms_of_an_address_and_all_that_is_none_have_one_amount(
 
 
 def test_gunicorn_without_the_consoles_settings_says_so_and_takes_no_path_from_a_client(
-    tmp_path: Path, filled: Path, sandbox_server: Sandbox, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, filled_store: Path, sandbox_server: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """gunicorn reads gunicorn.conf.py only from the working directory."""
-    shutil.copy(filled / "console.db", tmp_path / "console.db")
+    shutil.copy(filled_store / "console.db", tmp_path / "console.db")
     monkeypatch.chdir(tmp_path)
     processes, port = (
         Processes({**make_environ(sandbox_server.url, tmp_path), "PYTHONPATH": str(ROOT)}),
@@ -398,19 +398,19 @@ OUTSIDE = (
 )
 
 
-@pytest.mark.parametrize("way", DOORS)
+@pytest.mark.parametrize("way", COMMANDS)
 def test_below_a_path_no_header_and_no_variable_leads_out_of_it(
-    tmp_path: Path, filled: Path, sandbox_server: Sandbox, way: str
+    tmp_path: Path, filled_store: Path, sandbox_server: Sandbox, way: str
 ) -> None:
-    shutil.copy(filled / "console.db", tmp_path / "console.db")
+    shutil.copy(filled_store / "console.db", tmp_path / "console.db")
     # gunicorn takes the path's prefix from SCRIPT_NAME in the environment.
     settings = {
         "dashboard_url": "https://console.example/console",
         "script_name": "/elsewhere",
         "dashboard_proxies": 1,
     }
-    with serving(way, sandbox_server.url, tmp_path, **settings) as door:
-        below = Served(door, 1, sign_in(f"{door.url}/console"), tmp_path)
+    with serving(way, sandbox_server.url, tmp_path, **settings) as console:
+        below = Served(console, 1, sign_in(f"{console.url}/console"), tmp_path)
         page = below.ask("/console/accounts", own=True)
         assert page.startswith(b"HTTP/1.1 200")
         paths = re.findall(rb'="(/[^"]*)"', page)

@@ -31,7 +31,7 @@ from tests.security.downloads import (
     looks_whole_and_is_not,
     serving,
 )
-from tests.security.places import Places
+from tests.security.route_requests import RouteRequests
 from tests.support.databases import wait_for
 from tests.support.nginx import Nginx
 from tests.support.people import Person
@@ -62,7 +62,7 @@ class Walked:
 
 
 @pytest.fixture(scope="module")
-def walked(app: Flask, places: Places) -> list[Walked]:
+def walked(app: Flask, route_requests: RouteRequests) -> list[Walked]:
     """Every GET route and static file, uncompressed and compressed."""
     found, streams = list[Walked](), list[bool]()
 
@@ -71,7 +71,7 @@ def walked(app: Flask, places: Places) -> list[Walked]:
 
     client = Person(app.test_client(), "adam@example.com").client
     with request_finished.connected_to(note, app):
-        for path in all_paths(app, places):
+        for path in all_paths(app, route_requests):
             for coding in ("identity", "br, gzip, deflate, zstd"):
                 with client.get(path, headers={"Accept-Encoding": coding}) as answer:
                     told = (
@@ -96,7 +96,7 @@ def streamed(walked: list[Walked]) -> list[str]:
     ]
 
 
-def all_paths(app: Flask, places: Places) -> list[str]:
+def all_paths(app: Flask, route_requests: RouteRequests) -> list[str]:
     """Return an address of every GET route and of every static file."""
     folder = Path(str(app.static_folder))
     static = [
@@ -104,7 +104,7 @@ def all_paths(app: Flask, places: Places) -> list[str]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     ]
-    return [*(place.path for place in places.all("GET")), *static]
+    return [*(place.path for place in route_requests.all("GET")), *static]
 
 
 @pytest.fixture
@@ -155,10 +155,10 @@ def test_no_client_takes_a_table_that_fails_in_the_middle_for_a_whole_one(
     served: Served, upstream: Upstream, streamed: list[str]
 ) -> None:
     upstream.fails = True
-    for door, client, path in served.all([path for path in streamed if "/export." in path]):
-        received = served.get(door, client, path)
+    for address, client, path in served.all([path for path in streamed if "/export." in path]):
+        received = served.get(address, client, path)
         assert (received.status, b"not_found" in received.body) == (404, True), (
-            door,
+            address,
             client,
             path,
             received,
@@ -245,7 +245,7 @@ def test_a_process_that_is_killed_while_it_sends_has_announced_more_than_came(
     (path,) = (path for path in streamed if path.startswith("/exports/"))
     for version in ("1.0", "1.1"):
         with socket.create_connection(
-            urlsplit(served.doors["direct"]).netloc.split(":"), timeout=30
+            urlsplit(served.addresses["direct"]).netloc.split(":"), timeout=30
         ) as there:
             there.sendall(
                 f"GET {path} HTTP/{version}\r\nHost: console\r\n"
@@ -260,7 +260,7 @@ def test_a_process_that_is_killed_while_it_sends_has_announced_more_than_came(
         assert b"200 OK" in head
         assert b"content-length: 50000000" in head.lower()
         assert len(body) < 50_000_000
-        answering(served.doors["direct"], "/healthz")
+        answering(served.addresses["direct"], "/healthz")
 
 
 def read_on(connection: socket.socket) -> bytes:
@@ -279,9 +279,9 @@ def test_nginx_lets_every_client_know_of_an_answer_that_is_shorter_than_its_leng
     with socket.create_server(("127.0.0.1", 0)) as short:
         nginx = Nginx(tmp_path, f"http://127.0.0.1:{short.getsockname()[1]}")
         try:
-            for door in (nginx.default, nginx.http11):
+            for address in (nginx.default, nginx.http11):
                 with ThreadPoolExecutor(1) as pool:
-                    received = pool.submit(download, door, "/", client, "")
+                    received = pool.submit(download, address, "/", client, "")
                     there, _ = short.accept()
                     with there:
                         there.recv(65536)
@@ -313,11 +313,11 @@ def test_a_proxy_that_waits_no_longer_has_an_error_for_its_client_and_ends_the_r
 
 
 def test_a_list_with_more_rows_than_its_csv_file_may_have_is_refused_and_not_cut(
-    app: Flask, places: Places, monkeypatch: pytest.MonkeyPatch
+    app: Flask, route_requests: RouteRequests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, refused, most = Person(app.test_client(), "adam@example.com").client, 0, 2
     monkeypatch.setattr(lists, "CSV_MOST", most)
-    there = {place.path for place in places.all("GET")}
+    there = {place.path for place in route_requests.all("GET")}
     for path in sorted(
         path
         for path in there

@@ -67,7 +67,7 @@ WRITTEN = [
 ]  # fmt: skip
 
 
-class Doors:
+class Listeners:
     """Listeners on one port of both addresses, which record connections and close them."""
 
     def __init__(self) -> None:
@@ -111,8 +111,8 @@ def only_loopback() -> None:
 
 
 @pytest.fixture(scope="module")
-def doors() -> Iterator[Doors]:
-    made = Doors()
+def listeners() -> Iterator[Listeners]:
+    made = Listeners()
     yield made
     made.close()
 
@@ -149,17 +149,17 @@ def ask_at(address: str, places: EgressPolicy) -> None:
 @pytest.mark.parametrize("go", [copy_to, ask_at])
 @pytest.mark.parametrize("address", [*WRITTEN, f"postgresql://user:{SECRET}@{ALLOWED}:PORT/db"])
 def test_nobody_is_dialled_but_the_host_that_was_checked(
-    doors: Doors, go: Any, address: str
+    listeners: Listeners, go: Any, address: str
 ) -> None:
     # Listeners close the connection, so even an allowed address ends with an error.
     with (
         lookups(),
         pytest.raises((addresses.BadAddress, NotAllowed, DestinationError, Failed)) as refused,
     ):
-        go(address.replace("PORT", str(doors.port)), MINE)
+        go(address.replace("PORT", str(listeners.port)), MINE)
     assert SECRET not in str(refused.value)
     accepted = address not in WRITTEN
-    assert doors.came() == ({ALLOWED} if accepted else set())
+    assert listeners.came() == ({ALLOWED} if accepted else set())
 
 
 @settings(
@@ -168,9 +168,9 @@ def test_nobody_is_dialled_but_the_host_that_was_checked(
 @given(address=st.one_of(ODD, NEARLY), limited=st.booleans())
 @example(address=WRITTEN[0], limited=True)
 def test_any_address_is_refused_or_leads_where_it_was_checked_to_lead(
-    doors: Doors, address: str, limited: bool
+    listeners: Listeners, address: str, limited: bool
 ) -> None:
-    text = address.replace("PORT", str(doors.port))
+    text = address.replace("PORT", str(listeners.port))
     try:
         found = addresses.read_postgresql(text)
     except addresses.BadAddress as error:
@@ -202,7 +202,7 @@ def test_any_address_is_refused_or_leads_where_it_was_checked_to_lead(
             with lookups() as looked_up, suppress(NotAllowed, DestinationError, Failed):
                 go(text, MINE if limited else EgressPolicy())
             assert looked_up <= {found.host, postgresql.LOOPBACK}
-            assert doors.came() <= {found.host}
+            assert listeners.came() <= {found.host}
 
 
 @given(
@@ -224,17 +224,17 @@ def test_libpq_gets_the_parts_and_nothing_else(address: addresses.PostgresAddres
 
 
 def test_a_service_of_the_environment_leads_nowhere_else(
-    doors: Doors, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+    listeners: Listeners, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "services").write_text(
-        f"[other]\nhost={EVIL}\nhostaddr={EVIL}\nport={doors.port}\ndbname=other\n"
+        f"[other]\nhost={EVIL}\nhostaddr={EVIL}\nport={listeners.port}\ndbname=other\n"
     )
     monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
     monkeypatch.setenv("PGSERVICE", "other")
     for go in (copy_to, ask_at):
         with pytest.raises((DestinationError, Failed)):
-            go(f"postgresql://user@{ALLOWED}:{doors.port}/db", MINE)
-        assert doors.came() == {ALLOWED}
+            go(f"postgresql://user@{ALLOWED}:{listeners.port}/db", MINE)
+        assert listeners.came() == {ALLOWED}
 
 
 @pytest.mark.parametrize(

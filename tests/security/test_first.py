@@ -10,7 +10,7 @@ from dashboard.core.database import db
 from dashboard.users import oidc_users
 from dashboard.users import service as users
 from dashboard.web.access import PUBLIC
-from tests.security.places import Places, ask
+from tests.security.route_requests import RouteRequests, ask
 from tests.support.clock import Clock
 from tests.support.people import PASSWORD, PASSWORD_HASH, Person, words
 
@@ -25,11 +25,13 @@ def enter(app: Flask, email: str, password: str = PASSWORD, status: int = 302) -
     return person
 
 
-def is_shut_but(app: Flask, places: Places, person: Person, page: str, opens: set[str]) -> None:
+def is_shut_but(
+    app: Flask, route_requests: RouteRequests, person: Person, page: str, opens: set[str]
+) -> None:
     """Check that every route redirects there, except its own, public ones and sign-out."""
     # The CSRF token is the session's. Sign-out is left out: it would end the session.
     token = person.token("/nowhere")
-    for place in places.all():
+    for place in route_requests.all():
         for how in ({}, {"HX-Request": "true"}):
             answer = ask(person.client, place, data={"csrf_token": token}, headers=how)
             if place.role == PUBLIC or place.endpoint in {*opens, "people.logout"}:
@@ -59,11 +61,11 @@ def new(app: Flask) -> str:
 
 
 def test_with_a_first_password_that_another_chose_nothing_opens_but_what_changes_it(
-    app: Flask, places: Places, new: str, request: pytest.FixtureRequest
+    app: Flask, route_requests: RouteRequests, new: str, request: pytest.FixtureRequest
 ) -> None:
-    request.getfixturevalue("doors")
+    request.getfixturevalue("stubbed_views")
     is_shut_but(
-        app, places, enter(app, new), "/me/password", {"passwords.show", "passwords.change"}
+        app, route_requests, enter(app, new), "/me/password", {"passwords.show", "passwords.change"}
     )
 
 
@@ -116,12 +118,14 @@ def asked_for(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(app.extensions, "services", replace(parts, settings=settings))
 
 
-@pytest.mark.usefixtures("asked_for", "doors")
+@pytest.mark.usefixtures("asked_for", "stubbed_views")
 def test_with_a_role_that_needs_a_second_factor_nothing_opens_but_what_sets_it_up(
-    app: Flask, places: Places
+    app: Flask, route_requests: RouteRequests
 ) -> None:
     person = enter(app, "adam@example.com")
-    is_shut_but(app, places, person, "/me/second-factor", {"second.new", "second.switch_on"})
+    is_shut_but(
+        app, route_requests, person, "/me/second-factor", {"second.new", "second.switch_on"}
+    )
     assert enter(app, "olga@example.com").client.get("/").text == "opened"
 
 

@@ -5,7 +5,7 @@ from flask import Flask
 from sqlalchemy import func, select
 
 from dashboard.core.database import db
-from tests.security.places import Places, ask
+from tests.security.route_requests import RouteRequests, ask
 from tests.support.people import Person
 
 CHANGING = ("POST", "PUT", "PATCH", "DELETE")
@@ -23,10 +23,12 @@ def counts(app: Flask) -> dict[str, int]:
         return found
 
 
-def test_without_its_token_no_route_does_anything_for_anybody(app: Flask, places: Places) -> None:
+def test_without_its_token_no_route_does_anything_for_anybody(
+    app: Flask, route_requests: RouteRequests
+) -> None:
     before, asked = counts(app), 0
     people = [Person(app.test_client(), "adam@example.com"), Person(app.test_client())]
-    for place in places.all(*CHANGING):
+    for place in route_requests.all(*CHANGING):
         for person in people:
             answer = ask(
                 person.client, place, data={"text": "x", "do": "take", "email": "a", "name": "b"}
@@ -40,14 +42,14 @@ def test_without_its_token_no_route_does_anything_for_anybody(app: Flask, places
 
 @pytest.mark.parametrize("wrong", ["", "x", "of another session"])
 def test_a_token_that_is_none_or_anothers_opens_nothing(
-    app: Flask, places: Places, wrong: str
+    app: Flask, route_requests: RouteRequests, wrong: str
 ) -> None:
     adam, other = (
         Person(app.test_client(), "adam@example.com"),
         Person(app.test_client(), "olga@example.com"),
     )
     token = other.token() if wrong == "of another session" else wrong
-    for number, place in enumerate(places.all(*CHANGING)):
+    for number, place in enumerate(route_requests.all(*CHANGING)):
         carried = (
             {"headers": {"X-CSRFToken": token}} if number % 2 else {"data": {"csrf_token": token}}
         )

@@ -22,8 +22,8 @@ from dashboard.users import service as users
 from dashboard.web.lists import csv_response
 from dashboard.web.security import limiter
 from tests.security.formulas import SIGNS, STARTS, FormulaApi, cells_of, is_formula
-from tests.security.places import Places, ask
-from tests.security.seeded import make_one_of_each
+from tests.security.route_requests import RouteRequests, ask
+from tests.security.seeded_objects import make_one_of_each
 from tests.support.alert_receiver import RECEIVERS
 from tests.support.clock import Clock
 from tests.support.hook_receiver import HOOK
@@ -130,13 +130,13 @@ def app(
         db.engine.dispose()
 
 
-def test_no_csv_door_gives_out_a_formula(app: Flask, places: Places) -> None:
+def test_no_csv_door_gives_out_a_formula(app: Flask, route_requests: RouteRequests) -> None:
     person = Person(app.test_client(), "adam@example.com")
     seen, with_signs = set(), set()
     with app.app_context():
         causes = db.session.scalars(select(Cause.id)).all()
         db.session.remove()
-    for place in places.all("GET"):
+    for place in route_requests.all("GET"):
         if not place.path.endswith(".csv") and place.endpoint != "exports.file":
             continue
         paths = (

@@ -118,7 +118,7 @@ def test_the_canonical_form_is_its_own_and_never_holds_what_no_database_takes(ty
     assert not set(form) & {chr(number) for number in range(0x20)}
 
 
-@pytest.mark.usefixtures("limited")
+@pytest.mark.usefixtures("rate_limited")
 def test_while_an_account_is_limited_no_spelling_signs_in_with_the_right_password(
     app: Flask,
 ) -> None:
@@ -154,7 +154,7 @@ OTHER_WAYS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.usefixtures("limited")
+@pytest.mark.usefixtures("rate_limited")
 @pytest.mark.parametrize("way", OTHER_WAYS)
 @pytest.mark.parametrize("limited_first", [True, False])
 def test_no_other_way_of_sending_the_fields_signs_in(
@@ -183,7 +183,7 @@ def test_no_other_way_of_sending_the_fields_signs_in(
     assert client.get("/").status_code == 302
 
 
-@pytest.mark.usefixtures("limited")
+@pytest.mark.usefixtures("rate_limited")
 def test_the_audit_trail_names_the_canonical_form_alone(app: Flask) -> None:
     typed = "Ｖ\u200biv@Example.COM"
     statuses(app, [(f"198.51.100.{n}", typed) for n in range(12)])
@@ -197,7 +197,7 @@ def test_the_audit_trail_names_the_canonical_form_alone(app: Flask) -> None:
         assert set(db.session.scalars(newest)) == {VIV}
 
 
-@pytest.mark.usefixtures("limited")
+@pytest.mark.usefixtures("rate_limited")
 def test_a_field_of_another_form_does_not_make_a_browser_known(app: Flask) -> None:
     """Attempts at a code must not count for an account that the client chooses."""
     client = app.test_client()
@@ -216,7 +216,7 @@ def test_a_field_of_another_form_does_not_make_a_browser_known(app: Flask) -> No
     assert keys[0] == keys[1] != keys[2]
 
 
-@pytest.mark.usefixtures("limited")
+@pytest.mark.usefixtures("rate_limited")
 def test_a_browser_keeps_its_mark_and_nobody_signs_in_without_end(
     app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -241,7 +241,7 @@ def test_a_browser_keeps_its_mark_and_nobody_signs_in_without_end(
         assert len(db.session.scalars(select(UserSession.id)).all()) == before + 5
 
 
-@pytest.mark.usefixtures("limited")
+@pytest.mark.usefixtures("rate_limited")
 def test_no_key_of_the_limiter_holds_an_address(
     app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,7 @@ from dashboard.core.database import db
 from dashboard.fleet.models import Account, Connection
 from dashboard.users import service as users
 from dashboard.users.models import User
-from tests.security.places import Place, Places, ask
+from tests.security.route_requests import RouteRequest, RouteRequests, ask
 from tests.support.people import PASSWORD_HASH, Person
 
 SQL = (
@@ -63,8 +63,8 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def asked(places: Places) -> list[Place]:
-    return places.all()
+def asked(route_requests: RouteRequests) -> list[RouteRequest]:
+    return route_requests.all()
 
 
 @pytest.fixture(autouse=True)
@@ -95,14 +95,14 @@ def db_is_sqlite(app: Flask) -> bool:
         return db.engine.dialect.name == "sqlite"
 
 
-def parameters(person: Person, place: Place) -> list[str]:
+def parameters(person: Person, place: RouteRequest) -> list[str]:
     READ.clear()
     ask(person.client, place)
     return sorted(name for name in READ if name not in {"csrf_token", "v"})
 
 
 def test_no_parameter_of_any_route_is_ever_read_as_sql_or_breaks_the_page(
-    app: Flask, asked: list[Place]
+    app: Flask, asked: list[RouteRequest]
 ) -> None:
     adam, before = Person(app.test_client(), "adam@example.com"), standing(app)
     values = [*SQL, *ODD]
@@ -145,7 +145,7 @@ def test_a_condition_that_is_always_true_finds_what_its_letters_find(
         assert "argon2" not in answer.text
 
 
-def test_no_field_of_any_form_breaks_anything(app: Flask, asked: list[Place]) -> None:
+def test_no_field_of_any_form_breaks_anything(app: Flask, asked: list[RouteRequest]) -> None:
     adam, before = Person(app.test_client(), "adam@example.com"), standing(app)
     token, values, tried = adam.token(), list(SQL + ODD), 0
     fields: dict[str, set[str]] = defaultdict(set)
@@ -190,13 +190,15 @@ def test_signing_in_with_anything_is_a_refusal(app: Flask, monkeypatch: pytest.M
         assert answer.status_code in {200, 403}, f"{told}: {answer.status_code}"
 
 
-def test_a_number_in_a_path_that_no_id_is_is_no_page(app: Flask, places: Places) -> None:
+def test_a_number_in_a_path_that_no_id_is_is_no_page(
+    app: Flask, route_requests: RouteRequests
+) -> None:
     adam = Person(app.test_client(), "adam@example.com")
     number = str(2**63 if db_is_sqlite(app) else 2**63 - 1)
     token = adam.token()
     for rule in app.url_map.iter_rules():
         for argument in rule.arguments - {"filename"}:
-            path = places.path_with(rule, {argument: number})
+            path = route_requests.path_with(rule, {argument: number})
             method = "POST" if "POST" in (rule.methods or set()) else "GET"
             told = {"csrf_token": token} if method == "POST" else None
             answer = adam.client.open(path, method=method, data=told)

@@ -7,28 +7,28 @@ from pathlib import Path
 
 import pytest
 
-from tests.security.doors import DOORS, Door, serving, status_of
+from tests.security.served_console import COMMANDS, ServedConsole, serving, status_of
 from tests.support.nginx import Nginx
 from tests.support.sandbox import Sandbox
 
 KB = 1024
 
 
-@pytest.fixture(scope="module", params=[*DOORS, "nginx"])
+@pytest.fixture(scope="module", params=[*COMMANDS, "nginx"])
 def way(
     request: pytest.FixtureRequest,
-    filled: Path,
+    filled_store: Path,
     tmp_path_factory: pytest.TempPathFactory,
     sandbox_server: Sandbox,
-) -> Iterator[Door]:
+) -> Iterator[ServedConsole]:
     """A console served by both commands, and behind nginx by ``deploy/nginx.conf``."""
     folder, nginx = tmp_path_factory.mktemp("served"), None
-    shutil.copy(filled / "console.db", folder / "console.db")
+    shutil.copy(filled_store / "console.db", folder / "console.db")
     command = "dashboard serve" if request.param == "nginx" else request.param
     with serving(command, sandbox_server.url, folder, peliqan_webhook_secret="secret") as found:
         if request.param == "nginx":
             nginx = Nginx(tmp_path_factory.mktemp("nginx"), found.url)
-            found = Door("127.0.0.1", int(nginx.deployed.rpartition(":")[2]), 0)
+            found = ServedConsole("127.0.0.1", int(nginx.deployed.rpartition(":")[2]), 0)
         try:
             yield found
         finally:
@@ -75,9 +75,9 @@ SAYS = {
 }
 
 
-def ask(door: Door, request: bytes) -> bytes:
+def ask(console: ServedConsole, request: bytes) -> bytes:
     """Return the response to a client that keeps sending: a reset must not lose it."""
-    with door.connect(10) as there:
+    with console.connect(10) as there:
         # The server stops reading at some point; its response is readable all the same.
         with suppress(OSError):
             there.sendall(request)
@@ -91,14 +91,16 @@ def ask(door: Door, request: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("what", FINE)
-def test_what_a_browser_may_have_collected_is_read(way: Door, what: str) -> None:
+def test_what_a_browser_may_have_collected_is_read(way: ServedConsole, what: str) -> None:
     answer = ask(way, FINE[what])
     assert status_of(answer) == 200
     assert b'name="password"' in answer
 
 
 @pytest.mark.parametrize("what", TOO_LARGE)
-def test_what_is_larger_is_answered_with_a_page_that_says_what_to_do(way: Door, what: str) -> None:
+def test_what_is_larger_is_answered_with_a_page_that_says_what_to_do(
+    way: ServedConsole, what: str
+) -> None:
     status, sent = TOO_LARGE[what]
     answer = ask(way, sent)
     top, _, page = answer.partition(b"\r\n\r\n")
@@ -108,7 +110,7 @@ def test_what_is_larger_is_answered_with_a_page_that_says_what_to_do(way: Door, 
     assert b"nginx/" not in top
 
 
-def test_after_a_refusal_nothing_of_the_same_connection_is_answered(way: Door) -> None:
+def test_after_a_refusal_nothing_of_the_same_connection_is_answered(way: ServedConsole) -> None:
     answer = ask(way, TOO_LARGE["100 kB of cookies"][1] + head(line="GET /healthz HTTP/1.1"))
     assert answer.count(b"HTTP/1.1 ") == 1
     assert b"\r\n\r\nok\n" not in answer

@@ -21,9 +21,9 @@ from dashboard.refresh.service import refresh_fleet
 from dashboard.tables.cells import cell
 from dashboard.users import service as users
 from dashboard.web.security import limiter
-from tests.security.hostile import PAYLOAD, SCRIPT, HostileApi
-from tests.security.places import Place, Places, ask
-from tests.security.seeded import make_one_of_each
+from tests.security.hostile_api import PAYLOAD, SCRIPT, HostileApi
+from tests.security.route_requests import RouteRequest, RouteRequests, ask
+from tests.security.seeded_objects import make_one_of_each
 from tests.support.alert_receiver import RECEIVERS
 from tests.support.clock import Clock
 from tests.support.hook_receiver import HOOK
@@ -92,7 +92,7 @@ def app(
 class Walked:
     """A response. ``kind``: its content type."""
 
-    place: Place
+    place: RouteRequest
     is_fragment: bool
     status: int
     kind: str
@@ -103,12 +103,12 @@ class Walked:
 
 
 @pytest.fixture(scope="module")
-def walked(app: Flask, places: Places) -> list[Walked]:
+def walked(app: Flask, route_requests: RouteRequests) -> list[Walked]:
     """The response of every GET route, as a page and as a fragment."""
     person = Person(app.test_client(), "adam@example.com")
     person.client.set_cookie("tz", PAYLOAD)
     found = []
-    for place in places.all("GET"):
+    for place in route_requests.all("GET"):
         for is_fragment in (False, True):
             if (is_fragment and place.is_for_scripts) or place.path.endswith(".parquet"):
                 continue
@@ -178,10 +178,10 @@ def test_files_for_spreadsheets_hold_no_formula_in_a_cell_or_a_heading(
 
 
 def test_answers_for_scripts_are_json_that_no_browser_takes_for_a_page(
-    app: Flask, places: Places
+    app: Flask, route_requests: RouteRequests
 ) -> None:
     person = Person(app.test_client(), "adam@example.com")
-    for place in places.all("GET"):
+    for place in route_requests.all("GET"):
         if not place.path.endswith(".json"):
             continue
         answer = ask(person.client, place)

@@ -27,7 +27,7 @@ from dashboard.sandbox.tables import Field
 from dashboard.tables.filters import KINDS, kinds_of
 from dashboard.tables.query import read_table_query
 from dashboard.users.models import User
-from tests.security.places import ACCOUNT
+from tests.security.route_requests import ACCOUNT
 from tests.support.clock import Clock
 from tests.support.every_type import (
     BY_NAME,
@@ -86,11 +86,11 @@ def adam(app: Flask) -> Person:
 
 def decide(app: Flask, masked: bool | None, *names: str, table_id: int = TABLE) -> None:
     """An administrator's decisions for columns."""
-    parts: Services = app.extensions["services"]
+    services: Services = app.extensions["services"]
     with app.app_context():
         user = db.session.scalars(select(User).where(User.email == "adam@example.com")).one()
         for name in names:
-            reveals.decide(user, ACCOUNT, table_id, name, masked, parts.clock())
+            reveals.decide(user, ACCOUNT, table_id, name, masked, services.clock())
 
 
 def is_whole(name: str, kind: str) -> bool:

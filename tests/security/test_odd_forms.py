@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from tests.security.places import ACCOUNT, Place, Places, ask
+from tests.security.route_requests import ACCOUNT, RouteRequest, RouteRequests, ask
 from tests.security.test_injection import READ, Watched
 from tests.support.people import Person
 
@@ -96,13 +96,13 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def asked(places: Places) -> list[Place]:
+def asked(route_requests: RouteRequests) -> list[RouteRequest]:
     """Return every route with a form, except sign-out, which ends the session."""
-    return [each for each in places.all("POST") if each.endpoint != "people.logout"]
+    return [each for each in route_requests.all("POST") if each.endpoint != "people.logout"]
 
 
 @pytest.fixture(scope="module")
-def fields(app: Flask, asked: list[Place]) -> dict[str, set[str]]:
+def fields(app: Flask, asked: list[RouteRequest]) -> dict[str, set[str]]:
     """Return the fields of each route, recorded while it reads its request."""
     adam, found = Person(app.test_client(), "adam@example.com"), defaultdict(set)
     token = adam.token()
@@ -136,13 +136,15 @@ def check(answer: TestResponse, what: str) -> None:
         assert "<h1" in answer.text or answer.is_json, what
 
 
-def sending(person: Person, place: Place, kind: str, body: bytes, token: str) -> TestResponse:
+def sending(
+    person: Person, place: RouteRequest, kind: str, body: bytes, token: str
+) -> TestResponse:
     return ask(person.client, place, data=body, content_type=kind, headers={"X-CSRFToken": token})
 
 
 @pytest.mark.parametrize("kind", NO_FORMS)
 def test_a_body_that_is_no_form_is_refused_by_every_route(
-    app: Flask, asked: list[Place], adam: Person, kind: str
+    app: Flask, asked: list[RouteRequest], adam: Person, kind: str
 ) -> None:
     token, stranger = adam.token(), Person(app.test_client())
     strangers = stranger.token("/login")
@@ -160,7 +162,7 @@ def test_a_body_that_is_no_form_is_refused_by_every_route(
 
 @pytest.mark.parametrize("kind", ODD_FORMS)
 def test_an_odd_form_breaks_no_route(
-    app: Flask, asked: list[Place], adam: Person, kind: str
+    app: Flask, asked: list[RouteRequest], adam: Person, kind: str
 ) -> None:
     token, stranger = adam.token(), Person(app.test_client())
     strangers = stranger.token("/login")
@@ -178,7 +180,7 @@ def test_an_odd_form_breaks_no_route(
 
 
 def test_a_file_in_the_place_of_any_field_is_refused(
-    app: Flask, asked: list[Place], adam: Person, fields: dict[str, set[str]]
+    app: Flask, asked: list[RouteRequest], adam: Person, fields: dict[str, set[str]]
 ) -> None:
     token, stranger, tried = adam.token(), Person(app.test_client()), 0
     strangers = stranger.token("/login")
@@ -202,7 +204,7 @@ def values() -> Iterator[list[str]]:
 
 
 def test_a_field_that_comes_twice_counts_once_and_breaks_nothing(
-    app: Flask, asked: list[Place], adam: Person, fields: dict[str, set[str]]
+    app: Flask, asked: list[RouteRequest], adam: Person, fields: dict[str, set[str]]
 ) -> None:
     token, stranger, tried, each = adam.token(), Person(app.test_client()), 0, list(values())
     strangers = stranger.token("/login")
@@ -221,13 +223,13 @@ def test_a_field_that_comes_twice_counts_once_and_breaks_nothing(
 @pytest.mark.parametrize("address", ODD_ADDRESSES)
 def test_an_odd_address_is_refused_with_a_sentence(adam: Person, address: str) -> None:
     text = address.encode("utf-8", "replace").decode()
-    doors = {
+    cases = {
         "/pulls": {"name": "Odd", "every": "60", "full_every": "20", "zone": "UTC"},
         "/alerts": {"name": "Odd", "sends": "new", "severity": "critical", "zone": "UTC"},
         f"/accounts/{ACCOUNT}/warehouse": {},
     }
     token = adam.token()
-    for path, rest in doors.items():
+    for path, rest in cases.items():
         answer = adam.client.post(path, data={"csrf_token": token, "address": text, **rest})
         assert answer.status_code in {303, 302, 400, 422}, (
             f"{path} {ascii(address)[:80]}: {answer.status_code}\n{answer.text[:1500]}"

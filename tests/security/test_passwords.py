@@ -72,7 +72,7 @@ def test_otherwise_nothing_is_changed_and_why_is_said(
     assert person.client.get("/").status_code == 200
 
 
-@pytest.mark.usefixtures("limited")
+@pytest.mark.usefixtures("rate_limited")
 def test_whoever_has_a_session_and_not_the_password_cannot_guess_on(
     pia: tuple[str, Person],
 ) -> None:

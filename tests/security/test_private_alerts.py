@@ -357,8 +357,8 @@ def test_the_form_says_what_to_do_and_what_was_entered_before_is_not_sent_to_any
         }
         assert adam.post("/alerts", page="/alerts/new", **typed).status_code == 303
         rule = max(each["id"] for each in adam.json("/alerts.json")["items"])
-        parts: Services = app.extensions["services"]
-        strict = create_app(make_settings(sandbox_server.url, parts.settings.dashboard_data))
+        services: Services = app.extensions["services"]
+        strict = create_app(make_settings(sandbox_server.url, services.settings.dashboard_data))
         other = Person(strict.test_client(), "adam@example.com")
         assert (
             "DASHBOARD_PLACES" in other.client.get(other.post(f"/alerts/{rule}/test").location).text

@@ -17,7 +17,7 @@ from dashboard.sql.models import QueryRun, SavedQuery
 from dashboard.sql.tasks import run_query
 from dashboard.users import scopes
 from dashboard.users import service as users
-from tests.security.places import ACCOUNT
+from tests.security.route_requests import ACCOUNT
 from tests.support.people import PASSWORD, PASSWORD_HASH, Person
 
 NUMBERS = count(1)
@@ -44,7 +44,7 @@ FRAMES = [
 ]
 
 
-def parts(app: Flask) -> Services:
+def services(app: Flask) -> Services:
     found: Services = app.extensions["services"]
     return found
 
@@ -53,7 +53,7 @@ def newcomer(app: Flask, role: str, to: str = "") -> Person:
     """A user with this role, restricted to the customers ``to`` if given."""
     email = f"{role}.{next(NUMBERS)}@example.com"
     with app.app_context():
-        user = users.create_user(email, role, PASSWORD, parts(app).clock())
+        user = users.create_user(email, role, PASSWORD, services(app).clock())
         user.password_hash = PASSWORD_HASH
         db.session.commit()
         if to:
@@ -63,7 +63,7 @@ def newcomer(app: Flask, role: str, to: str = "") -> Person:
 
 def work(app: Flask) -> None:
     with app.app_context():
-        for answer_id in query_runs.due(parts(app).clock()):
+        for answer_id in query_runs.due(services(app).clock()):
             run_query(answer_id)
         db.session.remove()
 
@@ -149,7 +149,7 @@ def test_a_value_is_kept_shown_and_logged_nowhere_outside_of_its_statement(
         asked = db.session.scalars(
             select(QueryRun).where(QueryRun.text != b"").order_by(QueryRun.id)
         ).all()
-        opened = [query_runs.decrypted(each.text, parts(app).vault.keys) for each in asked]
+        opened = [query_runs.decrypted(each.text, services(app).vault.keys) for each in asked]
         assert sum(bool(WORDS.search(each or "")) for each in opened) >= len(LITERALS[::3])
     for person, path in (
         (olga, f"/accounts/{ACCOUNT}/sql"),

@@ -17,7 +17,7 @@ from dashboard.audit.models import AuditEntry
 from dashboard.core.database import db
 from dashboard.users import service as users
 from dashboard.worker import retention
-from tests.security.places import Places, ask
+from tests.security.route_requests import RouteRequests, ask
 from tests.security.test_sign_in import VIV, attempt
 from tests.support.clock import Clock
 from tests.support.people import PASSWORD_HASH, Person
@@ -60,38 +60,38 @@ def counts(app: Flask) -> dict[str, int]:
         return found
 
 
-def refused_by_role(app: Flask, places: Places) -> Iterator[int]:
+def refused_by_role(app: Flask, route_requests: RouteRequests) -> Iterator[int]:
     viv = Person(app.test_client(), VIV)
     token = viv.token()
-    for place in places.all():
+    for place in route_requests.all():
         if place.role in ABOVE_VIEWER:
             data = {"csrf_token": token} if place.method != "GET" else None
             yield ask(viv.client, place, data=data).status_code
 
 
-def without_the_forms_token(app: Flask, places: Places) -> Iterator[int]:
+def without_the_forms_token(app: Flask, route_requests: RouteRequests) -> Iterator[int]:
     viv = Person(app.test_client(), VIV)
-    for place in places.all("POST", "PUT", "PATCH", "DELETE"):
+    for place in route_requests.all("POST", "PUT", "PATCH", "DELETE"):
         yield ask(viv.client, place).status_code
 
 
-def by_strangers(app: Flask, places: Places) -> Iterator[int]:
+def by_strangers(app: Flask, route_requests: RouteRequests) -> Iterator[int]:
     token = Person(app.test_client()).token("/login")
-    for place in places.all():
+    for place in route_requests.all():
         if place.role != "public":
             data = {"csrf_token": token} if place.method != "GET" else None
             yield ask(app.test_client(), place, data=data).status_code
 
 
-def with_unknown_tokens(app: Flask, places: Places) -> Iterator[int]:
-    for number, place in enumerate(places.all("GET")):
+def with_unknown_tokens(app: Flask, route_requests: RouteRequests) -> Iterator[int]:
+    for number, place in enumerate(route_requests.all("GET")):
         if place.is_for_scripts and place.role != "public":
             yield ask(
                 app.test_client(), place, headers={"Authorization": f"Bearer pc_{number}"}
             ).status_code
 
 
-def unsigned_events(app: Flask, _places: Places) -> Iterator[int]:
+def unsigned_events(app: Flask, _places: RouteRequests) -> Iterator[int]:
     for number in range(5):
         told = {"event": "connection_added", "event_id": f"made up {number}"}
         yield (
@@ -101,7 +101,7 @@ def unsigned_events(app: Flask, _places: Places) -> Iterator[int]:
         )
 
 
-def wrong_codes_and_passwords(app: Flask, _places: Places) -> Iterator[int]:
+def wrong_codes_and_passwords(app: Flask, _places: RouteRequests) -> Iterator[int]:
     yield attempt(app.test_client(), VIV).status_code
     viv = Person(app.test_client(), VIV)
     yield viv.post("/me/password", current="wrong", new="a", again="a").status_code
@@ -111,14 +111,14 @@ def wrong_codes_and_passwords(app: Flask, _places: Places) -> Iterator[int]:
     yield viv.post("/me/tokens/999999/revoke").status_code
 
 
-def forms_that_are_none(app: Flask, places: Places) -> Iterator[int]:
+def forms_that_are_none(app: Flask, route_requests: RouteRequests) -> Iterator[int]:
     viv = Person(app.test_client(), VIV)
     headers = {"X-CSRFToken": viv.token()}
-    for place in places.all("POST"):
+    for place in route_requests.all("POST"):
         yield ask(viv.client, place, json={"name": "x"}, headers=headers).status_code
 
 
-WAYS: list[Callable[[Flask, Places], Iterator[int]]] = [
+WAYS: list[Callable[[Flask, RouteRequests], Iterator[int]]] = [
     refused_by_role, without_the_forms_token, by_strangers, with_unknown_tokens, unsigned_events,
     wrong_codes_and_passwords,
     forms_that_are_none,
@@ -128,14 +128,14 @@ WAYS: list[Callable[[Flask, Places], Iterator[int]]] = [
 @pytest.mark.usefixtures("at_the_hour")
 @pytest.mark.parametrize("way", WAYS)
 def test_asking_again_adds_no_row_to_any_table(
-    app: Flask, places: Places, way: Callable[[Flask, Places], Iterator[int]]
+    app: Flask, route_requests: RouteRequests, way: Callable[[Flask, RouteRequests], Iterator[int]]
 ) -> None:
-    answered = list(way(app, places))
+    answered = list(way(app, route_requests))
     assert answered
     assert all(status in {302, 303} or 400 <= status < 500 for status in answered), answered
     before = counts(app)
     for _ in range(2):
-        assert list(way(app, places)) == answered
+        assert list(way(app, route_requests)) == answered
     after = counts(app)
     # Sign-ins, once each here, are stored and have limits of their own.
     grown = {name: after[name] - before[name] for name in after if after[name] != before[name]}
@@ -146,7 +146,7 @@ def test_asking_again_adds_no_row_to_any_table(
 
 @pytest.mark.usefixtures("at_the_hour")
 def test_each_refusal_is_counted_with_the_time_of_the_first_and_the_last(
-    app: Flask, places: Places, clock: Clock
+    app: Flask, route_requests: RouteRequests, clock: Clock
 ) -> None:
     viv, adam = Person(app.test_client(), VIV), Person(app.test_client(), "adam@example.com")
     first = clock()
@@ -239,9 +239,9 @@ def test_refusals_go_with_the_history_and_what_was_done_stays(app: Flask, clock:
         assert refused not in kept
 
 
-@pytest.mark.usefixtures("limited")
+@pytest.mark.usefixtures("rate_limited")
 def test_no_line_of_a_log_holds_an_address_or_who_it_was(
-    app: Flask, places: Places, caplog: pytest.LogCaptureFixture
+    app: Flask, route_requests: RouteRequests, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
     everybody = itertools.cycle(["192.0.2.77", "2001:db8:77::1", "198.51.100.77"])
@@ -253,14 +253,14 @@ def test_no_line_of_a_log_holds_an_address_or_who_it_was(
     ):
         for _ in range(12):
             attempt(app.test_client(), email, address=next(everybody))
-    limited = app.test_client()
+    rate_limited = app.test_client()
     for _ in range(35):
-        limited.get("/login/provider", environ_overrides={"REMOTE_ADDR": next(everybody)})
-    viv = Person(limited)
+        rate_limited.get("/login/provider", environ_overrides={"REMOTE_ADDR": next(everybody)})
+    viv = Person(rate_limited)
     for path in ("/login/code", "/me/password", "/login"):
         for _ in range(12):
             told = {"csrf_token": viv.token("/login"), "email": "viv@example.com", "code": "1"}
-            limited.post(path, data=told, environ_overrides={"REMOTE_ADDR": next(everybody)})
+            rate_limited.post(path, data=told, environ_overrides={"REMOTE_ADDR": next(everybody)})
     text = "\n".join(record.getMessage() for record in caplog.records)
     assert "exceeded at endpoint" in text
     found = re.search(

@@ -25,8 +25,8 @@ from dashboard.tables.search import jobs as search_jobs
 from dashboard.users import scopes
 from dashboard.users import service as users
 from dashboard.users.models import User
-from tests.security.places import ACCOUNT
-from tests.security.seeded import work
+from tests.security.route_requests import ACCOUNT
+from tests.security.seeded_objects import work
 from tests.support.every_type import PATH, TABLE, install_in
 from tests.support.people import Person
 from tests.support.sandbox import Sandbox
@@ -61,10 +61,10 @@ def undecided(app: Flask) -> Iterator[None]:
             db.session.execute(db.delete(model))
         db.session.commit()
     yield
-    parts(app).settings.__dict__["dashboard_export_role"] = "operator"
+    services(app).settings.__dict__["dashboard_export_role"] = "operator"
 
 
-def parts(app: Flask) -> Services:
+def services(app: Flask) -> Services:
     found: Services = app.extensions["services"]
     return found
 
@@ -78,7 +78,7 @@ class Somebody:
         type(self).count += 1
         self.app, self.email = app, f"somebody{self.count}@example.com"
         with app.app_context():
-            users.create_user(self.email, role, PASSWORD, parts(app).clock())
+            users.create_user(self.email, role, PASSWORD, services(app).clock())
         self.sign_in()
 
     def sign_in(self) -> None:
@@ -94,7 +94,9 @@ class Somebody:
             db.session.commit()
 
     def reveal(self) -> None:
-        self.change(lambda user: reveals.reveal(user, ACCOUNT, TABLE, WHY, parts(self.app).clock()))
+        self.change(
+            lambda user: reveals.reveal(user, ACCOUNT, TABLE, WHY, services(self.app).clock())
+        )
 
     def export(self, suffix: str = "csv", **asked: str) -> str:
         answer = self.person.post(f"{PATH}/exports", format=suffix, **asked)
@@ -109,13 +111,15 @@ def content(answer: Any) -> str:
 
 
 def role(name: str) -> Callable[[Somebody], None]:
-    return lambda who: who.change(lambda user: users.set_role(user, name, parts(who.app).clock()))
+    return lambda who: who.change(
+        lambda user: users.set_role(user, name, services(who.app).clock())
+    )
 
 
 def mask(who: Somebody) -> None:
     with who.app.app_context():
         adam = db.session.scalars(select(User).where(User.email == "adam@example.com")).one()
-        reveals.decide(adam, ACCOUNT, TABLE, "Name", True, parts(who.app).clock())
+        reveals.decide(adam, ACCOUNT, TABLE, "Name", True, services(who.app).clock())
 
 
 def limit(who: Somebody) -> None:
@@ -123,7 +127,7 @@ def limit(who: Somebody) -> None:
 
 
 def later(who: Somebody) -> None:
-    parts(who.app).clock.move(minutes=16)  # type: ignore[attr-defined]
+    services(who.app).clock.move(minutes=16)  # type: ignore[attr-defined]
 
 
 def administrators_alone(who: Somebody) -> None:
@@ -131,7 +135,7 @@ def administrators_alone(who: Somebody) -> None:
 
 
 def disable(who: Somebody) -> None:
-    who.change(lambda user: users.disable(user, parts(who.app).clock()))
+    who.change(lambda user: users.disable(user, services(who.app).clock()))
 
 
 # The exporting user, with or without a reveal, the change of rights, and the expected response.

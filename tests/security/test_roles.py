@@ -7,7 +7,7 @@ from flask import Flask
 
 from dashboard.users import service as users
 from dashboard.web.access import PUBLIC
-from tests.security.places import Place, Places, ask
+from tests.security.route_requests import RouteRequest, RouteRequests, ask
 from tests.support.people import Person
 
 ROLES = {"viewer": "viv", "operator": "olga", "admin": "adam"}
@@ -30,12 +30,12 @@ OF_ADMINISTRATORS = ("/audit", "/users", "/webhooks", "/alerts", "/pulls")
 
 
 @pytest.fixture(scope="module")
-def asked(places: Places) -> list[Place]:
-    return places.all()
+def asked(route_requests: RouteRequests) -> list[RouteRequest]:
+    return route_requests.all()
 
 
 def test_every_route_says_who_may_and_nothing_changes_for_less_than_an_operator(
-    asked: list[Place],
+    asked: list[RouteRequest],
 ) -> None:
     for place in asked:
         assert place.role in {PUBLIC, *users.ROLES}, f"{place} ({place.endpoint}) declares no role"
@@ -47,8 +47,10 @@ def test_every_route_says_who_may_and_nothing_changes_for_less_than_an_operator(
             assert place.role in {"operator", "admin"}, place
 
 
-@pytest.mark.usefixtures("doors")
-def test_nobody_who_has_not_signed_in_sees_or_does_anything(app: Flask, asked: list[Place]) -> None:
+@pytest.mark.usefixtures("stubbed_views")
+def test_nobody_who_has_not_signed_in_sees_or_does_anything(
+    app: Flask, asked: list[RouteRequest]
+) -> None:
     client = app.test_client()
     token = Person(client).token("/login")
     for place in asked:
@@ -63,10 +65,10 @@ def test_nobody_who_has_not_signed_in_sees_or_does_anything(app: Flask, asked: l
                 assert answer.location.startswith("/login"), place
 
 
-@pytest.mark.usefixtures("doors")
+@pytest.mark.usefixtures("stubbed_views")
 @pytest.mark.parametrize("role", ROLES)
 def test_each_role_gets_what_is_for_it_and_nothing_above(
-    app: Flask, asked: list[Place], role: str
+    app: Flask, asked: list[RouteRequest], role: str
 ) -> None:
     person = Person(app.test_client(), f"{ROLES[role]}@example.com")
     token = person.token()
@@ -104,7 +106,7 @@ def test_what_is_refused_stands_in_the_audit_trail(app: Flask) -> None:
 
 
 def test_what_belongs_to_one_person_is_not_found_by_another(
-    app: Flask, places: Places, asked: list[Place]
+    app: Flask, route_requests: RouteRequests, asked: list[RouteRequest]
 ) -> None:
     """Exports, SQL results, searches and tokens belong to one user."""
     other = Person(app.test_client(), "viv@example.com")

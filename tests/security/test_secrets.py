@@ -16,8 +16,8 @@ from dashboard.cli.common import close_store
 from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.users.models import User
-from tests.security.places import ACCOUNT, Place, Places, ask
-from tests.security.seeded import newest, send
+from tests.security.route_requests import ACCOUNT, RouteRequest, RouteRequests, ask
+from tests.security.seeded_objects import newest, send
 from tests.support.hook_receiver import HOOK
 from tests.support.people import PASSWORD, Person
 from tests.support.processes import TOKEN
@@ -39,7 +39,7 @@ class Seen:
 
     secrets: dict[str, str]
     written: str
-    answers: list[tuple[Place, TestResponse]]
+    answers: list[tuple[RouteRequest, TestResponse]]
 
 
 def _session_of(person: Person) -> str:
@@ -49,7 +49,7 @@ def _session_of(person: Person) -> str:
 
 
 @pytest.fixture(scope="module")
-def seen(app: Flask, places: Places) -> Seen:
+def seen(app: Flask, route_requests: RouteRequests) -> Seen:
     """Use the console while every logger is at its most verbose level."""
     written: list[str] = []
 
@@ -61,7 +61,7 @@ def seen(app: Flask, places: Places) -> Seen:
     level = root.level
     root.addHandler(ear)
     root.setLevel(logging.DEBUG)
-    parts: Services = app.extensions["services"]
+    services: Services = app.extensions["services"]
     secrets = {
         "signing key": "k" * 40, "partner token": TOKEN, "webhook secret": WEBHOOK_SECRET,
         "password": PASSWORD,
@@ -96,19 +96,19 @@ def seen(app: Flask, places: Places) -> Seen:
             "/connections.json", headers={"Authorization": f"Bearer {secrets['access token']}"}
         )
         with app.app_context():
-            secrets["customer's token"] = parts.api.tokens.get(ACCOUNT) or ""
+            secrets["customer's token"] = services.api.tokens.get(ACCOUNT) or ""
             hashes = db.session.execute(select(User.email, User.password_hash)).tuples()
             secrets |= {f"hash of {email}": kept for email, kept in hashes}
             db.session.remove()
         assert secrets["customer's token"]
         answers = [
             (place, ask(adam.client, place))
-            for place in places.all("GET")
+            for place in route_requests.all("GET")
             if not place.path.endswith(".parquet")
         ]
         answers += [
             (place, ask(olga.client, place))
-            for place in places.all("GET")
+            for place in route_requests.all("GET")
             if place.path.startswith(("/me", "/desk/links"))
         ]
     finally:
@@ -145,7 +145,7 @@ def test_no_error_holds_one(app: Flask, seen: Seen, monkeypatch: pytest.MonkeyPa
         assert answer.status_code == 500
         assert "Traceback" not in answer.text
         assert "RuntimeError" not in answer.text
-        _has_none(seen, Place("accounts.index", "GET", "/accounts", None), answer.text)
+        _has_none(seen, RouteRequest("accounts.index", "GET", "/accounts", None), answer.text)
 
 
 def test_nothing_that_is_secret_rests_in_the_store_as_it_is(
@@ -169,12 +169,12 @@ def test_addresses_carry_no_secret_and_the_next_site_learns_of_none(seen: Seen) 
 
 
 def test_settings_errors_and_their_texts_hold_none(app: Flask, seen: Seen) -> None:
-    parts: Services = app.extensions["services"]
-    said = repr(parts.settings) + str(parts.settings) + repr(parts.api) + repr(parts)
+    services: Services = app.extensions["services"]
+    said = repr(services.settings) + str(services.settings) + repr(services.api) + repr(services)
     for what in ("signing key", "partner token", "webhook secret", "hook's secret"):
         assert seen.secrets[what] not in said, what
 
 
-def _has_none(seen: Seen, place: Place, text: str) -> None:
+def _has_none(seen: Seen, place: RouteRequest, text: str) -> None:
     for what, secret in seen.secrets.items():
         assert secret not in text, f"{what} in {place}"

@@ -57,7 +57,7 @@ def no_limits_left(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
         limiter.reset()
 
 
-@pytest.mark.usefixtures("limited")
+@pytest.mark.usefixtures("rate_limited")
 def test_guessing_one_accounts_password_ends_after_ten_tries_from_wherever_they_come(
     app: Flask,
 ) -> None:
@@ -65,7 +65,7 @@ def test_guessing_one_accounts_password_ends_after_ten_tries_from_wherever_they_
     assert found == [403] * 10 + [429] * 2
 
 
-@pytest.mark.usefixtures("limited")
+@pytest.mark.usefixtures("rate_limited")
 def test_spraying_one_password_over_many_accounts_ends_after_ten_tries_of_an_address(
     app: Flask,
 ) -> None:
@@ -74,14 +74,14 @@ def test_spraying_one_password_over_many_accounts_ends_after_ten_tries_of_an_add
     assert statuses(app, [(OFFICE, "person99@example.com")]) == [403]
 
 
-@pytest.mark.usefixtures("limited")
+@pytest.mark.usefixtures("rate_limited")
 def test_an_ipv6_user_counts_as_one_however_many_addresses_they_have(app: Flask) -> None:
     found = statuses(app, [(f"2001:db8:1:2::{n:x}", f"person{n}@example.com") for n in range(12)])
     assert found == [403] * 10 + [429] * 2
     assert statuses(app, [("2001:db8:1:3::1", "person99@example.com")]) == [403]
 
 
-@pytest.mark.usefixtures("limited")
+@pytest.mark.usefixtures("rate_limited")
 def test_who_is_refused_is_told_so_in_words_and_the_right_password_opens_nothing_meanwhile(
     app: Flask,
 ) -> None:
@@ -92,7 +92,7 @@ def test_who_is_refused_is_told_so_in_words_and_the_right_password_opens_nothing
     assert "Wait a minute" in refused.text
 
 
-@pytest.mark.usefixtures("limited")
+@pytest.mark.usefixtures("rate_limited")
 def test_strangers_who_use_up_the_attempts_shut_out_nobody_who_has_been_here_before(
     app: Flask,
 ) -> None:
@@ -105,7 +105,7 @@ def test_strangers_who_use_up_the_attempts_shut_out_nobody_who_has_been_here_bef
     assert attempt(known, VIV, PASSWORD).status_code == 302
 
 
-@pytest.mark.usefixtures("limited")
+@pytest.mark.usefixtures("rate_limited")
 def test_a_known_browser_has_no_more_tries_than_any_and_is_known_for_one_account_alone(
     app: Flask,
 ) -> None:
@@ -117,7 +117,7 @@ def test_a_known_browser_has_no_more_tries_than_any_and_is_known_for_one_account
     assert attempt(known, OLGA, PASSWORD).status_code == 429
 
 
-@pytest.mark.usefixtures("limited")
+@pytest.mark.usefixtures("rate_limited")
 @pytest.mark.parametrize(
     "forged", ["", "x", "x.y", "made-up.AAAAAAAAAAAAAAAAAAAAAAAAAAA", "\udcff"]
 )
@@ -128,7 +128,7 @@ def test_a_made_up_mark_of_a_known_browser_gives_no_further_tries(app: Flask, fo
     assert attempt(client, VIV, PASSWORD).status_code == 429
 
 
-@pytest.mark.usefixtures("limited")
+@pytest.mark.usefixtures("rate_limited")
 def test_who_has_a_proxy_in_front_and_says_so_is_known_by_their_own_address(
     app: Flask, sandbox_server: Sandbox, folder: Any, clock: Clock
 ) -> None:
@@ -161,7 +161,7 @@ def test_who_has_a_proxy_in_front_and_says_so_is_known_by_their_own_address(
     assert found == [403] * 10 + [429] * 2
 
 
-@pytest.mark.usefixtures("limited")
+@pytest.mark.usefixtures("rate_limited")
 def test_whoever_goes_on_trying_does_not_fill_the_audit_trail(app: Flask) -> None:
     def refusals() -> int:
         with app.app_context():
@@ -249,7 +249,7 @@ def test_each_sign_in_has_a_key_of_its_own_that_no_one_can_guess_and_no_cookie_s
 def test_a_stolen_cookie_ends_with_what_ends_the_session(
     app: Flask, clock: Clock, change: str
 ) -> None:
-    parts: Services = app.extensions["services"]
+    services: Services = app.extensions["services"]
     email = f"stolen-{change.replace(' ', '-')}@example.com"
     with app.app_context():
         users.create_user(email, "viewer", PASSWORD, clock()).password_hash = PASSWORD_HASH
@@ -267,11 +267,11 @@ def test_a_stolen_cookie_ends_with_what_ends_the_session(
         if change == "left":
             assert victim.post("/logout").status_code == 302
         elif change == "password":
-            users.set_password(user, "another long password", parts.clock())
+            users.set_password(user, "another long password", services.clock())
         elif change == "role":
-            users.set_role(user, "operator", parts.clock())
+            users.set_role(user, "operator", services.clock())
         elif change == "disabled":
-            users.disable(user, parts.clock())
+            users.disable(user, services.clock())
     if change == "idle":
         clock.move(minutes=61)
     for _ in range(13 if change == "twelve hours" else 0):
@@ -305,7 +305,7 @@ def test_a_cookie_that_the_console_did_not_sign_is_nobodys(app: Flask, tampered:
     assert thief.get("/").status_code == 302
 
 
-@pytest.mark.usefixtures("limited")
+@pytest.mark.usefixtures("rate_limited")
 def test_another_spelling_of_an_address_is_no_other_account_to_guess_at(app: Flask) -> None:
     spellings = (
         "viv@example.com",
@@ -325,7 +325,7 @@ def test_another_spelling_of_an_address_is_no_other_account_to_guess_at(app: Fla
         }
 
 
-@pytest.mark.usefixtures("limited")
+@pytest.mark.usefixtures("rate_limited")
 def test_a_browser_is_known_for_an_account_in_whatever_spelling_it_is_asked_for(app: Flask) -> None:
     browser = app.test_client()
     assert attempt(browser, "Viv@Example.com", PASSWORD).status_code == 302

@@ -9,8 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.security.doors import DOORS, Door, child_of, receive_all, serving, status_of
-from tests.security.slow import FORM, HOOK, KINDS, LARGE, clients
+from tests.security.served_console import (
+    COMMANDS,
+    ServedConsole,
+    child_of,
+    receive_all,
+    serving,
+    status_of,
+)
+from tests.security.slow_clients import FORM, HOOK, KINDS, LARGE, clients
 from tests.support.databases import wait_for
 from tests.support.sandbox import Sandbox
 
@@ -25,15 +32,15 @@ PROMPT = 2.0
 
 
 @pytest.fixture(scope="module")
-def console_folder(filled: Path, folder: Path) -> Path:
-    shutil.copy(filled / "console.db", folder / "console.db")
+def console_folder(filled_store: Path, folder: Path) -> Path:
+    shutil.copy(filled_store / "console.db", folder / "console.db")
     return folder
 
 
 @pytest.fixture(scope="module")
-def door(
+def console(
     request: pytest.FixtureRequest, console_folder: Path, sandbox_server: Sandbox
-) -> Iterator[Door]:
+) -> Iterator[ServedConsole]:
     with serving(
         request.param,
         sandbox_server.url,
@@ -44,7 +51,7 @@ def door(
 
 
 @pytest.fixture(scope="module")
-def quick(console_folder: Path, sandbox_server: Sandbox) -> Iterator[Door]:
+def quick(console_folder: Path, sandbox_server: Sandbox) -> Iterator[ServedConsole]:
     """A console with deadlines of one second."""
     settings = {"peliqan_webhook_secret": "between the two of us"}
     with serving(
@@ -53,10 +60,10 @@ def quick(console_folder: Path, sandbox_server: Sandbox) -> Iterator[Door]:
         yield found
 
 
-def sockets(door: Door) -> int:
+def sockets(console: ServedConsole) -> int:
     """Return the number of open connections of the worker process, listeners included."""
     found = 0
-    for each in Path(f"/proc/{child_of(door.pid)}/fd").iterdir():
+    for each in Path(f"/proc/{child_of(console.pid)}/fd").iterdir():
         try:
             found += str(each.readlink()).startswith("socket:")
         except FileNotFoundError:
@@ -64,40 +71,42 @@ def sockets(door: Door) -> int:
     return found
 
 
-def memory(door: Door) -> int:
+def memory(console: ServedConsole) -> int:
     """Return the memory of the worker process in bytes."""
     return (
         int(
-            re.findall(r"VmRSS:\s*(\d+)", Path(f"/proc/{child_of(door.pid)}/status").read_text())[0]
+            re.findall(
+                r"VmRSS:\s*(\d+)", Path(f"/proc/{child_of(console.pid)}/status").read_text()
+            )[0]
         )
         * 1024
     )
 
 
-def ask_for_all(door: Door, within: float = PROMPT) -> None:
+def ask_for_all(console: ServedConsole, within: float = PROMPT) -> None:
     for request, status in ORDINARY.items():
         began = time.monotonic()
-        assert status_of(door.ask(request, timeout=within)) == status, request
+        assert status_of(console.ask(request, timeout=within)) == status, request
         assert time.monotonic() - began < within, request
 
 
-@pytest.mark.parametrize("door", DOORS, indirect=True, scope="module")
+@pytest.mark.parametrize("console", COMMANDS, indirect=True, scope="module")
 @pytest.mark.parametrize("what", KINDS)
-def test_slow_clients_keep_nobody_waiting(door: Door, what: str) -> None:
+def test_slow_clients_keep_nobody_waiting(console: ServedConsole, what: str) -> None:
     for number in (16, 64, 200):
-        with clients(door, KINDS[what], number):
-            ask_for_all(door)
+        with clients(console, KINDS[what], number):
+            ask_for_all(console)
 
 
-@pytest.mark.parametrize("door", DOORS, indirect=True, scope="module")
-def test_slow_clients_of_all_kinds_together_keep_nobody_waiting(door: Door) -> None:
+@pytest.mark.parametrize("console", COMMANDS, indirect=True, scope="module")
+def test_slow_clients_of_all_kinds_together_keep_nobody_waiting(console: ServedConsole) -> None:
     with ExitStack() as stack:
         for kind in KINDS.values():
-            stack.enter_context(clients(door, kind, 20))
-        ask_for_all(door)
+            stack.enter_context(clients(console, kind, 20))
+        ask_for_all(console)
 
 
-def test_every_slow_client_is_let_go_in_time(quick: Door) -> None:
+def test_every_slow_client_is_let_go_in_time(quick: ServedConsole) -> None:
     wait_for(lambda: sockets(quick) < 10, "nobody is connected")
     before = sockets(quick)
     with ExitStack() as stack:
@@ -117,7 +126,9 @@ def test_every_slow_client_is_let_go_in_time(quick: Door) -> None:
         "sends chunks byte by byte",
     ],
 )
-def test_a_request_that_took_too_long_is_answered_with_a_page(quick: Door, what: str) -> None:
+def test_a_request_that_took_too_long_is_answered_with_a_page(
+    quick: ServedConsole, what: str
+) -> None:
     with clients(quick, KINDS[what], 1) as [there]:
         answer = receive_all(there)
     assert status_of(answer) == 408
@@ -125,7 +136,7 @@ def test_a_request_that_took_too_long_is_answered_with_a_page(quick: Door, what:
     assert b"send it again" in answer
 
 
-def test_a_slow_download_that_goes_on_is_whole(quick: Door) -> None:
+def test_a_slow_download_that_goes_on_is_whole(quick: ServedConsole) -> None:
     """It takes three times the limit for a client that reads nothing, or less than 64 kB."""
     whole = quick.ask(LARGE.replace(b"1.1\r\nHost: x", b"1.0")).partition(b"\r\n\r\n")[2]
     assert len(whole) > 600_000
@@ -140,34 +151,39 @@ def test_a_slow_download_that_goes_on_is_whole(quick: Door) -> None:
     assert found.partition(b"\r\n\r\n")[2] == whole
 
 
-@pytest.mark.parametrize("door", DOORS, indirect=True, scope="module")
-def test_the_connections_of_a_process_have_a_bound_and_new_ones_are_taken(door: Door) -> None:
-    before = sockets(door)
-    with clients(door, KINDS["says nothing"], 450), clients(door, KINDS["stops in a form"], 450):
-        ask_for_all(door)
-        assert sockets(door) <= before + 500
+@pytest.mark.parametrize("console", COMMANDS, indirect=True, scope="module")
+def test_the_connections_of_a_process_have_a_bound_and_new_ones_are_taken(
+    console: ServedConsole,
+) -> None:
+    before = sockets(console)
+    with (
+        clients(console, KINDS["says nothing"], 450),
+        clients(console, KINDS["stops in a form"], 450),
+    ):
+        ask_for_all(console)
+        assert sockets(console) <= before + 500
 
 
-@pytest.mark.parametrize("door", DOORS, indirect=True, scope="module")
-def test_the_bodies_that_are_waited_for_have_a_bound_in_memory(door: Door) -> None:
-    before = memory(door)
+@pytest.mark.parametrize("console", COMMANDS, indirect=True, scope="module")
+def test_the_bodies_that_are_waited_for_have_a_bound_in_memory(console: ServedConsole) -> None:
+    before = memory(console)
     with ExitStack() as stack:
         for _ in range(200):
-            there = stack.enter_context(door.connect())
+            there = stack.enter_context(console.connect())
             there.sendall(FORM + b"Content-Length: 1000000\r\n\r\n" + b"a" * 990_000)
         # The client first has to read what was sent: 200 MB.
-        ask_for_all(door, within=20)
-        assert memory(door) - before < 120_000_000
+        ask_for_all(console, within=20)
+        assert memory(console) - before < 120_000_000
 
 
-@pytest.mark.parametrize("door", DOORS, indirect=True, scope="module")
-def test_half_a_body_is_not_acted_upon(door: Door) -> None:
+@pytest.mark.parametrize("console", COMMANDS, indirect=True, scope="module")
+def test_half_a_body_is_not_acted_upon(console: ServedConsole) -> None:
     for head in (FORM, HOOK):
         for body in (
             b"Content-Length: 100\r\n\r\n" + b" " * 50,
             b"Transfer-Encoding: chunked\r\n\r\n32\r\n" + b" " * 50,
         ):
-            with door.connect() as there:
+            with console.connect() as there:
                 there.sendall(head + body)
                 there.shutdown(1)
                 answer = receive_all(there)
@@ -188,20 +204,24 @@ CHUNKS = {
 }
 
 
-@pytest.mark.parametrize("door", DOORS, indirect=True, scope="module")
+@pytest.mark.parametrize("console", COMMANDS, indirect=True, scope="module")
 @pytest.mark.parametrize("what", CHUNKS)
-def test_chunks_that_cannot_be_read_are_the_clients_mistake(door: Door, what: str) -> None:
+def test_chunks_that_cannot_be_read_are_the_clients_mistake(
+    console: ServedConsole, what: str
+) -> None:
     """Errors of clients must not be the console's, which page its operator."""
     status, body = CHUNKS[what]
     for head in (FORM, HOOK, b"GET /nowhere HTTP/1.1\r\nHost: x\r\n"):
-        with door.connect() as there:
+        with console.connect() as there:
             with suppress(OSError):
                 there.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n" + body)
             assert status_of(there.recv(65536)) == status, head
 
 
-@pytest.mark.parametrize("door", DOORS, indirect=True, scope="module")
-def test_requests_one_behind_the_other_and_in_pieces_are_each_answered(door: Door) -> None:
+@pytest.mark.parametrize("console", COMMANDS, indirect=True, scope="module")
+def test_requests_one_behind_the_other_and_in_pieces_are_each_answered(
+    console: ServedConsole,
+) -> None:
     """Only the server decides where a request ends, whatever its way."""
     get = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
     form = FORM + b"Content-Length: 3\r\n\r\na=b"
@@ -217,7 +237,7 @@ def test_requests_one_behind_the_other_and_in_pieces_are_each_answered(door: Doo
     statuses = [200, 400, 400, 401, 200, 200, 200]
     whole = b"".join(line) + get.replace(b"Host: x", b"Host: x\r\nConnection: close")
     for size in (len(whole), 1000, 7, 1):
-        with door.connect() as there:
+        with console.connect() as there:
             for at in range(0, len(whole), size):
                 there.sendall(whole[at : at + size])
             answer = receive_all(there)

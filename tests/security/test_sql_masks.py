@@ -21,7 +21,7 @@ from dashboard.sql.models import QueryResult, QueryRun
 from dashboard.sql.tasks import run_query
 from dashboard.users import scopes
 from dashboard.users import service as users
-from tests.security.places import ACCOUNT
+from tests.security.route_requests import ACCOUNT
 from tests.support.clock import Clock
 from tests.support.people import PASSWORD, PASSWORD_HASH, Person
 from tests.support.sandbox import Sandbox
@@ -86,7 +86,7 @@ def table(sandbox_server: Sandbox) -> str:
     return f'"{name}"'
 
 
-def parts(app: Flask) -> Services:
+def services(app: Flask) -> Services:
     found: Services = app.extensions["services"]
     return found
 
@@ -95,14 +95,16 @@ def newcomer(app: Flask, role: str) -> Person:
     """A new user with this role."""
     email = f"{role}{next(NUMBERS)}@example.com"
     with app.app_context():
-        users.create_user(email, role, PASSWORD, parts(app).clock()).password_hash = PASSWORD_HASH
+        users.create_user(
+            email, role, PASSWORD, services(app).clock()
+        ).password_hash = PASSWORD_HASH
         db.session.commit()
     return Person(app.test_client(), email)
 
 
 def work(app: Flask) -> None:
     with app.app_context():
-        for answer_id in query_runs.due(parts(app).clock()):
+        for answer_id in query_runs.due(services(app).clock()):
             run_query(answer_id)
         db.session.remove()
 
@@ -117,7 +119,7 @@ def asked(app: Flask, person: Person, statement: str, reason: str = "") -> tuple
         return answer_id, db.session.get_one(QueryResult, answer_id).question_id
 
 
-def doors(app: Flask, answer_id: int, question_id: int) -> Iterator[tuple[str, bool]]:
+def result_routes(app: Flask, answer_id: int, question_id: int) -> Iterator[tuple[str, bool]]:
     """Yield each address that may show the result, and whether it shows nothing else."""
     found = 0
     for rule in app.url_map.iter_rules():
@@ -145,7 +147,7 @@ def seen(
 ) -> list[str]:
     """Return the routes that show the value; the others for scripts must refuse."""
     showing = []
-    for path, is_file in doors(app, answer_id, question_id):
+    for path, is_file in result_routes(app, answer_id, question_id):
         answer = person.client.get(path)
         # The statement itself belongs to its author.
         text = re.sub(r"(?s)<(pre|textarea)\b.*?</\1>", "", answer.text)
@@ -189,7 +191,7 @@ def test_an_answer_is_checked_again_for_an_administrator_who_is_one_no_more(
         with app.app_context():
             user = users.find_user(email)
             assert user is not None
-            users.set_role(user, role, parts(app).clock())
+            users.set_role(user, role, services(app).clock())
         assert seen(app, Person(app.test_client(), email), channel, *ids) == [], role
 
 
@@ -239,7 +241,7 @@ def test_whether_a_question_failed_is_not_seen_without_a_reason(app: Flask, tabl
         )
         answer_id, question_id = asked(app, olga, f"select abs({condition}) as x")
         email, texts = asker(app, question_id), []
-        for path, _ in doors(app, answer_id, question_id):
+        for path, _ in result_routes(app, answer_id, question_id):
             answer = olga.client.get(path)
             text = (
                 answer.text.replace(email, "")
@@ -287,7 +289,7 @@ def test_an_operator_who_is_limited_since_finds_the_answer_no_more(app: Flask, t
         user = users.find_user(email)
         assert user is not None
         scopes.limit(user, scopes.read(OTHER_ACCOUNT))
-    for path, _ in doors(app, *ids):
+    for path, _ in result_routes(app, *ids):
         assert olga.client.get(path).status_code == 404, path
 
 
@@ -321,7 +323,7 @@ def test_what_was_answered_is_gone_after_a_day_and_so_are_counts_and_errors(
     ]
     clock.move(days=1, minutes=1)
     with app.app_context():
-        query_runs.delete_old(parts(app).clock())
+        query_runs.delete_old(services(app).clock())
         for answer_id, _ in all_ids:
             answer = db.session.get_one(QueryResult, answer_id)
             assert (

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from dashboard.core.database import db
 from dashboard.users import service as users
 from dashboard.users.models import AccessToken
-from tests.security.places import Places, ask
+from tests.security.route_requests import RouteRequests, ask
 from tests.support.people import Person
 
 
@@ -25,12 +25,12 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-@pytest.mark.usefixtures("doors")
+@pytest.mark.usefixtures("stubbed_views")
 @pytest.mark.parametrize(
     ("name", "role"), [("viv", "viewer"), ("olga", "operator"), ("adam", "admin")]
 )
 def test_a_token_opens_the_lists_of_its_owners_role_and_no_page_and_no_action(
-    app: Flask, places: Places, name: str, role: str
+    app: Flask, route_requests: RouteRequests, name: str, role: str
 ) -> None:
     script = app.test_client()
     with app.app_context():
@@ -38,7 +38,7 @@ def test_a_token_opens_the_lists_of_its_owners_role_and_no_page_and_no_action(
         assert owner is not None
         token = users.new_token(owner, "of a script", app.extensions["services"].clock()).value
     csrf = Person(script).token("/login")
-    for place in places.all():
+    for place in route_requests.all():
         if place.role == "public" or not (place.is_for_scripts or name == "viv"):
             continue
         answer = ask(script, place, headers=bearer(token), data={"csrf_token": csrf})

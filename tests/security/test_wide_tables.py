@@ -11,7 +11,7 @@ import pytest
 import requests
 from bs4 import BeautifulSoup, Tag
 
-from tests.security.doors import serving
+from tests.security.served_console import serving
 from tests.support.nginx import Nginx
 from tests.support.people import PASSWORD
 from tests.support.sample_tables import ACCOUNT, TABLE, OwnTable
@@ -94,10 +94,10 @@ def shown(page: BeautifulSoup) -> list[int]:
 
 @pytest.fixture(scope="module")
 def nginx(
-    filled: Path, sandbox_server: Sandbox, tmp_path_factory: pytest.TempPathFactory
+    filled_store: Path, sandbox_server: Sandbox, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Nginx]:
     folder = tmp_path_factory.mktemp("wide")
-    shutil.copy(filled / "console.db", folder / "console.db")
+    shutil.copy(filled_store / "console.db", folder / "console.db")
     requests.post(f"{sandbox_server.url}/sandbox/control/reset", timeout=5)
     own = OwnTable(columns=dict.fromkeys(COLUMNS, "text"))
     for number in range(1, 25):
@@ -106,9 +106,9 @@ def nginx(
         )
     with pytest.MonkeyPatch.context() as patch:
         own.install(sandbox_server, patch)
-        with serving("gunicorn wsgi:app", sandbox_server.url, folder) as door:
+        with serving("gunicorn wsgi:app", sandbox_server.url, folder) as console:
             place = tmp_path_factory.mktemp("nginx")
-            running = Nginx(place, door.url)
+            running = Nginx(place, console.url)
             yield running
             running.stop()
 

@@ -18,9 +18,11 @@ ANSWERED = b"\r\n\r\nok\n"
 
 
 @pytest.fixture(scope="module")
-def served(filled: Path, folder: Path, sandbox_server: Sandbox) -> Iterator[tuple[str, int, Path]]:
+def served(
+    filled_store: Path, folder: Path, sandbox_server: Sandbox
+) -> Iterator[tuple[str, int, Path]]:
     """The server's host, port and output."""
-    shutil.copy(filled / "console.db", folder / "console.db")
+    shutil.copy(filled_store / "console.db", folder / "console.db")
     processes = Processes(
         make_environ(sandbox_server.url, folder, peliqan_webhook_secret="between the two of us")
     )

@@ -29,7 +29,7 @@ EDITOR = f"/accounts/{ACCOUNT}/sql"
 REASON = "A customer asks what was loaded"
 
 
-def parts(app: Flask) -> Services:
+def services(app: Flask) -> Services:
     found: Services = app.extensions["services"]
     return found
 
@@ -37,7 +37,7 @@ def parts(app: Flask) -> Services:
 def work(app: Flask) -> None:
     """Run the waiting queries as the worker does."""
     with app.app_context():
-        for answer_id in query_runs.due(parts(app).clock()):
+        for answer_id in query_runs.due(services(app).clock()):
             run_query(answer_id)
         db.session.remove()
 
@@ -217,12 +217,12 @@ def test_the_work_on_a_large_answer_ends_when_it_is_not_wanted(
         if how == "cancelled by its person":
             olga.post(f"{where}/cancel")
         else:
-            parts(app).queues.stop.set()
+            services(app).queues.stop.set()
         asked_at = time.monotonic()
         worker.result(60)
         # Twice the watcher's interval, and more time for a machine under load.
         assert time.monotonic() - asked_at < 2 * POLL_INTERVAL + 4
-    parts(app).queues.stop.clear()
+    services(app).queues.stop.clear()
     with app.app_context():
         answer = db.session.get_one(QueryResult, int(where.rsplit("/", 1)[1]))
         assert answer.rows is None
@@ -257,11 +257,11 @@ def test_a_killed_workers_answer_has_failed_and_nothing_is_asked_twice(
 ) -> None:
     where = asked(olga, app, "select 1 as one", run=False)
     with app.app_context():
-        answer_id = query_runs.due(parts(app).clock())[0]
-        assert query_runs.lease(answer_id, parts(app).clock()) is not None
-        assert query_runs.lease(answer_id, parts(app).clock()) is None
+        answer_id = query_runs.due(services(app).clock())[0]
+        assert query_runs.lease(answer_id, services(app).clock()) is not None
+        assert query_runs.lease(answer_id, services(app).clock()) is None
         clock.move(seconds=query_runs.LEASE.total_seconds() + 1)
-        assert query_runs.fail_lost(parts(app).clock()) == 1
+        assert query_runs.fail_lost(services(app).clock()) == 1
     assert "ask again" in words(olga.get(where))
 
 
@@ -274,7 +274,7 @@ def test_rows_and_question_are_encrypted_and_gone_after_a_day(
         assert answer.rows is not None
         assert b"only here" not in answer.rows + answer.question.text
         clock.move(days=1, minutes=1)
-        assert query_runs.delete_old(parts(app).clock()) == 1
+        assert query_runs.delete_old(services(app).clock()) == 1
     clock.move(days=-1)
     assert "The rows were deleted after a day" in words(olga.get(where))
     assert olga.client.get(f"{where}.csv").status_code == 410
@@ -331,7 +331,7 @@ def test_looking_at_how_answers_stand_fetches_no_rows(olga: Person, app: Flask) 
 
 
 def test_an_operator_asks_no_more_accounts_than_the_role_may(olga: Person, app: Flask) -> None:
-    object.__setattr__(parts(app).settings, "dashboard_bulk_most", 3)
+    object.__setattr__(services(app).settings, "dashboard_bulk_most", 3)
     made = olga.post("/queries", name="All", text="select 1 as one")
     total = int(olga.client.get(made.location).text.split('name="seen" value="')[1].split('"')[0])
     refused = olga.post(f"{made.location}/ask", seen=str(total))

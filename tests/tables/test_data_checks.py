@@ -53,8 +53,8 @@ def known(connection: Any) -> Connection:
     return row
 
 
-def check(parts: Services, connection: Any) -> data_check_jobs.DataResult:
-    return data_check_jobs.check(parts.api, known(connection), parts.clock())
+def check(services: Services, connection: Any) -> data_check_jobs.DataResult:
+    return data_check_jobs.check(services.api, known(connection), services.clock())
 
 
 def open_findings(account_id: int) -> set[tuple[int, str]]:
@@ -79,10 +79,10 @@ def answer(*rows: list[Any], width: int = 2) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("fault", FINDINGS)
 def test_a_fault_is_found_of_its_own_connection_in_three_calls_and_ends_when_it_is_gone(
-    parts: Services, sandbox: Sandbox, shared: Any, clock: Clock, fault: str
+    services: Services, sandbox: Sandbox, shared: Any, clock: Clock, fault: str
 ) -> None:
     sandbox.set(shared.id, data_fault=fault)
-    result = check(parts, shared)
+    result = check(services, shared)
     assert calls(sandbox) == {"default_dw_info": 1, "proxy_db": 2}
     assert (len(result.tables), result.more) == (
         len(shared.connector.tables) + (fault == "parent_table_empty"),
@@ -91,12 +91,12 @@ def test_a_fault_is_found_of_its_own_connection_in_three_calls_and_ends_when_it_
     assert open_findings(shared.account_id) == {(shared.id, fault)}
     sandbox.set(shared.id, data_fault="")
     clock.move(minutes=2)
-    check(parts, shared)
+    check(services, shared)
     assert open_findings(shared.account_id) == set()
 
 
 def test_the_other_connection_of_the_connector_has_other_tables(
-    parts: Services, sandbox: Sandbox, shared: Any
+    services: Services, sandbox: Sandbox, shared: Any
 ) -> None:
     twin = next(
         each
@@ -104,16 +104,16 @@ def test_the_other_connection_of_the_connector_has_other_tables(
         if each.connector == shared.connector and each.id != shared.id
     )
     sandbox.set(shared.id, data_fault="duplicate_keys")
-    ours, theirs = check(parts, shared), check(parts, twin)
+    ours, theirs = check(services, shared), check(services, twin)
     assert [each.name for each in ours.tables] == [each.name for each in theirs.tables]
     assert [each.rows for each in ours.tables] != [each.rows for each in theirs.tables]
     assert open_findings(shared.account_id) == {(shared.id, "duplicate_keys")}
 
 
 def test_it_is_checked_again_each_day_in_one_call_for_a_week(
-    parts: Services, sandbox: Sandbox, shared: Any, clock: Clock
+    services: Services, sandbox: Sandbox, shared: Any, clock: Clock
 ) -> None:
-    check(parts, shared)
+    check(services, shared)
     sandbox.set(shared.id, data_fault="mixed_versions")
     days = 0
     for _ in range(10):
@@ -131,10 +131,10 @@ def test_it_is_checked_again_each_day_in_one_call_for_a_week(
 
 
 def test_while_it_has_a_finding_it_is_checked_for_longer_than_a_week(
-    parts: Services, sandbox: Sandbox, shared: Any, clock: Clock
+    services: Services, sandbox: Sandbox, shared: Any, clock: Clock
 ) -> None:
     sandbox.set(shared.id, data_fault="duplicate_keys")
-    check(parts, shared)
+    check(services, shared)
     for _ in range(12):
         clock.move(days=1, minutes=1)
         check_tables()
@@ -147,10 +147,10 @@ def test_while_it_has_a_finding_it_is_checked_for_longer_than_a_week(
 
 
 def test_a_table_that_is_gone_makes_the_daily_check_look_for_tables_anew(
-    parts: Services, sandbox: Sandbox, shared: Any, clock: Clock
+    services: Services, sandbox: Sandbox, shared: Any, clock: Clock
 ) -> None:
     sandbox.set(shared.id, data_fault="parent_has_rows")
-    count = len(check(parts, shared).tables)
+    count = len(check(services, shared).tables)
     sandbox.set(shared.id, data_fault="")
     before = calls(sandbox)
     clock.move(days=1, minutes=1)
@@ -166,10 +166,10 @@ def test_a_table_that_is_gone_makes_the_daily_check_look_for_tables_anew(
 
 
 def test_figures_that_could_not_be_had_again_for_a_week_are_no_evidence_any_more(
-    parts: Services, sandbox: Sandbox, shared: Any, clock: Clock
+    services: Services, sandbox: Sandbox, shared: Any, clock: Clock
 ) -> None:
     sandbox.set(shared.id, data_fault="duplicate_keys")
-    check(parts, shared)
+    check(services, shared)
     sandbox.fault("proxy_db", status=403)
     for day in range(1, 9):
         clock.move(days=1, minutes=1)
@@ -182,9 +182,9 @@ def test_figures_that_could_not_be_had_again_for_a_week_are_no_evidence_any_more
 
 
 def test_the_check_of_a_connection_that_is_gone_is_forgotten(
-    parts: Services, shared: Any, clock: Clock
+    services: Services, shared: Any, clock: Clock
 ) -> None:
-    check(parts, shared)
+    check(services, shared)
     known(shared).gone_at = clock()
     db.session.commit()
     clock.move(days=1, minutes=1)
@@ -193,21 +193,21 @@ def test_the_check_of_a_connection_that_is_gone_is_forgotten(
 
 
 def test_a_connection_without_a_schema_cannot_be_checked_and_asks_nothing(
-    parts: Services, sandbox: Sandbox, shared: Any
+    services: Services, sandbox: Sandbox, shared: Any
 ) -> None:
     row = known(shared)
     row.schema_name = ""
     with pytest.raises(data_check_jobs.CannotCheck, match="which schema"):
-        data_check_jobs.check(parts.api, row, parts.clock())
+        data_check_jobs.check(services.api, row, services.clock())
     assert calls(sandbox) == {}
 
 
 def test_a_schema_that_is_not_there_has_no_table_and_names_with_quotes_are_names(
-    parts: Services, sandbox: Sandbox, shared: Any
+    services: Services, sandbox: Sandbox, shared: Any
 ) -> None:
     row = known(shared)
     row.schema_name = "o'brien\"; drop table x"
-    result = data_check_jobs.check(parts.api, row, parts.clock())
+    result = data_check_jobs.check(services.api, row, services.clock())
     assert result.tables == []
     assert "nothing was checked" in result.sentence
 
@@ -223,23 +223,23 @@ def test_a_schema_that_is_not_there_has_no_table_and_names_with_quotes_are_names
     ],
 )
 def test_an_answer_that_is_not_what_was_asked_for_changes_nothing(
-    parts: Services,
+    services: Services,
     sandbox: Sandbox,
     shared: Any,
     lines: list[dict[str, Any]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sandbox.set(shared.id, data_fault="duplicate_keys")
-    check(parts, shared)
+    check(services, shared)
     monkeypatch.setattr(sandbox.app.extensions["sandbox"].warehouses, "ask", lambda *_: iter(lines))
     with pytest.raises((data_check_jobs.CannotCheck, peliqan.PeliqanError)):
-        check(parts, shared)
+        check(services, shared)
     db.session.rollback()
     assert open_findings(shared.account_id) == {(shared.id, "duplicate_keys")}
 
 
 def test_fifty_tables_are_counted_at_most_and_the_rest_is_named(
-    sandbox: Sandbox, parts: Services, shared: Any
+    sandbox: Sandbox, services: Services, shared: Any
 ) -> None:
     tables = [data_check_jobs.CountedTable(f"t{number}", "id") for number in range(3)]
     result = data_check_jobs.DataResult("books", tables[:2], 1)

@@ -385,10 +385,10 @@ REFUSALS = [
 
 
 @pytest.fixture
-def refusing(app: Flask, parts: Services) -> Iterator[FaultServer]:
+def refusing(app: Flask, services: Services) -> Iterator[FaultServer]:
     """Yield a console with a server that lists the recorded fields."""
     with run(FaultServer()) as server:
-        app.extensions["services"] = replace(parts, api=server.client())
+        app.extensions["services"] = replace(services, api=server.client())
         server.say(f"/api/database/tables/{TABLE}/", Answer({"id": TABLE, "name": "Every type"}))
         server.say(f"/api/database/fields/table/{TABLE}/", Answer(FIELDS))
         yield server

@@ -66,8 +66,8 @@ def test_a_column_that_cannot_be_sorted_by_does_not_say_when_a_row_was_received(
     assert freshness.received_at(columns[1:]) == NAME
 
 
-def look(parts: Services, connection: Any) -> FreshnessResult:
-    return freshness.check_freshness(parts.api, known(connection), parts.clock())
+def look(services: Services, connection: Any) -> FreshnessResult:
+    return freshness.check_freshness(services.api, known(connection), services.clock())
 
 
 def calls(sandbox: Sandbox) -> dict[str, int]:
@@ -110,11 +110,11 @@ def table_holds(sandbox: Sandbox, place: int, value: object, column: str = NAME)
 
 
 def test_the_newest_row_is_as_new_as_the_run_that_brought_it(
-    parts: Services, sandbox: Sandbox, orders: Any
+    services: Services, sandbox: Sandbox, orders: Any
 ) -> None:
-    live.read_connection(parts.api, orders.account_id, orders.id, parts.clock())
-    at = parts.clock()
-    seen = freshness.check_freshness(parts.api, known(orders), at)
+    live.read_connection(services.api, orders.account_id, orders.id, services.clock())
+    at = services.clock()
+    seen = freshness.check_freshness(services.api, known(orders), at)
     row = known(orders)
     count = len(orders.connector.tables)
     assert (seen.tables, seen.read, seen.dated, seen.unread) == (count, count, count, ())
@@ -122,7 +122,7 @@ def test_the_newest_row_is_as_new_as_the_run_that_brought_it(
     assert row.newest_row_at == seen.newest_at == row.last_success_at.replace(microsecond=0)
     assert row.rows_read_at == at
     assert stale(orders) == []
-    databases = len(parts.api.for_account(orders.account_id).databases())
+    databases = len(services.api.for_account(orders.account_id).databases())
     assert calls(sandbox) == {
         "applications": 2,
         "tables": databases,
@@ -132,31 +132,31 @@ def test_the_newest_row_is_as_new_as_the_run_that_brought_it(
 
 
 def test_rows_older_than_the_last_run_are_a_contradiction_until_newer_ones_are_seen(
-    parts: Services, sandbox: Sandbox, orders: Any
+    services: Services, sandbox: Sandbox, orders: Any
 ) -> None:
-    live.read_connection(parts.api, orders.account_id, orders.id, parts.clock())
+    live.read_connection(services.api, orders.account_id, orders.id, services.clock())
     success = known(orders).last_success_at
     assert success is not None
     old = success - timedelta(seconds=orders.interval, days=2)
     sandbox.fault(
         "rows", body={"count": 1, "results": [{"id": 1, "order": "1", NAME: old.isoformat()}]}
     )
-    look(parts, orders)
+    look(services, orders)
     [finding] = stale(orders)
     assert finding.contradicts
     assert "the newest row in its tables is 2 d" in finding.evidence
     sandbox.clear()
-    look(parts, orders)
+    look(services, orders)
     assert stale(orders) == []
 
 
 def test_tables_are_found_in_every_database_and_in_any_case(
-    parts: Services, sandbox: Sandbox, clock: Clock
+    services: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     two = next(
         each
         for account in sandbox.life.accounts(0, ACCOUNTS)
-        if len(parts.api.for_account(account.id).databases()) == 2
+        if len(services.api.for_account(account.id).databases()) == 2
         for each in sandbox.life.connections(account.id)
     )
     name, first = two.connector.name, two.account_id * 10 + 1
@@ -168,33 +168,33 @@ def test_tables_are_found_in_every_database_and_in_any_case(
         body=[{"id": 9, "name": f"{name.upper()}_Orders"}],
     )
     table_holds(sandbox, 9, at.isoformat(), NAME.upper())
-    seen = look(parts, two)
+    seen = look(services, two)
     assert (seen.tables, seen.dated, seen.newest_at) == (1, 1, at)
     assert seen.sentence == "Its only table says when a row was received."
     assert known(two).newest_row_at == at
 
 
 def test_where_no_table_says_when_a_row_was_received_that_is_said(
-    parts: Services, sandbox: Sandbox, orders: Any
+    services: Services, sandbox: Sandbox, orders: Any
 ) -> None:
     name, database_id = orders.connector.name, orders.account_id * 10 + 1
     tables_named(sandbox, database_id, *(f"{name}_{each}" for each in "abc"))
     sandbox.fault("fields", body=[{"id": 1, "name": "Nr", "primary": True}])
-    seen = look(parts, orders)
+    seen = look(services, orders)
     assert seen.sentence == "None of its 3 tables says when a row was received."
     assert (known(orders).newest_row_at, known(orders).rows_read_at is not None) == (None, True)
     assert "rows" not in calls(sandbox)
     sandbox.clear()
     tables_named(sandbox, database_id, "somebody_elses")
-    assert look(parts, orders).sentence == (
+    assert look(services, orders).sentence == (
         f"No table of this connection was found: none has a name that begins with “{name}_”."
     )
 
 
 def test_at_most_five_tables_are_looked_at_those_first_that_the_runs_loaded_most_into(
-    parts: Services, sandbox: Sandbox, orders: Any, clock: Clock
+    services: Services, sandbox: Sandbox, orders: Any, clock: Clock
 ) -> None:
-    live.read_connection(parts.api, orders.account_id, orders.id, parts.clock())
+    live.read_connection(services.api, orders.account_id, orders.id, services.clock())
     name, loaded = orders.connector.name, orders.connector.tables[0]
     tables_named(
         sandbox,
@@ -206,7 +206,7 @@ def test_at_most_five_tables_are_looked_at_those_first_that_the_runs_loaded_most
     table_holds(sandbox, 12, new.isoformat())
     for place in range(1, 12):
         table_holds(sandbox, place, old.isoformat())
-    seen = look(parts, orders)
+    seen = look(services, orders)
     assert (seen.tables, seen.read, seen.newest_at) == (12, 5, new)
     assert (
         seen.sentence == "5 of the 5 tables that were read say when a row was received."
@@ -219,12 +219,14 @@ def test_at_most_five_tables_are_looked_at_those_first_that_the_runs_loaded_most
     "fault", [{"status": 400}, {"status": 404}, {"status": 500}, {"kind": "html"}]
 )
 def test_a_table_that_cannot_be_sorted_is_passed_over_and_named(
-    parts: Services, sandbox: Sandbox, orders: Any, fault: dict[str, Any]
+    services: Services, sandbox: Sandbox, orders: Any, fault: dict[str, Any]
 ) -> None:
-    [refused, *others] = parts.api.for_account(orders.account_id).tables(orders.account_id * 10 + 1)
+    [refused, *others] = services.api.for_account(orders.account_id).tables(
+        orders.account_id * 10 + 1
+    )
     mine = tables_of(known(orders), (refused, *others))
     sandbox.fault("rows", match=f"/table/{mine[0].id}/", **fault)
-    seen = look(parts, orders)
+    seen = look(services, orders)
     assert seen.unread == (mine[0].name,)
     assert f"1 could not be read: “{mine[0].name}”." in seen.sentence
     assert seen.read == len(mine) - 1
@@ -232,13 +234,14 @@ def test_a_table_that_cannot_be_sorted_is_passed_over_and_named(
 
 
 def test_where_a_table_is_left_out_a_newer_row_that_was_seen_before_still_counts(
-    parts: Services, sandbox: Sandbox, orders: Any, clock: Clock
+    services: Services, sandbox: Sandbox, orders: Any, clock: Clock
 ) -> None:
-    look(parts, orders)
+    look(services, orders)
     newest = known(orders).newest_row_at
     assert newest is not None
     mine = tables_of(
-        known(orders), parts.api.for_account(orders.account_id).tables(orders.account_id * 10 + 1)
+        known(orders),
+        services.api.for_account(orders.account_id).tables(orders.account_id * 10 + 1),
     )
     sandbox.fault("rows", match=f"/table/{mine[0].id}/", status=400)
     sandbox.fault(
@@ -246,17 +249,17 @@ def test_where_a_table_is_left_out_a_newer_row_that_was_seen_before_still_counts
         body={"count": 1, "results": [{"id": 1, "order": "1", NAME: "2026-01-01T00:00:00Z"}]},
     )
     clock.move(minutes=1)
-    look(parts, orders)
+    look(services, orders)
     assert known(orders).newest_row_at == newest
 
 
 def test_where_no_table_can_be_read_nothing_is_changed(
-    parts: Services, sandbox: Sandbox, orders: Any
+    services: Services, sandbox: Sandbox, orders: Any
 ) -> None:
-    look(parts, orders)
+    look(services, orders)
     before = (known(orders).newest_row_at, known(orders).rows_read_at)
     sandbox.fault("fields", status=403)
-    seen = look(parts, orders)
+    seen = look(services, orders)
     assert (seen.read, len(seen.unread)) == (0, seen.tables)
     assert seen.sentence.startswith("Nothing was learnt of the rows in its tables.")
     assert (known(orders).newest_row_at, known(orders).rows_read_at) == before
@@ -264,11 +267,11 @@ def test_where_no_table_can_be_read_nothing_is_changed(
 
 @pytest.mark.parametrize("route", ["applications", "tables", "fields", "rows"])
 def test_an_api_that_does_not_answer_changes_nothing(
-    parts: Services, sandbox: Sandbox, orders: Any, route: str
+    services: Services, sandbox: Sandbox, orders: Any, route: str
 ) -> None:
     sandbox.fault(route, status=429, headers={"Retry-After": "3600"})
     with pytest.raises(peliqan.RateLimited):
-        look(parts, orders)
+        look(services, orders)
     db.session.rollback()
     assert (known(orders).newest_row_at, known(orders).rows_read_at) == (None, None)
 
@@ -288,18 +291,20 @@ def test_an_api_that_does_not_answer_changes_nothing(
     ],
 )
 def test_what_is_no_time_that_a_row_can_have_is_passed_over(
-    parts: Services, sandbox: Sandbox, orders: Any, value: object
+    services: Services, sandbox: Sandbox, orders: Any, value: object
 ) -> None:
     sandbox.fault("rows", body={"count": 1, "results": [{"id": 1, "order": "1", NAME: value}]})
-    seen = look(parts, orders)
+    seen = look(services, orders)
     assert (seen.newest_at, known(orders).newest_row_at) == (None, None)
     assert "has such a time" in seen.sentence
     assert stale(orders) == []
 
 
-def test_an_empty_table_has_no_newest_row(parts: Services, sandbox: Sandbox, orders: Any) -> None:
+def test_an_empty_table_has_no_newest_row(
+    services: Services, sandbox: Sandbox, orders: Any
+) -> None:
     sandbox.fault("rows", body={"count": 0, "results": []})
-    assert look(parts, orders).newest_at is None
+    assert look(services, orders).newest_at is None
 
 
 @pytest.mark.parametrize(

@@ -23,10 +23,12 @@ def line(person: Person, connection: Any) -> str:
     return words(found)
 
 
-def make_stale(app: Flask, parts: Services, sandbox: Sandbox, connection: Any) -> None:
+def make_stale(app: Flask, services: Services, sandbox: Sandbox, connection: Any) -> None:
     """Let the connection's runs succeed while its newest row is days old."""
     with app.app_context():
-        row = live.read_connection(parts.api, connection.account_id, connection.id, parts.clock())
+        row = live.read_connection(
+            services.api, connection.account_id, connection.id, services.clock()
+        )
         assert row.last_success_at is not None
         old = row.last_success_at - timedelta(seconds=connection.interval, days=3)
     sandbox.fault(
@@ -53,10 +55,10 @@ def test_a_viewer_looks_at_the_rows_without_javascript_and_reads_when_the_newest
 
 
 def test_with_htmx_the_connections_part_comes_back_with_what_was_found(
-    viv: Person, app: Flask, parts: Services, sandbox: Sandbox
+    viv: Person, app: Flask, services: Services, sandbox: Sandbox
 ) -> None:
     connection = sandbox.healthy
-    make_stale(app, parts, sandbox, connection)
+    make_stale(app, services, sandbox, connection)
     answer = viv.post(path_of(connection, "/rows-check"), htmx=True)
     assert answer.status_code == 200
     assert answer.text.lstrip().startswith('<div id="connection"')

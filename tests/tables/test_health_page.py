@@ -81,7 +81,7 @@ def test_within_a_minute_nobody_asks_peliqan_again(
 
 
 def test_rows_that_were_lost_are_a_finding_that_the_daily_count_sees_too(
-    viv: Person, app: Flask, parts: Services, sandbox: Sandbox, clock: Clock
+    viv: Person, app: Flask, services: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     connection = sandbox.healthy
     table = table_of(connection, sandbox)
@@ -107,7 +107,7 @@ def test_rows_that_were_lost_are_a_finding_that_the_daily_count_sees_too(
 
 
 def test_when_peliqan_is_away_what_was_seen_stays_and_a_deleted_table_is_no_longer_counted(
-    viv: Person, app: Flask, parts: Services, sandbox: Sandbox, clock: Clock
+    viv: Person, app: Flask, services: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     viv.get(f"{EVERYTHING}/health")
     clock.move(minutes=2)

@@ -35,11 +35,11 @@ def test_every_recorded_value_becomes_a_cell(path: Path) -> None:
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_every_recorded_page_is_shown_whole(
-    path: Path, app: Flask, parts: Services, adam: Person, viv: Person
+    path: Path, app: Flask, services: Services, adam: Person, viv: Person
 ) -> None:
     recorded = read(path)
     with run(FaultServer()) as server:
-        app.extensions["services"] = replace(parts, api=server.client())
+        app.extensions["services"] = replace(services, api=server.client())
         server.say("/api/database/tables/10011900/", Answer({"id": 10011900, "name": "Everything"}))
         server.say("/api/database/fields/table/10011900/", Answer(read(RECORDED / "fields.json")))
         server.say("/api/database/rows/table/10011900/", Answer({**recorded, "count": 100}))

@@ -146,7 +146,7 @@ def test_pressed_twice_it_is_one_search_and_a_reload_asks_nothing_twice(
 
 
 def test_another_tab_waits_while_one_has_its_turn_and_one_that_died_is_followed(
-    viv: Person, app: Flask, parts: Services, sandbox: Sandbox, clock: Clock
+    viv: Person, app: Flask, services: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     url = begin(viv, sandbox.healthy, "no such value")
     with app.app_context():

@@ -28,9 +28,9 @@ class Bait:
 
 
 def test_what_another_put_into_the_queue_is_never_unpickled(
-    parts: Services, tmp_path: Path
+    services: Services, tmp_path: Path
 ) -> None:
-    caught, jobs = tmp_path / "caught", parts.queues["jobs"]
+    caught, jobs = tmp_path / "caught", services.queues["jobs"]
     jobs.storage.enqueue(pickle.dumps(Bait(caught)))
     with pytest.raises(BadSignature):
         jobs.dequeue()
@@ -40,7 +40,7 @@ def test_what_another_put_into_the_queue_is_never_unpickled(
     assert not caught.exists()
     # Neither blocks later messages.
     assert jobs.dequeue() is None
-    parts.queues.enqueue(poll_action, 7)
+    services.queues.enqueue(poll_action, 7)
     assert jobs.dequeue().args == (7,)
 
 

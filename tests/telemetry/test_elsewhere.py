@@ -145,10 +145,12 @@ def test_without_their_variables_both_are_off(environ: dict[str, str]) -> None:
     ],
 )
 def test_a_variable_whose_extra_is_not_installed_is_refused_with_a_sentence(
-    sandbox: Sandbox, tmp_path: Path, filled: Path, variable: str, module: str, extra: str
+    sandbox: Sandbox, tmp_path: Path, filled_store: Path, variable: str, module: str, extra: str
 ) -> None:
     environ = {
-        **make_environ(sandbox.url, tmp_path, database_url=f"sqlite:///{filled / 'console.db'}"),
+        **make_environ(
+            sandbox.url, tmp_path, database_url=f"sqlite:///{filled_store / 'console.db'}"
+        ),
         variable: DSN,
     }
     script = (

@@ -171,11 +171,11 @@ def test_calls_for_a_file_that_is_sent_as_it_is_read_carry_the_requests_id(
 
 
 def test_a_task_has_an_id_that_its_calls_carry(told: Lines, app: Flask, sandbox: Sandbox) -> None:
-    parts: Services = app.extensions["services"]
+    services: Services = app.extensions["services"]
     with heard(sandbox) as seen, app.app_context(), around_task("read"):
         inside = request_id.current()
         logging.getLogger("dashboard.fleet").warning("Something")
-        refresh.refresh_fleet(parts)
+        refresh.refresh_fleet(services)
     assert re.fullmatch(r"[0-9a-f]{16}", inside)
     assert {line["request_id"] for line in told()} == {inside}
     assert len(seen) > 2

@@ -65,13 +65,13 @@ def test_requests_go_by_endpoint_and_status_and_never_by_address(
         assert f'{never}"' not in page
 
 
-def test_calls_go_by_route_and_result(parts: Services, app: Flask, sandbox: Sandbox) -> None:
+def test_calls_go_by_route_and_result(services: Services, app: Flask, sandbox: Sandbox) -> None:
     before = read(metrics.page().decode())
     sandbox.fault("sub_accounts", status=401, times=1)
     with app.app_context():
         with pytest.raises(Exception, match="does not accept"):
-            parts.api.account_page()
-        parts.api.account_page()
+            services.api.account_page()
+        services.api.account_page()
     after = read(metrics.page().decode())
     for result in ("ok", "not_authorised"):
         labels = {"route": "sub_accounts", "result": result}
@@ -88,10 +88,10 @@ def test_calls_go_by_route_and_result(parts: Services, app: Flask, sandbox: Sand
 
 
 def test_the_fleets_state_is_read_when_somebody_asks(
-    app: Flask, parts: Services, clock: Clock
+    app: Flask, services: Services, clock: Clock
 ) -> None:
     with app.app_context():
-        refresh_fleet(parts)
+        refresh_fleet(services)
         read_due.enqueue()
     clock.move(minutes=10)
     found = read(app.test_client().get("/metrics").text)
@@ -141,13 +141,18 @@ def test_a_backup_s_age_is_measured_from_the_last_file_that_was_written(
     ],
 )
 def test_only_this_machine_or_who_has_the_token_may_read_them(
-    sandbox: Sandbox, tmp_path: Path, filled: Path, token: str, environ: dict[str, str], status: int
+    sandbox: Sandbox,
+    tmp_path: Path,
+    filled_store: Path,
+    token: str,
+    environ: dict[str, str],
+    status: int,
 ) -> None:
     made = create_app(
         make_settings(
             sandbox.url,
             tmp_path,
-            database_url=f"sqlite:///{filled / 'console.db'}",
+            database_url=f"sqlite:///{filled_store / 'console.db'}",
             dashboard_metrics_token=token,
         )
     )
@@ -202,7 +207,7 @@ def named(expressions: list[str]) -> set[str]:
 
 
 def test_every_measurement_that_the_dashboard_or_an_alert_names_is_there(
-    olga: Person, sandbox: Sandbox, parts: Services, store: dict[str, str], tmp_path: Path
+    olga: Person, sandbox: Sandbox, services: Services, store: dict[str, str], tmp_path: Path
 ) -> None:
     dashboard = json.loads((ROOT / "deploy/grafana.json").read_text())
     shown = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
@@ -217,7 +222,7 @@ def test_every_measurement_that_the_dashboard_or_an_alert_names_is_there(
         == 0
     )
     with olga.client.application.app_context():
-        parts.api.account_page()
+        services.api.account_page()
         dispatch.start()
     from dashboard.telemetry.task_runs import around_task
 

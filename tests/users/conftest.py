@@ -8,6 +8,6 @@ from tests.support.restricted_users import add_outsiders
 
 
 @pytest.fixture
-def ids(app: Flask, parts: Services) -> dict[str, int]:
+def ids(app: Flask, services: Services) -> dict[str, int]:
     """Return the ids of an outsider's objects, which Olga and Viv do not see."""
-    return add_outsiders(app, parts.clock())
+    return add_outsiders(app, services.clock())

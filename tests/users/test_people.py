@@ -73,12 +73,12 @@ def test_a_poll_never_keeps_a_session_alive_and_never_signs_anybody_in(
 
 
 def test_a_new_password_a_new_role_and_being_shut_out_end_every_session(
-    app: Flask, olga: Person, viv: Person, adam: Person, parts: Services
+    app: Flask, olga: Person, viv: Person, adam: Person, services: Services
 ) -> None:
     with app.app_context():
         user = users.find_user("olga@example.com")
         assert user is not None
-        users.set_password(user, "another long password", parts.clock())
+        users.set_password(user, "another long password", services.clock())
         other = users.find_user("viv@example.com")
         assert other is not None
         number = other.id
@@ -184,9 +184,9 @@ def test_the_session_cookie_is_for_this_site_over_https_and_not_for_scripts(
 
 
 def test_no_page_holds_a_token_of_a_customer(
-    olga: Person, parts: Services, sandbox: Sandbox
+    olga: Person, services: Services, sandbox: Sandbox
 ) -> None:
-    secret = parts.api.tokens.get(1001) or parts.api._identity(1001)
+    secret = services.api.tokens.get(1001) or services.api._identity(1001)
     for path in (
         "/accounts/1001",
         "/embed?external_id=cust-00001",

@@ -51,7 +51,7 @@ def test_a_bulk_job_reaches_nobody_else(
 
 
 def test_a_colleagues_job_on_their_customers_alone_is_theirs_to_cancel(
-    app: Flask, ids: dict[str, int], olga: Person, adam: Person, parts: Services
+    app: Flask, ids: dict[str, int], olga: Person, adam: Person, services: Services
 ) -> None:
     with app.app_context():
         shown = select(Connection.account_id, Connection.id).where(
@@ -61,11 +61,11 @@ def test_a_colleagues_job_on_their_customers_alone_is_theirs_to_cancel(
         places = [(row.account_id, row.id) for row in mine]
         both = [*places, (ids["account_id"], ids["connection_id"])]
         job = bulk.open_job(
-            bulk.NewJob("sync", places, places[0], "adam@example.com", "theirs", 1), parts.clock()
+            bulk.NewJob("sync", places, places[0], "adam@example.com", "theirs", 1), services.clock()
         )
         mixed = bulk.open_job(
             bulk.NewJob("sync", both, places[0], "adam@example.com", "theirs and others", 1),
-            parts.clock(),
+            services.clock(),
         )
         number, other = job.id, mixed.id
     assert olga.post(f"/bulk/{number}/cancel").status_code == 303
@@ -88,7 +88,7 @@ def test_no_widget_is_had_for_another_customer_and_none_is_made(
 
 
 def test_what_they_do_to_their_own_leaves_the_fleets_counts_as_they_are(
-    app: Flask, ids: dict[str, int], olga: Person, adam: Person, parts: Services
+    app: Flask, ids: dict[str, int], olga: Person, adam: Person, services: Services
 ) -> None:
     def counted() -> tuple[object, ...]:
         causes = adam.json("/causes.json?per_page=200")["items"]

@@ -127,7 +127,7 @@ def test_a_recovery_code_signs_in_once_and_is_kept_as_a_hash_alone(
 
 
 def test_the_secret_rests_encrypted_and_is_shown_on_the_form_alone(
-    app: Flask, viv: Person, parts: Services, clock: Clock
+    app: Flask, viv: Person, services: Services, clock: Clock
 ) -> None:
     secret, _ = set_up(viv, clock)
     with app.app_context():
@@ -135,7 +135,7 @@ def test_the_secret_rests_encrypted_and_is_shown_on_the_form_alone(
         assert user is not None
         assert user.totp_secret is not None
         assert secret.encode() not in user.totp_secret
-        assert parts.vault.decrypt(user.totp_secret) == secret
+        assert services.vault.decrypt(user.totp_secret) == secret
     for path in ("/me", "/"):
         assert secret not in viv.client.get(path).text
     assert viv.client.get("/me/second-factor").status_code == 302
@@ -194,7 +194,7 @@ def test_it_is_removed_with_both_by_oneself_and_by_an_administrator_for_another(
 
 
 def test_the_password_holds_for_five_minutes_and_while_it_is_theirs(
-    app: Flask, viv: Person, mallory: Person, clock: Clock, parts: Services
+    app: Flask, viv: Person, mallory: Person, clock: Clock, services: Services
 ) -> None:
     secret, _ = set_up(viv, clock)
     half_in(mallory)
@@ -205,7 +205,7 @@ def test_the_password_holds_for_five_minutes_and_while_it_is_theirs(
     with app.app_context():
         user = users.find_user("viv@example.com")
         assert user is not None
-        users.set_password(user, "another long password", parts.clock())
+        users.set_password(user, "another long password", services.clock())
     answer = mallory.client.post(
         "/login/code", data={"csrf_token": token, "code": now(secret, clock)}
     )

@@ -27,9 +27,9 @@ PAGES = [
 ROWS = "/accounts/1001/tables/10011900"
 
 
-def refresh_now(app: Flask, parts: Services) -> None:
+def refresh_now(app: Flask, services: Services) -> None:
     with app.app_context():
-        refresh.refresh_fleet(parts)
+        refresh.refresh_fleet(services)
 
 
 @pytest.mark.parametrize("path", [*PAGES, ROWS, ROWS + "/rows/3"])
@@ -47,10 +47,10 @@ def test_the_overview_counts_every_connection_once(viv: Person) -> None:
 
 
 def test_an_outage_is_one_banner_and_what_is_shown_is_dated(
-    viv: Person, app: Flask, parts: Services, sandbox: Sandbox
+    viv: Person, app: Flask, services: Services, sandbox: Sandbox
 ) -> None:
     sandbox.fault("sub_accounts", status=500)
-    refresh_now(app, parts)
+    refresh_now(app, services)
     soup = viv.get("/connections")
     assert len(soup.select(".alert-danger")) == 1
     assert "What you see is the state of" in words(soup)
@@ -58,12 +58,12 @@ def test_an_outage_is_one_banner_and_what_is_shown_is_dated(
 
 
 def test_an_unreadable_account_says_why_and_keeps_its_connections(
-    viv: Person, app: Flask, parts: Services, sandbox: Sandbox
+    viv: Person, app: Flask, services: Services, sandbox: Sandbox
 ) -> None:
     sandbox.fault(
         "servers", status=403, body={"error": "ERROR_LICENSE", "detail": "Trial over."}, times=1
     )
-    refresh_now(app, parts)
+    refresh_now(app, services)
     listed = viv.json("/accounts.json?readable=no")["items"]
     assert len(listed) == 1
     soup = viv.get(f"/accounts/{listed[0]['account_id']}")
@@ -319,7 +319,7 @@ def test_accounts_are_filtered_by_what_their_connections_are(viv: Person) -> Non
 
 @pytest.mark.parametrize("kind", ["bare_list", "extra_fields"])
 def test_every_page_works_with_a_server_whose_answers_have_other_shapes(
-    olga: Person, app: Flask, parts: Services, sandbox: Sandbox, kind: str
+    olga: Person, app: Flask, services: Services, sandbox: Sandbox, kind: str
 ) -> None:
     for route in (
         "sub_accounts",
@@ -333,7 +333,7 @@ def test_every_page_works_with_a_server_whose_answers_have_other_shapes(
         "table",
     ):
         sandbox.fault(route, kind=kind)
-    refresh_now(app, parts)
+    refresh_now(app, services)
     connection = sandbox.healthy
     for path in (*PAGES, ROWS, path_of(connection), path_of(connection, "/live")):
         olga.get(path) if not path.endswith("/live") else olga.fragment(path)
@@ -341,7 +341,7 @@ def test_every_page_works_with_a_server_whose_answers_have_other_shapes(
 
 
 def test_however_many_open_a_connection_at_once_its_live_state_is_asked_for_once(
-    olga: Person, parts: Services, sandbox: Sandbox, clock: Clock
+    olga: Person, services: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     connection = sandbox.healthy
     clock.move(minutes=5)

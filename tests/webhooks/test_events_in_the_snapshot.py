@@ -29,12 +29,12 @@ pytestmark = [pytest.mark.both_engines, pytest.mark.usefixtures("context")]
 
 
 def test_a_run_that_begins_is_in_the_snapshot_without_a_call(
-    app: Flask, parts: Services, sandbox: Sandbox
+    app: Flask, services: Services, sandbox: Sandbox
 ) -> None:
     connection, before = sandbox.healthy, sandbox.state()["calls"]
     sent = made(connection, "pipeline_run_started", NEW_RUN, "RUNNING")
     tell(app, sent)
-    assert take(parts).count == 1
+    assert take(services).count == 1
     row, run = known(connection), run_of(connection, NEW_RUN)
     assert (row.running, row.last_run_status) == (True, "RUNNING")
     assert row.last_run_at == datetime.fromisoformat(sent["timestamp"])
@@ -56,11 +56,11 @@ def test_a_run_that_begins_is_in_the_snapshot_without_a_call(
     ],
 )
 def test_how_a_run_ended_is_shown_at_once_and_read_right_after(
-    app: Flask, parts: Services, sandbox: Sandbox, event: str, status: str
+    app: Flask, services: Services, sandbox: Sandbox, event: str, status: str
 ) -> None:
     connection = sandbox.healthy
     tell(app, made(connection, "pipeline_run_started", NEW_RUN), made(connection, event, NEW_RUN))
-    assert take(parts).accounts == {connection.account_id}
+    assert take(services).accounts == {connection.account_id}
     row = known(connection)
     assert (row.running, row.last_run_status) == (False, status)
     assert states() == ["done", "waiting"]
@@ -73,16 +73,16 @@ def test_how_a_run_ended_is_shown_at_once_and_read_right_after(
 
 
 def test_a_new_events_name_counts_by_the_status_it_carries(
-    app: Flask, parts: Services, sandbox: Sandbox
+    app: Flask, services: Services, sandbox: Sandbox
 ) -> None:
     connection = sandbox.healthy
     tell(app, made(connection, "pipeline_run_stopped", NEW_RUN, "KILLED"))
-    take(parts)
+    take(services)
     assert known(connection).last_run_status == "KILLED"
 
 
 def test_findings_follow_with_the_reading_and_recover_after_the_event(
-    app: Flask, parts: Services, sandbox: Sandbox, clock: Clock
+    app: Flask, services: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     connection = sandbox.healthy
 
@@ -101,7 +101,7 @@ def test_findings_follow_with_the_reading_and_recover_after_the_event(
         sandbox.set(connection.id, next_run=ends_as)
         run = sandbox.life.start(connection)
         tell(app, made(connection, event, run.id))
-        take(parts)
+        take(services)
         # An event reports neither why nor what: incomplete facts make no findings.
         assert rules() == before
         read_reported()
@@ -110,7 +110,7 @@ def test_findings_follow_with_the_reading_and_recover_after_the_event(
 
 
 def test_an_end_that_comes_before_its_beginning_stays_the_end(
-    app: Flask, parts: Services, sandbox: Sandbox
+    app: Flask, services: Services, sandbox: Sandbox
 ) -> None:
     connection, now = sandbox.healthy, datetime.now(UTC)
     started = made(
@@ -122,24 +122,24 @@ def test_an_end_that_comes_before_its_beginning_stays_the_end(
     ended = made(connection, "pipeline_run_error", NEW_RUN, timestamp=now.isoformat())
     for batch in ([ended], [started], [ended, started]):
         tell(app, *batch)
-        take(parts)
+        take(services)
         row = known(connection)
         assert (row.running, row.last_run_status) == (False, "ERROR")
     assert known(connection).last_run_at == now - timedelta(minutes=5)
 
 
 def test_an_older_runs_event_never_covers_a_newer_run(
-    app: Flask, parts: Services, sandbox: Sandbox
+    app: Flask, services: Services, sandbox: Sandbox
 ) -> None:
     connection = sandbox.healthy
     tell(app, made(connection, "pipeline_run_started", NEW_RUN + 1))
-    take(parts)
+    take(services)
     tell(
         app,
         made(connection, "pipeline_run_error", NEW_RUN),
         made(connection, "pipeline_run_started", NEW_RUN - 1),
     )
-    take(parts)
+    take(services)
     row = known(connection)
     assert (row.running, row.last_run_status) == (True, "RUNNING")
     old = run_of(connection, NEW_RUN)
@@ -149,28 +149,28 @@ def test_an_older_runs_event_never_covers_a_newer_run(
 
 
 def test_a_run_that_was_read_as_ended_does_not_run_again(
-    app: Flask, parts: Services, sandbox: Sandbox
+    app: Flask, services: Services, sandbox: Sandbox
 ) -> None:
     connection = sandbox.healthy
     newest = fleet_runs.newest_id(connection.account_id, connection.id)
     before = known(connection).last_run_status
     tell(app, made(connection, "pipeline_run_started", newest))
-    take(parts)
+    take(services)
     assert (known(connection).running, known(connection).last_run_status) == (False, before)
 
 
 def test_a_reading_that_began_before_an_event_does_not_undo_it(
-    app: Flask, parts: Services, sandbox: Sandbox, clock: Clock
+    app: Flask, services: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     connection = sandbox.healthy
     sandbox.life.run_seconds = (600, 600)
     run = sandbox.life.start(connection)
-    asked_at, account = clock(), parts.api.for_account(connection.account_id)
+    asked_at, account = clock(), services.api.for_account(connection.account_id)
     seen, runs = account.connections(), account.runs(connection.id)
     assert runs[0].is_running
     clock.move(seconds=1)
     tell(app, made(connection, "pipeline_run_completed", run.id))
-    take(parts)
+    take(services)
     reading = writer.AccountFetch(
         connection.account_id, asked_at, WITH_THE_NEXT_PASS, seen, {connection.id: runs}
     )
@@ -180,20 +180,20 @@ def test_a_reading_that_began_before_an_event_does_not_undo_it(
 
 
 def test_duplicates_and_replays_change_nothing(
-    app: Flask, parts: Services, sandbox: Sandbox
+    app: Flask, services: Services, sandbox: Sandbox
 ) -> None:
     connection = sandbox.healthy
     sent = made(connection, "pipeline_run_started", NEW_RUN)
     tell(app, sent, sent)
-    assert take(parts).count == 1
+    assert take(services).count == 1
     tell(app, made(connection, "pipeline_run_completed", NEW_RUN))
-    take(parts)
+    take(services)
     tell(app, sent)
-    assert take(parts).count == 0
+    assert take(services).count == 0
     webhook_events.replay(
         db.session.scalars(select(WebhookEvent).where(WebhookEvent.key == sent["event_id"])).one()
     )
-    assert take(parts).count == 1
+    assert take(services).count == 1
     assert (known(connection).running, known(connection).last_run_status) == (False, "COMPLETED")
 
 
@@ -202,7 +202,7 @@ def test_duplicates_and_replays_change_nothing(
 )
 @given(order=st.permutations(range(6)), cuts=st.sets(st.integers(1, 5)))
 def test_any_order_in_any_batches_comes_to_the_same(
-    app: Flask, parts: Services, sandbox: Sandbox, order: list[int], cuts: set[int]
+    app: Flask, services: Services, sandbox: Sandbox, order: list[int], cuts: set[int]
 ) -> None:
     connection, start, first = (
         sandbox.healthy,
@@ -221,16 +221,16 @@ def test_any_order_in_any_batches_comes_to_the_same(
     ]
     for place, which in enumerate(order):
         if place in cuts:
-            take(parts)
+            take(services)
         tell(app, sent[which])
-    take(parts)
+    take(services)
     row = known(connection)
     assert (row.running, row.last_run_status) == (False, "COMPLETED_WITH_ERRORS")
     assert row.last_run_at == start + timedelta(minutes=4)
 
 
 def test_a_connection_that_is_added_is_there_after_one_reading(
-    app: Flask, parts: Services, sandbox: Sandbox
+    app: Flask, services: Services, sandbox: Sandbox
 ) -> None:
     connection = sandbox.healthy
     ids = {"account_id": connection.account_id, "connection_id": connection.id}
@@ -243,23 +243,23 @@ def test_a_connection_that_is_added_is_there_after_one_reading(
     db.session.commit()
     assert queries.connection_or_none(**ids) is None
     tell(app, made(connection, "connection_added"))
-    take(parts)
+    take(services)
     read_reported()
     assert known(connection).last_run_status is not None
     assert states() == ["done"]
 
 
 def test_a_connection_that_is_removed_is_gone_with_the_next_listing_without_it(
-    app: Flask, parts: Services, sandbox: Sandbox, clock: Clock
+    app: Flask, services: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     connection = sandbox.healthy
     listed = [
         each
-        for each in parts.api.for_account(connection.account_id).connections()
+        for each in services.api.for_account(connection.account_id).connections()
         if each.id != connection.id
     ]
     tell(app, made(connection, "connection_removed"))
-    assert take(parts).accounts == {connection.account_id}
+    assert take(services).accounts == {connection.account_id}
     assert known(connection).gone_at is None
     clock.move(seconds=1)
     reading = writer.AccountFetch(connection.account_id, clock(), WITH_THE_NEXT_PASS, listed)
@@ -269,16 +269,16 @@ def test_a_connection_that_is_removed_is_gone_with_the_next_listing_without_it(
 
 
 def test_one_that_is_said_to_be_removed_but_is_listed_stays(
-    app: Flask, parts: Services, sandbox: Sandbox
+    app: Flask, services: Services, sandbox: Sandbox
 ) -> None:
     tell(app, made(sandbox.healthy, "connection_removed"))
-    take(parts)
+    take(services)
     read_reported()
     assert (known(sandbox.healthy).missing_at, known(sandbox.healthy).gone_at) == (None, None)
 
 
 def test_an_event_that_is_played_again_after_it_was_forgotten_does_nothing(
-    app: Flask, parts: Services, sandbox: Sandbox, clock: Clock
+    app: Flask, services: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     connection = sandbox.healthy
     removed, begun = (
@@ -286,7 +286,7 @@ def test_an_event_that_is_played_again_after_it_was_forgotten_does_nothing(
         made(connection, "pipeline_run_started", NEW_RUN),
     )
     tell(app, removed, begun)
-    take(parts)
+    take(services)
     read_reported()
     before = known(connection).missing_at, known(connection).running
     clock.move(days=14, seconds=60)
@@ -297,20 +297,20 @@ def test_an_event_that_is_played_again_after_it_was_forgotten_does_nothing(
         removed,
         made(connection, "pipeline_run_started", NEW_RUN + 1, timestamp=begun["timestamp"]),
     )
-    assert take(parts).accounts == set()
+    assert take(services).accounts == set()
     assert states() == ["ignored", "ignored"]
     assert (known(connection).missing_at, known(connection).running) == before == (None, False)
     assert run_of(connection, NEW_RUN + 1) is None
 
 
 def test_an_event_that_does_not_name_its_account_finds_it(
-    app: Flask, parts: Services, sandbox: Sandbox
+    app: Flask, services: Services, sandbox: Sandbox
 ) -> None:
     connection = sandbox.healthy
     sent = made(connection, "pipeline_run_completed", NEW_RUN)
     del sent["account_id"]
     tell(app, sent, {"event": "connection_added", "event_id": "nobody's"})
-    take(parts)
+    take(services)
     assert known(connection).last_run_status == "COMPLETED"
     read_reported()
     assert states() == ["done", "ignored"]

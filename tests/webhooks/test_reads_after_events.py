@@ -24,11 +24,11 @@ pytestmark = [pytest.mark.both_engines, pytest.mark.usefixtures("context")]
 
 
 def test_a_storm_of_one_account_costs_one_reading(
-    app: Flask, parts: Services, sandbox: Sandbox
+    app: Flask, services: Services, sandbox: Sandbox
 ) -> None:
     connection = sandbox.healthy
     tell(app, *[made(connection, "pipeline_run_error", NEW_RUN + number) for number in range(40)])
-    take(parts)
+    take(services)
     before = sandbox.state()["calls"]
     read_reported()
     calls = sandbox.state()["calls"]
@@ -40,7 +40,7 @@ def test_a_storm_of_one_account_costs_one_reading(
 
 
 def test_in_a_storm_what_is_told_is_shown_at_once_and_the_accounts_are_read_once_after_it(
-    app: Flask, parts: Services, sandbox: Sandbox, clock: Clock
+    app: Flask, services: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     connection = sandbox.healthy
     theirs = (
@@ -60,28 +60,28 @@ def test_in_a_storm_what_is_told_is_shown_at_once_and_the_accounts_are_read_once
             for number in range(webhook_jobs.MOST_WAITING + 1)
         ],
     )
-    assert take(parts).accounts == {connection.account_id}
+    assert take(services).accounts == {connection.account_id}
     tell(
         app,
         *[made(other, f"pipeline_run_{name}", NEW_RUN) for name in ("started", "internal_error")],
     )
-    assert take(parts).accounts == set()
+    assert take(services).accounts == set()
     assert known(other).last_run_status == "INTERNAL_ERROR"
     clock.move(seconds=6)
-    assert other.account_id not in take(parts).accounts
+    assert other.account_id not in take(services).accounts
     clock.move(seconds=5)
-    assert other.account_id in take(parts).accounts
+    assert other.account_id in take(services).accounts
     read_reported()
     assert set(states()) == {"done"}
 
 
 def test_a_failing_api_leaves_the_event_waiting_with_the_reason_and_is_asked_again(
-    app: Flask, parts: Services, sandbox: Sandbox, clock: Clock
+    app: Flask, services: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     connection = sandbox.healthy
     sandbox.fault("servers", status=403, body={"error": "ERROR_LICENSE", "detail": "Trial over."})
     tell(app, made(connection, "pipeline_run_completed", NEW_RUN))
-    take(parts)
+    take(services)
     read_reported()
     event = db.session.scalars(select(WebhookEvent)).one()
     assert event.state == "waiting"
@@ -89,21 +89,21 @@ def test_a_failing_api_leaves_the_event_waiting_with_the_reason_and_is_asked_aga
     # What the event reports is shown although the read failed.
     assert known(connection).last_run_status == "COMPLETED"
     sandbox.clear()
-    assert take(parts).accounts == set()
+    assert take(services).accounts == set()
     clock.move(seconds=6)
-    assert take(parts).accounts == {connection.account_id}
+    assert take(services).accounts == {connection.account_id}
     read_reported()
     assert states() == ["done"]
 
 
 def test_what_cannot_be_read_at_all_fails_in_the_end_and_says_why(
-    app: Flask, parts: Services, sandbox: Sandbox, clock: Clock
+    app: Flask, services: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     sandbox.fault("servers", status=403, body={"error": "ERROR_LICENSE", "detail": "Trial over."})
     tell(app, made(sandbox.healthy, "pipeline_run_completed", NEW_RUN))
     tries = 0
     for _ in range(60):
-        tries += bool(take(parts).accounts)
+        tries += bool(take(services).accounts)
         read_reported()
         clock.move(minutes=1)
     event = db.session.scalars(select(WebhookEvent)).one()
@@ -113,33 +113,33 @@ def test_what_cannot_be_read_at_all_fails_in_the_end_and_says_why(
 
 
 def test_a_replay_reads_what_could_not_be_read_before(
-    app: Flask, parts: Services, sandbox: Sandbox, clock: Clock
+    app: Flask, services: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     connection = sandbox.healthy
     sandbox.fault("servers", status=403)
     tell(app, made(connection, "pipeline_run_completed", NEW_RUN))
     for _ in range(30):
-        take(parts)
+        take(services)
         read_reported()
         clock.move(minutes=1)
     event = db.session.scalars(select(WebhookEvent)).one()
     assert event.state == "failed"
     sandbox.clear()
     webhook_events.replay(event)
-    assert take(parts).accounts == {connection.account_id}
+    assert take(services).accounts == {connection.account_id}
     read_reported()
     assert states() == ["done"]
     # The account was read after the event, so a replay needs no other read.
     webhook_events.replay(event)
-    assert take(parts).accounts == set()
+    assert take(services).accounts == set()
     assert states() == ["done"]
 
 
 def test_an_event_of_an_account_that_is_not_known_yet_waits_for_it(
-    app: Flask, parts: Services, sandbox: Sandbox, clock: Clock
+    app: Flask, services: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     tell(app, made(sandbox.healthy, "connection_added", account_id=999_999))
-    assert take(parts).accounts == set()
+    assert take(services).accounts == set()
     event = db.session.scalars(select(WebhookEvent)).one()
     assert event.state == "waiting"
     assert "999999 is not known yet" in event.detail
@@ -153,17 +153,17 @@ def test_an_event_of_an_account_that_is_not_known_yet_waits_for_it(
     )
     db.session.commit()
     clock.move(seconds=6)
-    assert take(parts).accounts == {999_999}
+    assert take(services).accounts == {999_999}
 
 
 def test_what_events_ask_for_is_read_before_the_rest_of_a_pass(
-    app: Flask, parts: Services, sandbox: Sandbox, clock: Clock
+    app: Flask, services: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     connection = sandbox.find(auth="saltedge")
     db.session.execute(update(AccountRefreshState).values(due_at=clock() - timedelta(seconds=30)))
     db.session.commit()
     tell(app, made(connection, "pipeline_run_completed", NEW_RUN))
-    take(parts)
+    take(services)
     assert [each.account_id for each in refresh_queue.lease_accounts(clock(), 1)] == [
         connection.account_id
     ]

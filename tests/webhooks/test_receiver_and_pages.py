@@ -61,7 +61,7 @@ def stored(app: Flask) -> list[WebhookEvent]:
     return found
 
 
-def work(app: Flask, parts: Services) -> None:
+def work(app: Flask, services: Services) -> None:
     """Process the events as a worker does."""
     with app.app_context():
         process_events()
@@ -327,7 +327,7 @@ def test_a_body_that_does_not_say_how_long_it_is_is_read_to_the_limit_and_no_fur
     )
 )
 def test_whatever_the_fields_hold_an_object_is_kept_and_worked_through(
-    app: Flask, parts: Services, peliqan: FlaskClient, sent: dict[str, Any]
+    app: Flask, services: Services, peliqan: FlaskClient, sent: dict[str, Any]
 ) -> None:
     assert post(peliqan, json.dumps(sent).encode()).status_code == 204
     with app.app_context():
@@ -336,12 +336,12 @@ def test_whatever_the_fields_hold_an_object_is_kept_and_worked_through(
 
 
 def test_an_event_that_nobody_knows_is_kept_and_ignored(
-    app: Flask, parts: Services, peliqan: FlaskClient, sandbox: Sandbox
+    app: Flask, services: Services, peliqan: FlaskClient, sandbox: Sandbox
 ) -> None:
     for name in ("table_created", "pipeline_run_dreamt_of", ""):
         assert post(peliqan, made(sandbox.healthy, name)).status_code == 204
     before = sandbox.state()["calls"]
-    work(app, parts)
+    work(app, services)
     assert {event.state for event in stored(app)} == {"ignored"}
     assert sandbox.state()["calls"] == before
 
@@ -368,12 +368,12 @@ def test_the_page_says_that_events_were_refused(
 
 
 def test_the_list_is_searched_filtered_and_has_its_twins(
-    app: Flask, parts: Services, adam: Person, peliqan: FlaskClient, sandbox: Sandbox
+    app: Flask, services: Services, adam: Person, peliqan: FlaskClient, sandbox: Sandbox
 ) -> None:
     connection = sandbox.healthy
     post(peliqan, made(connection, "table_created"))
     post(peliqan, made(connection, "pipeline_run_started", 2**40, "RUNNING"))
-    work(app, parts)
+    work(app, services)
     post(peliqan, made(connection, "connection_added"))
     rows = adam.json("/webhooks.json")["items"]
     assert [(row["event"], row["state"]) for row in rows] == [
@@ -425,10 +425,10 @@ def test_an_event_is_shown_with_its_body_and_nothing_in_it_is_markup(
 
 
 def test_a_replay_is_worked_through_again_and_stands_in_the_audit_trail(
-    app: Flask, parts: Services, adam: Person, peliqan: FlaskClient, sandbox: Sandbox
+    app: Flask, services: Services, adam: Person, peliqan: FlaskClient, sandbox: Sandbox
 ) -> None:
     post(peliqan, made(sandbox.healthy, "pipeline_run_completed", 2**40, "COMPLETED"))
-    work(app, parts)
+    work(app, services)
     (event,) = stored(app)
     assert event.state == "done"
     answer = adam.post(f"/webhooks/{event.id}/replay", page=f"/webhooks/{event.id}")
@@ -440,7 +440,7 @@ def test_a_replay_is_worked_through_again_and_stands_in_the_audit_trail(
             select(AuditEntry).where(AuditEntry.what == "replay_webhook")
         ).one()
         assert (entry.who, entry.connection_id) == ("adam@example.com", sandbox.healthy.id)
-    work(app, parts)
+    work(app, services)
     (event,) = stored(app)
     assert event.state == "done"
 

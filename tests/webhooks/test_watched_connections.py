@@ -41,78 +41,78 @@ pytestmark = [pytest.mark.both_engines, pytest.mark.usefixtures("context")]
 WHO = "olga@example.com"
 
 
-def begin_sync(parts: Services, connection: Any, interval: float = 15) -> Action:
-    return sync.start(parts.api, known(connection), ActionRequest(WHO, parts.clock(), interval))
+def begin_sync(services: Services, connection: Any, interval: float = 15) -> Action:
+    return sync.start(services.api, known(connection), ActionRequest(WHO, services.clock(), interval))
 
 
 def test_whoever_watches_sees_the_end_without_the_interval_having_passed(
-    app: Flask, parts: Services, sandbox: Sandbox
+    app: Flask, services: Services, sandbox: Sandbox
 ) -> None:
     connection = sandbox.healthy
-    action = begin_sync(parts, connection, interval=600)
+    action = begin_sync(services, connection, interval=600)
     assert action.due_at is not None
-    assert action.due_at > parts.clock() + timedelta(seconds=500)
-    assert actions.due(parts.clock()) == []
+    assert action.due_at > services.clock() + timedelta(seconds=500)
+    assert actions.due(services.clock()) == []
     tell(app, made(connection, "pipeline_run_completed", action.run_id))
-    parts.queues["jobs"].storage.flush_queue()
+    services.queues["jobs"].storage.flush_queue()
     process_events()
-    assert actions.due(parts.clock()) == [action.id]
-    hinted = [task for task in parts.queues["jobs"].pending() if task.name == "look"]
+    assert actions.due(services.clock()) == [action.id]
+    hinted = [task for task in services.queues["jobs"].pending() if task.name == "look"]
     assert [(task.args, task.eta) for task in hinted] == [((action.id,), None)]
     poll_action(action.id)
     db.session.refresh(action)
     assert (action.state, action.run_status) == ("done", "COMPLETED")
 
 
-def test_an_older_runs_end_wakes_nobody(app: Flask, parts: Services, sandbox: Sandbox) -> None:
-    action = begin_sync(parts, sandbox.healthy)
+def test_an_older_runs_end_wakes_nobody(app: Flask, services: Services, sandbox: Sandbox) -> None:
+    action = begin_sync(services, sandbox.healthy)
     assert action.run_id is not None
     tell(
         app,
         made(sandbox.healthy, "pipeline_run_completed", action.run_id - 1),
         made(sandbox.healthy, "pipeline_run_started", 1),
     )
-    assert take(parts).actions == []
-    assert actions.due(parts.clock()) == []
+    assert take(services).actions == []
+    assert actions.due(services.clock()) == []
 
 
 def test_polling_slows_down_while_events_come_and_quickens_when_they_stop(
-    app: Flask, parts: Services, sandbox: Sandbox, clock: Clock
+    app: Flask, services: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     sandbox.life.run_seconds = (3600, 3600)
     connection = sandbox.healthy
-    action = begin_sync(parts, connection)
+    action = begin_sync(services, connection)
 
     def wait_after_a_poll() -> timedelta:
         clock.move(seconds=70)
         leased = actions.lease(action.id, clock())
         assert leased is not None
         at = clock()
-        sync.poll(parts.api, leased, at, 15)
+        sync.poll(services.api, leased, at, 15)
         assert action.due_at is not None
         return action.due_at - at
 
     assert wait_after_a_poll() == timedelta(seconds=15)
     tell(app, made(connection, "pipeline_run_started", action.run_id))
-    take(parts)
+    take(services)
     assert wait_after_a_poll() == timedelta(seconds=60)
     clock.move(seconds=EVENTS_COME.total_seconds())
     assert wait_after_a_poll() == timedelta(seconds=15)
 
 
 def test_an_end_that_is_told_while_somebody_looks_is_looked_at_right_after(
-    app: Flask, parts: Services, sandbox: Sandbox, clock: Clock
+    app: Flask, services: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     sandbox.life.run_seconds = (3600, 3600)
     connection = sandbox.healthy
-    action = begin_sync(parts, connection)
+    action = begin_sync(services, connection)
     clock.move(seconds=70)
     leased, began = actions.lease(action.id, clock()), clock()
     assert leased is not None
     clock.move(seconds=1)
     tell(app, made(connection, "pipeline_run_completed", action.run_id))
-    take(parts)
-    sync.poll(parts.api, leased, began, 15)
+    take(services)
+    sync.poll(services.api, leased, began, 15)
     assert leased.due_at == began + timedelta(seconds=1)
 
 
@@ -134,19 +134,19 @@ def test_a_hint_is_given_seldom_and_always_after_what_asked_for_it() -> None:
 
 
 def test_a_lost_hint_is_made_good_by_the_tick(
-    app: Flask, parts: Services, sandbox: Sandbox, clock: Clock
+    app: Flask, services: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     tell(app, made(sandbox.healthy, "pipeline_run_started", NEW_RUN))
-    wait_for(parts.queues["jobs"].pending_count, "the hint is given")
-    parts.queues["jobs"].storage.flush_queue()
-    assert not parts.queues["jobs"].pending()
+    wait_for(services.queues["jobs"].pending_count, "the hint is given")
+    services.queues["jobs"].storage.flush_queue()
+    assert not services.queues["jobs"].pending()
     clock.move(minutes=2)
     dispatch.every_minute()
-    assert "take_events" in {task.name for task in parts.queues["jobs"].pending()}
+    assert "take_events" in {task.name for task in services.queues["jobs"].pending()}
 
 
 def test_two_that_take_at_once_take_each_event_once(
-    app: Flask, parts: Services, sandbox: Sandbox
+    app: Flask, services: Services, sandbox: Sandbox
 ) -> None:
     tell(
         app,
@@ -156,7 +156,7 @@ def test_two_that_take_at_once_take_each_event_once(
 
     def work() -> None:
         with app.app_context():
-            counted.append(webhook_jobs.process_batch(parts.clock(), 300).count)
+            counted.append(webhook_jobs.process_batch(services.clock(), 300).count)
             db.session.remove()
 
     threads = [threading.Thread(target=work) for _ in range(4)]

@@ -37,7 +37,7 @@ def connections_with_runs() -> set[tuple[int, int]]:
 
 
 def test_old_history_is_forgotten_and_the_newest_of_each_connection_stays(
-    parts: Services, sandbox: Sandbox, clock: Clock
+    services: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     connection = sandbox.healthy
     row = queries.connection_or_none(connection.account_id, connection.id)

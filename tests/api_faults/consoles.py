@@ -34,7 +34,7 @@ LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, eq=False)
-class Door:
+class ConsoleRequest:
     """A page or form.
 
     ``asks``: the API routes that it calls, in order; ``starts``: the one that starts work.
@@ -48,66 +48,67 @@ class Door:
     htmx: bool = field(default=False)
 
 
-DOORS = (
-    Door(f"{HERE}/live", ("server", "runs"), htmx=True),
-    Door(f"{HERE}/check", ("server", "runs"), {}),
-    Door(f"{HERE}/rows-check", ("applications", "tables", "fields", "rows"), {}),
-    Door(f"{HERE}/data-check", ("default_dw_info", "proxy_db"), {}),
-    Door(f"{HERE}/runs/{RUN}", ("run_logs",)),
-    Door(f"{HERE}/sync", ("syncdb",), {}, "syncdb", "sync"),
-    Door(f"{HERE}/reauthorise", ("reauthorise",), {}, "reauthorise", "reauthorise"),
-    Door(f"{AT}/connections/{BANK}/saltedge-refresh", ("saltedge_refresh",), {},
+CONSOLE_REQUESTS = (
+    ConsoleRequest(f"{HERE}/live", ("server", "runs"), htmx=True),
+    ConsoleRequest(f"{HERE}/check", ("server", "runs"), {}),
+    ConsoleRequest(f"{HERE}/rows-check", ("applications", "tables", "fields", "rows"), {}),
+    ConsoleRequest(f"{HERE}/data-check", ("default_dw_info", "proxy_db"), {}),
+    ConsoleRequest(f"{HERE}/runs/{RUN}", ("run_logs",)),
+    ConsoleRequest(f"{HERE}/sync", ("syncdb",), {}, "syncdb", "sync"),
+    ConsoleRequest(f"{HERE}/reauthorise", ("reauthorise",), {}, "reauthorise", "reauthorise"),
+    ConsoleRequest(f"{AT}/connections/{BANK}/saltedge-refresh", ("saltedge_refresh",), {},
         "saltedge_refresh", "saltedge_refresh"),
-    Door(f"{AT}/invite", ("invite",), {"connector": "xero"}, "invite", "invite"),
-    Door("/embed/token", ("integrate",), {"external_id": "cust-1"}, "integrate", "widget_token"),
-    Door("/embed/connected", ("server", "runs"), {"external_id": "cust-1",
+    ConsoleRequest(f"{AT}/invite", ("invite",), {"connector": "xero"}, "invite", "invite"),
+    ConsoleRequest("/embed/token", ("integrate",), {"external_id": "cust-1"}, "integrate",
+        "widget_token"),
+    ConsoleRequest("/embed/connected", ("server", "runs"), {"external_id": "cust-1",
         "server_id": str(CONNECTION)}),
-    Door(f"{AT}/databases", ("applications",)),
-    Door(f"{AT}/databases/{DATABASE}", ("applications", "tables")),
-    Door(THERE, ("fields", "rows", "table")),
+    ConsoleRequest(f"{AT}/databases", ("applications",)),
+    ConsoleRequest(f"{AT}/databases/{DATABASE}", ("applications", "tables")),
+    ConsoleRequest(THERE, ("fields", "rows", "table")),
     # The surrounding page has read its columns.
-    Door(f"{THERE}?fill=1", ("rows",), htmx=True),
-    Door(f"{THERE}.json", ("fields", "rows")),
-    Door(f"{THERE}.csv", ("fields", "rows")),
-    Door(f"{THERE}/rows/{ROW}", ("table", "fields", "row")),
-    Door(f"{THERE}/rows/{ROW}/cell?column=Name", ("fields", "row")),
-    Door(f"{THERE}/reveal", ("table",), {"why": "A customer asks for it."}),
-    Door(f"{THERE}/masks", ("fields",), {"column": "Name", "decision": "rules"}),
-    Door(f"{THERE}/health", ("table", "fields", "rows")),
-    Door(f"{THERE}/export.csv", ("fields", "rows")),
-    Door(f"{THERE}/export.parquet", ("fields", "rows")),
-    Door(f"{THERE}/exports", ("fields", "table"), {"format": "csv"}),
-    Door(f"{AT}/sql/schema", ("applications", "tables")),
-    Door(f"{AT}/sql/schema?table={TABLE}", ("fields",)),
+    ConsoleRequest(f"{THERE}?fill=1", ("rows",), htmx=True),
+    ConsoleRequest(f"{THERE}.json", ("fields", "rows")),
+    ConsoleRequest(f"{THERE}.csv", ("fields", "rows")),
+    ConsoleRequest(f"{THERE}/rows/{ROW}", ("table", "fields", "row")),
+    ConsoleRequest(f"{THERE}/rows/{ROW}/cell?column=Name", ("fields", "row")),
+    ConsoleRequest(f"{THERE}/reveal", ("table",), {"why": "A customer asks for it."}),
+    ConsoleRequest(f"{THERE}/masks", ("fields",), {"column": "Name", "decision": "rules"}),
+    ConsoleRequest(f"{THERE}/health", ("table", "fields", "rows")),
+    ConsoleRequest(f"{THERE}/export.csv", ("fields", "rows")),
+    ConsoleRequest(f"{THERE}/export.parquet", ("fields", "rows")),
+    ConsoleRequest(f"{THERE}/exports", ("fields", "table"), {"format": "csv"}),
+    ConsoleRequest(f"{AT}/sql/schema", ("applications", "tables")),
+    ConsoleRequest(f"{AT}/sql/schema?table={TABLE}", ("fields",)),
 )  # fmt: skip
 
 
-class Desk:
+class FaultConsole:
     """A console with a signed-in administrator, and a client for each parallel request."""
 
     def __init__(self, app: Flask, clock: Clock) -> None:
         self.app, self.clock = app, clock
-        self.parts: Services = app.extensions["services"]
-        self._clients: dict[Door, tuple[FlaskClient, str]] = {}
+        self.services: Services = app.extensions["services"]
+        self._clients: dict[ConsoleRequest, tuple[FlaskClient, str]] = {}
 
     def sign_in(self) -> None:
         person = Person(self.app.test_client(), WHO)
         token, cookie = person.token(), person.client.get_cookie("console_session")
         assert cookie is not None
-        for door in DOORS:
+        for visit in CONSOLE_REQUESTS:
             client = self.app.test_client()
             client.set_cookie("console_session", cookie.value)
-            self._clients[door] = client, token
+            self._clients[visit] = client, token
 
-    def go(self, door: Door) -> TestResponse:
+    def go(self, visit: ConsoleRequest) -> TestResponse:
         """Send the request and follow redirects."""
-        client, token = self._clients[door]
-        headers = {"HX-Request": "true"} if door.htmx else {}
-        if door.form is None:
-            return client.get(door.path, headers=headers, buffered=True)
+        client, token = self._clients[visit]
+        headers = {"HX-Request": "true"} if visit.htmx else {}
+        if visit.form is None:
+            return client.get(visit.path, headers=headers, buffered=True)
         return client.post(
-            door.path,
-            data={"csrf_token": token, **door.form},
+            visit.path,
+            data={"csrf_token": token, **visit.form},
             headers=headers,
             follow_redirects=True,
             buffered=True,
@@ -115,12 +116,12 @@ class Desk:
 
     def see(self, path: str) -> TestResponse:
         """Open any page."""
-        return self._clients[DOORS[0]][0].get(path)
+        return self._clients[CONSOLE_REQUESTS[0]][0].get(path)
 
     def forget(self) -> None:
         """Reset to no actions and no outages; make old data due for a read."""
-        self.parts.api.breaker.record_answer()
-        self.parts.api.missing_routes.forget()
+        self.services.api.breaker.record_answer()
+        self.services.api.missing_routes.forget()
         with self.app.app_context():
             db.session.execute(db.update(Connection).values(looked_at=LONG_AGO, looking_until=None))
             for model in (Action, Export, TableCheck, MonitoredTable, AuditEntry):
@@ -169,12 +170,12 @@ class Desk:
         with self.app.app_context():
             db.session.execute(db.update(Connection).values(runs_read_at=None))
             db.session.commit()
-            found = refresh_fleet(self.parts)
+            found = refresh_fleet(self.services)
             db.session.remove()
             return found
 
 
-def open_desk(url: str, folder: Path, timeout: float, clock: Clock) -> Desk:
+def open_console(url: str, folder: Path, timeout: float, clock: Clock) -> FaultConsole:
     """Return a console over this API; ``timeout`` of the API in seconds."""
     app = create_app(
         make_settings(url, folder, dashboard_api_timeout=timeout), clock=clock, backoff=0.0
@@ -183,20 +184,20 @@ def open_desk(url: str, folder: Path, timeout: float, clock: Clock) -> Desk:
 
     app.config["RATELIMIT_ENABLED"] = False
     limiter.enabled = False
-    return Desk(app, clock)
+    return FaultConsole(app, clock)
 
 
-def fill(desk: Desk) -> None:
+def fill(console: FaultConsole) -> None:
     """Fill a store with an administrator and one refresh of the fleet."""
-    upgrade_schema(desk.app)
-    with desk.app.app_context():
-        users.create_user(WHO, "admin", PASSWORD, desk.clock()).password_hash = PASSWORD_HASH
+    upgrade_schema(console.app)
+    with console.app.app_context():
+        users.create_user(WHO, "admin", PASSWORD, console.clock()).password_hash = PASSWORD_HASH
         db.session.commit()
-    assert desk.read_fleet().unreadable == {}
+    assert console.read_fleet().unreadable == {}
 
 
-def closed(desk: Desk) -> None:
+def closed(console: FaultConsole) -> None:
     """Close its connections to the store."""
-    with desk.app.app_context():
+    with console.app.app_context():
         db.session.remove()
         db.engine.dispose()

@@ -1,7 +1,7 @@
 """The console's commands with deadlines of about one second for clients.
 
-``python -m tests.security.quick COMMAND …``: ``COMMAND`` is ``dashboard`` or ``gunicorn``, with
-its own arguments after it.
+``python -m tests.security.short_deadlines COMMAND …``: ``COMMAND`` is ``dashboard`` or
+``gunicorn``, with its own arguments after it.
 """
 
 import sys

@@ -16,14 +16,14 @@ from tests.support.databases import free_port
 from tests.support.processes import Processes, answering, make_environ
 
 ROOT = Path(__file__).parents[2]
-DOORS = {
+COMMANDS = {
     "dashboard serve": ("dashboard", "serve", "--no-worker", "--port={port}"),
     "gunicorn wsgi:app": ("gunicorn", "wsgi:app", "--bind=127.0.0.1:{port}", "--no-control-socket"),
 }
 
 
 @dataclass(frozen=True)
-class Door:
+class ServedConsole:
     """A served console: where it listens, and the process of its master."""
 
     host: str
@@ -72,30 +72,32 @@ def child_of(pid: int) -> int:
 
 @contextmanager
 def serving(
-    door: str,
+    console: str,
     api_url: str,
     folder: Path,
     *more: str,
     stderr: IO[bytes] | None = None,
     quick: bool = False,
     **settings: object,
-) -> Iterator[Door]:
+) -> Iterator[ServedConsole]:
     """Serve the console in ``folder``; ``quick``: with deadlines of one second."""
     environ = {**make_environ(api_url, folder, **settings), "FORWARDED_ALLOW_IPS": "*"}
     processes, port, here = Processes(environ), free_port(), Path.cwd()
-    module, *words = (*(word.format(port=port) for word in DOORS[door]), *more)
+    module, *words = (*(word.format(port=port) for word in COMMANDS[console]), *more)
     os.chdir(ROOT)
     try:
         if quick:
-            process = processes.start(module, *words, module="tests.security.quick", stderr=stderr)
+            process = processes.start(
+                module, *words, module="tests.security.short_deadlines", stderr=stderr
+            )
         else:
             process = processes.start(*words, module=module, stderr=stderr)
         os.chdir(here)
         parts = urlsplit(answering(f"http://127.0.0.1:{port}", "/healthz"))
-        yield Door(parts.hostname or "", parts.port or 0, process.pid)
+        yield ServedConsole(parts.hostname or "", parts.port or 0, process.pid)
     finally:
         os.chdir(here)
         processes.end_all()
 
 
-each_door = pytest.mark.parametrize("door", DOORS, indirect=True, scope="module")
+each_command = pytest.mark.parametrize("console", COMMANDS, indirect=True, scope="module")

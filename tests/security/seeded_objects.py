@@ -24,7 +24,7 @@ from dashboard.sql import service as query_runs
 from dashboard.sql.models import SavedQuery
 from dashboard.sql.tasks import run_query
 from dashboard.webhooks.tasks import process_events
-from tests.security.places import ACCOUNT, TABLE
+from tests.security.route_requests import ACCOUNT, TABLE
 from tests.support.people import Person
 from tests.support.webhook_sender import ADDRESS
 
@@ -57,9 +57,9 @@ def send(person: Person, page: str, action: str, *accepted: int, **typed: str) -
 
 def work(app: Flask, folder: Path) -> None:
     """Process all pending work as workers do."""
-    parts: Services = app.extensions["services"]
+    services: Services = app.extensions["services"]
     with app.app_context():
-        at = parts.clock()
+        at = services.clock()
         for answer_id in query_runs.due(at):
             run_query(answer_id)
         for export_id in db.session.scalars(select(Export.id)).all():

@@ -33,7 +33,7 @@ MODELS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def ask(client: FlaskClient, place: "Place", **more: Any) -> TestResponse:
+def ask(client: FlaskClient, place: "RouteRequest", **more: Any) -> TestResponse:
     """Send the request and read the response to its end, so that the request is released."""
     answer = client.open(more.pop("path", place.path), method=place.method, **more)
     answer.get_data()
@@ -42,7 +42,7 @@ def ask(client: FlaskClient, place: "Place", **more: Any) -> TestResponse:
 
 
 @dataclass(frozen=True)
-class Place:
+class RouteRequest:
     """A route with one method. ``role``: the role that it declares; None: none."""
 
     endpoint: str
@@ -58,26 +58,28 @@ class Place:
         return f"{self.method} {self.path}"
 
 
-class Places:
+class RouteRequests:
     """All routes with each of their methods, without static files."""
 
     def __init__(self, app: Flask) -> None:
         self.app = app
 
-    def all(self, *methods: str) -> list[Place]:
+    def all(self, *methods: str) -> list[RouteRequest]:
         with self.app.app_context():
             found = list(self._found())
             db.session.remove()
         return [each for each in found if not methods or each.method in methods]
 
-    def _found(self) -> Iterator[Place]:
+    def _found(self) -> Iterator[RouteRequest]:
         for rule in sorted(self.app.url_map.iter_rules(), key=lambda each: each.rule):
             if rule.endpoint == "static":
                 continue
             view = self.app.view_functions[rule.endpoint]
             for method in METHODS:
                 if method in (rule.methods or ()):
-                    yield Place(rule.endpoint, method, self.path(rule), getattr(view, "role", None))
+                    yield RouteRequest(
+                        rule.endpoint, method, self.path(rule), getattr(view, "role", None)
+                    )
 
     def path_with(self, rule: Rule, values: dict[str, str]) -> str:
         """Return the route's address with some other values."""

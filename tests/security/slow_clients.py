@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from tests.security.doors import Door
+from tests.security.served_console import ServedConsole
 
 LARGE = b"GET /static/vendor/tabler.min.css HTTP/1.1\r\nHost: x\r\n\r\n"
 HOOK = b"POST /webhooks/peliqan HTTP/1.1\r\nHost: x\r\n"
@@ -62,12 +62,12 @@ KINDS = {
 
 
 @contextmanager
-def clients(door: Door, kind: Slow, number: int) -> Iterator[list[socket.socket]]:
+def clients(console: ServedConsole, kind: Slow, number: int) -> Iterator[list[socket.socket]]:
     """Open this many connections at a time, until the end of the block."""
     stop = threading.Event()
     with ExitStack() as stack:
         there = [
-            stack.enter_context(door.connect(receive_buffer=kind.receive_buffer))
+            stack.enter_context(console.connect(receive_buffer=kind.receive_buffer))
             for _ in range(number)
         ]
         for each in there:
