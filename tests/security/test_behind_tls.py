@@ -194,7 +194,7 @@ FILES = {"csv", "jsonl", "parquet"}
 @pytest.fixture(scope="module", params=["", "/console"], ids=["at the root", "below a path"])
 def visitor(
     request: pytest.FixtureRequest,
-    used: Path,
+    used_store: Path,
     app: Flask,
     sandbox_server: Sandbox,
     tmp_path_factory: pytest.TempPathFactory,
@@ -202,7 +202,7 @@ def visitor(
     """An administrator's browser at a deployed console with one of each object, with cookies."""
     path, port = request.param, free_port()
     folder, place = tmp_path_factory.mktemp("served") / "data", tmp_path_factory.mktemp("nginx")
-    shutil.copytree(used, folder)
+    shutil.copytree(used_store, folder)
     base = f"https://127.0.0.1:{port}{path}"
     settings = {
         "dashboard_url": base,
