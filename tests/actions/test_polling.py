@@ -36,7 +36,9 @@ def rules(connection: Any) -> list[str]:
     ]
 
 
-def ask(services: Services, clock: Clock, connection: Any, kind: str = actions.REAUTHORISE) -> Action:
+def ask(
+    services: Services, clock: Clock, connection: Any, kind: str = actions.REAUTHORISE
+) -> Action:
     return customer_links.request_link(
         services.api, kind, known(connection), ActionRequest(WHO, clock(), 15)
     )

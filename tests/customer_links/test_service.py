@@ -172,7 +172,10 @@ def test_the_worker_looks_at_an_invite_as_at_everything_else(
 
 def ask(services: Services, connection: Any) -> Action:
     return customer_links.request_link(
-        services.api, actions.REAUTHORISE, known(connection), ActionRequest(WHO, services.clock(), 15)
+        services.api,
+        actions.REAUTHORISE,
+        known(connection),
+        ActionRequest(WHO, services.clock(), 15),
     )
 
 

@@ -391,7 +391,9 @@ def test_what_a_killed_worker_had_in_hand_is_taken_over_and_no_row_is_lost_or_th
     victim.wait()
     assert (the_delivery().state, the_delivery().parts) == ("sending", 1)
     # The lease has expired, as eleven minutes later.
-    db.session.execute(update(Delivery).values(leased_until=services.clock() - timedelta(seconds=1)))
+    db.session.execute(
+        update(Delivery).values(leased_until=services.clock() - timedelta(seconds=1))
+    )
     db.session.commit()
     hook.holds_from = None
     hook.may_go_on.set()

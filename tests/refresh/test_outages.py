@@ -56,7 +56,9 @@ def context(app: Flask) -> Any:
 def begin_outage(services: Services, clock: Clock) -> Outage:
     """Start an outage, as a process does; other processes know 1 second later."""
     at = clock()
-    found = services.outages.start(Outage(at, at + FIRST_WAIT, reason="Peliqan could not be reached."))
+    found = services.outages.start(
+        Outage(at, at + FIRST_WAIT, reason="Peliqan could not be reached.")
+    )
     clock.move(seconds=1)
     return found
 

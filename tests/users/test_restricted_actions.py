@@ -61,7 +61,8 @@ def test_a_colleagues_job_on_their_customers_alone_is_theirs_to_cancel(
         places = [(row.account_id, row.id) for row in mine]
         both = [*places, (ids["account_id"], ids["connection_id"])]
         job = bulk.open_job(
-            bulk.NewJob("sync", places, places[0], "adam@example.com", "theirs", 1), services.clock()
+            bulk.NewJob("sync", places, places[0], "adam@example.com", "theirs", 1),
+            services.clock(),
         )
         mixed = bulk.open_job(
             bulk.NewJob("sync", both, places[0], "adam@example.com", "theirs and others", 1),

@@ -8,7 +8,7 @@ from sqlalchemy import update
 
 from dashboard.core.database import db
 from dashboard.fleet.models import AccountRefreshState
-from dashboard.refresh.schedule import WITH_THE_NEXT_PASS
+from dashboard.refresh.schedule import WITH_NEXT_REFRESH
 from tests.support.webhook_sender import SECRET
 
 
@@ -21,7 +21,7 @@ def store(store: dict[str, str]) -> dict[str, str]:
 def nothing_is_due(app: Flask) -> None:
     """Only accounts that events make due are due for a read."""
     with app.app_context():
-        db.session.execute(update(AccountRefreshState).values(due_at=WITH_THE_NEXT_PASS))
+        db.session.execute(update(AccountRefreshState).values(due_at=WITH_NEXT_REFRESH))
         db.session.commit()
 
 

@@ -15,7 +15,7 @@ from dashboard.fleet import queries
 from dashboard.fleet import runs as fleet_runs
 from dashboard.fleet.models import Run
 from dashboard.refresh import writer
-from dashboard.refresh.schedule import WITH_THE_NEXT_PASS
+from dashboard.refresh.schedule import WITH_NEXT_REFRESH
 from dashboard.webhooks import retention as event_retention
 from dashboard.webhooks import service as webhook_events
 from dashboard.webhooks.models import WebhookEvent
@@ -172,7 +172,7 @@ def test_a_reading_that_began_before_an_event_does_not_undo_it(
     tell(app, made(connection, "pipeline_run_completed", run.id))
     take(services)
     reading = writer.AccountFetch(
-        connection.account_id, asked_at, WITH_THE_NEXT_PASS, seen, {connection.id: runs}
+        connection.account_id, asked_at, WITH_NEXT_REFRESH, seen, {connection.id: runs}
     )
     writer.save_readings([reading], {})
     assert (known(connection).running, known(connection).last_run_status) == (False, "COMPLETED")
@@ -262,7 +262,7 @@ def test_a_connection_that_is_removed_is_gone_with_the_next_listing_without_it(
     assert take(services).accounts == {connection.account_id}
     assert known(connection).gone_at is None
     clock.move(seconds=1)
-    reading = writer.AccountFetch(connection.account_id, clock(), WITH_THE_NEXT_PASS, listed)
+    reading = writer.AccountFetch(connection.account_id, clock(), WITH_NEXT_REFRESH, listed)
     writer.save_readings([reading], {})
     assert known(connection).gone_at is not None
     assert states() == ["done"]

@@ -10,7 +10,7 @@ from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.fleet.models import Account, AccountRefreshState
 from dashboard.refresh import queue as refresh_queue
-from dashboard.refresh.schedule import WITH_THE_NEXT_PASS
+from dashboard.refresh.schedule import WITH_NEXT_REFRESH
 from dashboard.webhooks import jobs as webhook_jobs
 from dashboard.webhooks import service as webhook_events
 from dashboard.webhooks.models import WebhookEvent
@@ -148,7 +148,7 @@ def test_an_event_of_an_account_that_is_not_known_yet_waits_for_it(
             id=999_999,
             name="New",
             first_seen_at=clock(),
-            check=AccountRefreshState(due_at=WITH_THE_NEXT_PASS),
+            check=AccountRefreshState(due_at=WITH_NEXT_REFRESH),
         )
     )
     db.session.commit()

@@ -42,7 +42,9 @@ WHO = "olga@example.com"
 
 
 def begin_sync(services: Services, connection: Any, interval: float = 15) -> Action:
-    return sync.start(services.api, known(connection), ActionRequest(WHO, services.clock(), interval))
+    return sync.start(
+        services.api, known(connection), ActionRequest(WHO, services.clock(), interval)
+    )
 
 
 def test_whoever_watches_sees_the_end_without_the_interval_having_passed(

@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 
 from dashboard.audit import service as audit
-from dashboard.cli.check import _notes_on_people, provider_problem
+from dashboard.cli.check import _notes_on_users, provider_problem
 from dashboard.cli.main import main
 from dashboard.core.database import db
 from dashboard.users import issuers, oidc_users, two_factor
@@ -326,7 +326,7 @@ def test_check_notes_who_is_bound_elsewhere_and_who_has_not_come_yet(
     app: Flask, bound: str
 ) -> None:
     settings = app.extensions["services"].settings
-    notes = list(_notes_on_people(app, settings))
+    notes = list(_notes_on_users(app, settings))
     assert (
         f"2 people are bound to {bound}, which is not DASHBOARD_OIDC_ISSUER, and cannot sign in."
         in notes[1]
@@ -336,11 +336,11 @@ def test_check_notes_who_is_bound_elsewhere_and_who_has_not_come_yet(
         "People who are handed over and have not signed in at the provider yet: 1."
     )
     entra = settings.model_copy(update={"dashboard_oidc_issuer": TENANT})
-    notes = list(_notes_on_people(app, entra))
+    notes = list(_notes_on_users(app, entra))
     assert "DASHBOARD_OIDC_DOMAINS is empty, and Entra ID does not send email_verified" in notes[0]
     assert not any(TENANT in note for note in notes[1:])
     named = entra.model_copy(update={"dashboard_oidc_domains": "example.com"})
-    assert "DASHBOARD_OIDC_DOMAINS" not in "".join(_notes_on_people(app, named))
+    assert "DASHBOARD_OIDC_DOMAINS" not in "".join(_notes_on_users(app, named))
 
 
 def test_the_commands_hand_over_and_move(
