@@ -21,7 +21,7 @@ The console reads its settings from the environment. It also reads a file `.env`
 directory; a variable of the environment overrides the same name there. The console starts only with
 valid settings: it names all wrong and missing settings in one message and ends with exit code 2.
 
-`dashboard check` prints each setting that differs from its default. Of a secret it says only that it
+`dashboard check` prints each setting that differs from its default. Of a secret it says that it
 is set. An unknown name `DASHBOARD_…` or `PELIQAN_PATH_…` stops nothing: `serve` and `worker` log a
 warning, and `dashboard check` reports it.
 

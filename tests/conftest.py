@@ -37,7 +37,7 @@ logging.getLogger("werkzeug").setLevel(logging.ERROR)
 if fast := fast_folder():
     # The parent of ``tmp_path``, unless the environment sets one.
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(fast))
-# Fixtures behind which there is a browser, a database server, a proxy or another process of the console.
+# Fixtures that start a browser, a database server, a proxy or another process of the console.
 STARTS_A_PROGRAM = frozenset(
     {
         "browser",
@@ -52,7 +52,7 @@ STARTS_A_PROGRAM = frozenset(
     }
 )
 
-# Folders and files whose tests take five seconds or more: they wait for time-outs, start processes, or try many cases.
+# Folders and files whose tests take five seconds or more.
 SLOW = (
     "actions/test_outcome_pages.py",
     "actions/test_polling.py",
@@ -211,7 +211,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark ``programs`` by a test's fixtures and ``slow`` by its file. ``make check`` leaves both out, ``make test`` neither."""
+    """Mark ``programs`` by fixtures and ``slow`` by file: ``make check`` omits both."""
     for item in items:
         if any(item.path.is_relative_to(Path(__file__).parent / each) for each in SLOW):
             item.add_marker("slow")

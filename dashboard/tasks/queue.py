@@ -38,7 +38,8 @@ QUEUES: Final[dict[str, int | None]] = {
     "pulls": 1,  # copies of tables
     "deliveries": 2,  # new connections, for the partner's data hook
 }
-# Huey names a task by module and name: messages of earlier versions name the module that held all tasks.
+# Huey names a task by module and name. Messages of earlier versions name the module that then
+# held all tasks.
 MODULE_IN_MESSAGES: Final = "dashboard.fleet.queue"
 WRITTEN: Final = "written"
 WRITTEN_EVERY: Final = timedelta(seconds=10)

@@ -1,6 +1,7 @@
 """The words, colours and icons with which pages show states: one table a kind of state.
 
-The templates read the tables as ``labels.EXPORT_STATES[state]``; the lists' filters read their texts by ``labels.texts``.
+Templates read the tables as ``labels.EXPORT_STATES[state]``; filters of lists read their texts by
+``labels.texts``.
 """
 
 from collections.abc import Mapping
@@ -8,21 +9,30 @@ from typing import Final, NamedTuple
 
 
 class SeverityLabel(NamedTuple):
-    """A severity, or a state that has a colour of its own. ``icon``: its name in static/vendor/icons.svg."""
+    """A severity, or a state with a colour of its own.
+
+    ``icon``: its name in static/vendor/icons.svg.
+    """
 
     text: str
     icon: str
 
 
 class StateLabel(NamedTuple):
-    """A state of some object. ``tone``: the key of ``SEVERITY_LABELS`` whose colour and icon its badge has."""
+    """A state of some object.
+
+    ``tone``: the key of ``SEVERITY_LABELS`` that gives its badge colour and icon.
+    """
 
     tone: str
     text: str
 
 
 class ActionButton(NamedTuple):
-    """A button on a connection's page. ``form``: the id of the form that has the reason; its own where empty."""
+    """A button on a connection's page.
+
+    ``form``: the id of the form that has the reason; the button has its own form where empty.
+    """
 
     endpoint: str
     text: str
@@ -88,7 +98,7 @@ OUTCOME_FILTERS: Final = {
     "saltedge_refresh": "Bank refresh",
 }
 
-# Tones of messages of alert rules, and of entries of the audit trail: their text is the stored word.
+# Tones of alert messages and of entries of the audit trail, whose text is the stored word.
 ALERT_MESSAGE_TONES: Final = {
     "waiting": "open",
     "sent": "ok",

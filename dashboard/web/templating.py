@@ -26,7 +26,7 @@ class NavigationItem(NamedTuple):
     role: str
 
 
-# Nothing is kept in the browser's storage, no script is evaluated, and errors are not put into the page.
+# The browser's storage stays empty, no script is evaluated, and errors are not put into the page.
 HTMX_CONFIG: Final = {
     "includeIndicatorStyles": False,
     "allowEval": False,

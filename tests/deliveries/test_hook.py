@@ -1,4 +1,4 @@
-"""The hook itself: examples/hook.py as a function and as an address, what goes wrong with either, and the settings."""
+"""The data hook: examples/hook.py as a function and as an address, failures, settings."""
 
 import importlib
 import json

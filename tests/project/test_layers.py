@@ -1,4 +1,7 @@
-"""What the contracts of ``[tool.importlinter]`` (pyproject.toml) cannot say about imports. docs/architecture.md explains the levels."""
+"""Rules of imports that the contracts in pyproject.toml cannot express.
+
+docs/architecture.md explains the levels.
+"""
 
 import ast
 from pathlib import Path
@@ -80,7 +83,7 @@ def test_only_files_for_requests_use_what_a_request_has() -> None:
             for alias in node.names
         }
         assert not names & OF_A_REQUEST, (
-            f"{module} imports {sorted(names & OF_A_REQUEST)} of Flask: that belongs into its package's views"
+            f"{module} imports {sorted(names & OF_A_REQUEST)} of Flask, which belongs into views"
         )
 
 
@@ -115,7 +118,7 @@ def test_tables_import_nothing_that_reads_or_writes_them(imports: ImportGraph) -
 
 
 def test_the_application_is_imported_by_commands_alone() -> None:
-    """``context.services()`` is how everything else reaches the running console; importing the application would close a circle."""
+    """All other modules reach the application by ``context.services()``: an import is a circle."""
     for module, tree in sources().items():
         if module.startswith(ENTRY_POINTS):
             continue

@@ -1,4 +1,4 @@
-"""Every document names only what exists: links to files and headings, paths of the repository, commands of the Makefile."""
+"""Documents name only what exists: files, headings, paths, make targets, commands."""
 
 import re
 from collections.abc import Iterator

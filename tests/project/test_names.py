@@ -1,4 +1,4 @@
-"""Names are words of the field: docs/glossary.md has the terms, and this test the words that are none."""
+"""No name uses a word that docs/glossary.md replaces by a standard term."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""What holds for the whole project: layers, vendored files, settings, the documents that list them."""
+"""Rules of the whole project: vendored files, settings, documents that list them."""
 
 import ast
 import hashlib

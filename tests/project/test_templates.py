@@ -1,6 +1,7 @@
-"""Templates that can be read: lines and macros of limited length, named parameters, and imports only from lower packages."""
+"""Templates can be read: short lines and macros, named parameters, imports downwards only."""
 
 import re
+import tomllib
 import subprocess
 import sys
 from pathlib import Path
@@ -18,15 +19,17 @@ MAX_FRAGMENT = 80
 MAX_PAGE = 160
 MAX_MACRO = 30
 MAX_DICT = 3
-# Folders of packages, the lowest first; a package's folder may use those of the levels below its own.
-LEVELS = [
-    ["components"], ["errors"], ["audit"], ["actions", "notes", "users"], ["causes", "customer_links", "embed"],
-    ["bulk", "tables"], ["exports", "sql"], ["deliveries", "pulls"], ["alerts", "connections", "webhooks"], ["reports"],
-]  # fmt: skip
+# The levels of the packages, the lowest first, below them the folders that all share. A folder may
+# use those of the levels below its own.
+LAYERS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][
+    0
+]
+LEVELS = [["components"], ["errors"], *(each.split(" | ") for each in reversed(LAYERS["layers"]))]
 LEVEL_OF = {folder: level for level, folders in enumerate(LEVELS) for folder in folders}
 
 MACRO = re.compile(
-    r"(?P<comment>(?:[ \t]*\{#(?:(?!#\}).)*#\}\n)*)[ \t]*\{%-? macro (?P<name>\w+)\((?P<params>[^()]*(?:\([^()]*\)[^()]*)*)\).*?endmacro -?%\}",
+    r"(?P<comment>(?:[ \t]*\{#(?:(?!#\}).)*#\}\n)*)[ \t]*\{%-? macro (?P<name>\w+)"
+    r"\((?P<params>[^()]*(?:\([^()]*\)[^()]*)*)\).*?endmacro -?%\}",
     re.S,
 )
 REFERENCE = re.compile(r"\{%-? (?:from|include|import|extends) \"([^\"]+)\"")
@@ -84,7 +87,7 @@ def large_dicts(text: str) -> list[str]:
 
 
 def refers_upwards(name: str, text: str) -> list[str]:
-    """What a template includes or imports that is neither its own folder's nor a lower package's."""
+    """Return what a template includes or imports from a folder that is not its own nor lower."""
     own = name.split("/")[0]
     wrong = []
     for other in REFERENCE.findall(text):

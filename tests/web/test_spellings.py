@@ -232,8 +232,8 @@ def test_saved_questions_are_listed_in_order_and_a_name_is_taken_in_any_spelling
         assert names == sorted(names)
         for spell in SPELLINGS.values():
             for name in NAMES:
+                new = query_runs.QueryInput(spell(f"rk{name}"), "select 1", {})
                 with pytest.raises(ValueError, match="already"):
-                    new = query_runs.QueryInput(spell(f"rk{name}"), "select 1", {})
                     query_runs.save(None, None, new, None)  # type: ignore[arg-type]
         db.session.rollback()
 
