@@ -184,4 +184,4 @@ def test_a_link_whose_connection_cannot_be_read_for_a_day_ends_all_the_same(
     clock.move(hours=25)
     look(services, clock, action)
     assert (action.state, action.verdict) == ("failed", "no_effect")
-    assert "cannot be told" in action.detail
+    assert "not known whether the customer followed" in action.detail
