@@ -2,7 +2,7 @@
 
 ``fleet``             fills a store with any number of connections, without an API
 ``served``            a console over its own store, and a signed-in session
-``stand_in``          the sandbox in a process of its own
+``fake_api``          the sandbox in a process of its own
 ``passes``            refreshes of the fleet, compared with the ideal and with a plain loop
 ``watching``          200 browsers that poll one sync
 ``pages``             pages at 100,000 connections, compared with 1,000 and with Flask-Admin

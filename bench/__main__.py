@@ -54,7 +54,7 @@ def main() -> None:
         for part in chosen:
             for figure in PARTS[part](servers):
                 click.echo(figure.row)
-                broken += figure.kept is False
+                broken += figure.is_met is False
     click.echo(f"\n{broken} of the promises are broken." if broken else "\nAll promises are kept.")
 
 

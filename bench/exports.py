@@ -10,12 +10,12 @@ from typing import Final
 import requests
 from bs4 import BeautifulSoup
 
+from bench.fake_api import FakeApi, fake_api
 from bench.fleet import add_user
 from bench.memory import sampled
 from bench.passes import run_refresh
 from bench.report import Figure, middle
 from bench.served import sign_in, site
-from bench.stand_in import StandIn, stand_in
 from dashboard.tables.reader import AHEAD, PAGE
 from tests.support.databases import Servers, wait_for
 
@@ -27,7 +27,7 @@ PAGES, ROUNDS, LIMIT = 2_000, 3, 180.0
 
 def measure(_servers: Servers) -> Iterator[Figure]:
     """Measure on SQLite only: rows never pass through the store."""
-    with stand_in(2) as api, site(None, api.url) as made:
+    with fake_api(2) as api, site(None, api.url) as made:
         with made.app.app_context():
             add_user()
         run_refresh(made.app)
@@ -60,7 +60,7 @@ def measure(_servers: Servers) -> Iterator[Figure]:
             )
 
 
-def _pages(api: StandIn) -> float:
+def _pages(api: FakeApi) -> float:
     """Return rows a second of the API alone, with as many calls at a time as an export."""
     theirs, local = api.header_of(ACCOUNT), threading.local()
 

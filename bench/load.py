@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from bench.fake_api import fake_api
 from bench.fleet import evaluate_findings, fill
 from bench.memory import sampled
 from bench.passes import LATENCY
 from bench.report import Figure
 from bench.served import sign_in, site
-from bench.stand_in import stand_in
 from dashboard.refresh import passes
 from tests.support.databases import Servers, free_port
 from tests.support.processes import answering
@@ -48,7 +48,7 @@ def measure(servers: Servers) -> Iterator[Figure]:
     """Measure on PostgreSQL, with two web processes and a worker."""
     with tempfile.TemporaryDirectory(prefix="locust-") as folder:
         locust = _install(Path(folder) / "venv")
-        with stand_in(ACCOUNTS) as api, site(servers, api.url, dashboard_log_level="error") as made:
+        with fake_api(ACCOUNTS) as api, site(servers, api.url, dashboard_log_level="error") as made:
             fill(made.app, CONNECTIONS)
             evaluate_findings(made.app)
             api.turn(latency_ms=LATENCY * 1000)

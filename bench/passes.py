@@ -6,10 +6,10 @@ from time import perf_counter
 
 from flask import Flask
 
+from bench.fake_api import FakeApi, fake_api
 from bench.fleet import fill
 from bench.report import Figure, Limits, middle
 from bench.served import Site, site
-from bench.stand_in import StandIn, stand_in
 from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.refresh import passes
@@ -30,17 +30,17 @@ MEGABYTE = 1_000_000
 def measure(servers: Servers) -> Iterator[Figure]:
     """Measure everything about refreshes."""
     for accounts, concurrencies in FLEETS:
-        with stand_in(accounts) as api:
+        with fake_api(accounts) as api:
             yield from _compared_with_ideal(api, accounts, concurrencies)
-    with stand_in(ACCOUNTS) as api:
+    with fake_api(ACCOUNTS) as api:
         yield from _two_workers(api, servers)
         yield from _rate_limit(api, servers)
-    with stand_in(LARGE) as api:
+    with fake_api(LARGE) as api:
         yield _memory(api)
 
 
 def _compared_with_ideal(
-    api: StandIn, accounts: int, concurrencies: Sequence[int]
+    api: FakeApi, accounts: int, concurrencies: Sequence[int]
 ) -> Iterator[Figure]:
     with site(api_url=api.url) as made:
         # The loop below and the refreshes share this process, which is set up as a worker is.
@@ -79,7 +79,7 @@ def _compared_with_ideal(
         )
 
 
-def _loop(app: Flask, api: StandIn) -> tuple[float, float]:
+def _loop(app: Flask, api: FakeApi) -> tuple[float, float]:
     """Return seconds an account and a call of a loop over customers and their connections."""
     services: Services = app.extensions["services"]
     before, began = api.calls(), perf_counter()
@@ -94,7 +94,7 @@ def _loop(app: Flask, api: StandIn) -> tuple[float, float]:
     return took / len(accounts), took / (api.calls() - before)
 
 
-def _two_workers(api: StandIn, servers: Servers) -> Iterator[Figure]:
+def _two_workers(api: FakeApi, servers: Servers) -> Iterator[Figure]:
     with site(servers, api.url, dashboard_api_concurrency=8) as made:
         api.turn(latency_ms=0)
         run_refresh(made.make_app(dashboard_api_concurrency=16))
@@ -109,7 +109,7 @@ def _two_workers(api: StandIn, servers: Servers) -> Iterator[Figure]:
         )
 
 
-def _rate_limit(api: StandIn, servers: Servers) -> Iterator[Figure]:
+def _rate_limit(api: FakeApi, servers: Servers) -> Iterator[Figure]:
     with site(servers, api.url, dashboard_api_concurrency=32, dashboard_api_rate=RATE) as made:
         for _ in range(2):
             made.start("worker")
@@ -130,7 +130,7 @@ def _rate_limit(api: StandIn, servers: Servers) -> Iterator[Figure]:
         )
 
 
-def _memory(api: StandIn) -> Figure:
+def _memory(api: FakeApi) -> Figure:
     with site(api_url=api.url, dashboard_api_concurrency=16) as made:
         fill(made.app, 4 * LARGE)
         worker = made.start("worker")

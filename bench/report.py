@@ -50,7 +50,7 @@ class Figure:
         return cls(section, name, value, limits.least, limits.most, middle(each), detail)
 
     @property
-    def kept(self) -> bool | None:
+    def is_met(self) -> bool | None:
         """Whether the promise is kept; None without limits."""
         if self.least is None and self.most is None:
             return None
@@ -69,7 +69,7 @@ class Figure:
             else ""
         )
         spread = f"{self.spread[0]:.2f}–{self.spread[1]:.2f}" if self.spread else ""
-        kept = {True: "yes", False: "no", None: ""}[self.kept]
+        kept = {True: "yes", False: "no", None: ""}[self.is_met]
         value = f"{self.value:.2f}" if self.value < 10 else f"{self.value:.0f}"
         cells = (self.section, self.name, value, wanted, kept, spread, self.detail)
         return f"| {' | '.join(map(str, cells))} |"

@@ -17,11 +17,11 @@ from typing import Any
 import requests
 from sqlalchemy import ColumnElement, func, select
 
+from bench.fake_api import FakeApi, fake_api
 from bench.fleet import add_user
 from bench.passes import run_refresh
 from bench.report import Figure
 from bench.served import Site, seconds, sign_in, site
-from bench.stand_in import StandIn, stand_in
 from dashboard.core.database import db
 from dashboard.refresh.models import Refresh
 from dashboard.webhooks.models import WebhookEvent
@@ -38,7 +38,7 @@ PROCESSED_WITHIN = 120.0
 
 def measure(servers: Servers) -> Iterator[Figure]:
     """Measure on SQLite and on PostgreSQL."""
-    with stand_in(ACCOUNTS) as api:
+    with fake_api(ACCOUNTS) as api:
         for engine, where in (("SQLite", None), ("PostgreSQL", servers)):
             api.reset()
             with site(where, api.url, peliqan_webhook_secret=SECRET) as made:
@@ -56,7 +56,7 @@ class _Storm:
     calls: int
 
 
-def _measure(engine: str, made: Site, api: StandIn) -> Iterator[Figure]:
+def _measure(engine: str, made: Site, api: FakeApi) -> Iterator[Figure]:
     run_refresh(made.app)
     with made.app.app_context():
         add_user()
@@ -71,7 +71,7 @@ def _measure(engine: str, made: Site, api: StandIn) -> Iterator[Figure]:
     yield from _figures(engine, result, stored, done)
 
 
-def _run(made: Site, api: StandIn, url: str, session: requests.Session) -> _Storm:
+def _run(made: Site, api: FakeApi, url: str, session: requests.Session) -> _Storm:
     calls = api.calls()
     with _sender(url) as sender:
         before = _visits(session, url, Event(), int(SECONDS / PAUSE / 2))

@@ -15,12 +15,12 @@ from typing import Any, Final
 import requests
 
 from bench import datasette
+from bench.fake_api import FakeApi, fake_api
 from bench.fleet import add_user
 from bench.memory import family, memory_of
 from bench.passes import run_refresh
 from bench.report import Figure, Limits, middle
 from bench.served import Site, sign_in, site
-from bench.stand_in import StandIn, stand_in
 from tests.support.databases import Servers, free_port
 from tests.support.processes import answering
 
@@ -35,7 +35,7 @@ TICK: Final = os.sysconf("SC_CLK_TCK")
 
 def measure(_servers: Servers) -> Iterator[Figure]:
     """Measure on SQLite only: rows never come from the store."""
-    with stand_in(2) as api, site(None, api.url) as made:
+    with fake_api(2) as api, site(None, api.url) as made:
         with made.app.app_context():
             add_user()
         run_refresh(made.app)
@@ -46,7 +46,7 @@ def measure(_servers: Servers) -> Iterator[Figure]:
         yield _memory(api, session, url, pid)
 
 
-def _wide_table(api: StandIn, session: requests.Session, url: str, pid: int) -> Iterator[Figure]:
+def _wide_table(api: FakeApi, session: requests.Session, url: str, pid: int) -> Iterator[Figure]:
     chosen = "&".join(f"column=Column {number:03}" for number in range(1, COLUMNS + 1))
     wide = f"{url}{WIDE}?per_page={PER_PAGE}"
     rows = session.get(f"{url}{WIDE}.json?per_page={PER_PAGE}&{chosen}", timeout=60).json()
@@ -79,7 +79,7 @@ def _million_rows(session: requests.Session, url: str, pid: int) -> Iterator[Fig
         yield Figure.ratio(1, what, costs(number), first, Limits(most=1.5))
 
 
-def _memory(api: StandIn, session: requests.Session, url: str, pid: int) -> Figure:
+def _memory(api: FakeApi, session: requests.Session, url: str, pid: int) -> Figure:
     # From now on every row of this table has a cell of 100 kB.
     long = [{"id": number, "Title": "x" * 100_000} for number in range(1, 51)]
     fault = {
@@ -120,7 +120,7 @@ def _compared(
 
 
 @contextmanager
-def _only_columns(api: StandIn, number: int) -> Iterator[None]:
+def _only_columns(api: FakeApi, number: int) -> Iterator[None]:
     """Reduce the wide table to its first columns and its first page."""
     data, theirs = f"{api.url}/api/database", api.header_of(1001)
     fields = requests.get(f"{data}/fields/table/{WIDE[-8:]}/", headers=theirs, timeout=30).json()[

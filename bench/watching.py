@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 
 import requests
 
+from bench.fake_api import FakeApi, fake_api
 from bench.fleet import add_user
 from bench.passes import run_refresh
 from bench.report import Figure
 from bench.served import Site, sign_in, site
-from bench.stand_in import StandIn, stand_in
 from tests.support.databases import Servers, free_port
 from tests.support.processes import answering
 
@@ -26,7 +26,7 @@ CONNECTION = "/accounts/1001/connections/100102"
 
 def measure(servers: Servers) -> Iterator[Figure]:
     """Measure on SQLite and on PostgreSQL."""
-    with stand_in(50) as api:
+    with fake_api(50) as api:
         for engine, where in (("SQLite", None), ("PostgreSQL", servers)):
             api.reset()
             api.turn(run_seconds=[RUN_SECONDS, RUN_SECONDS])
@@ -34,7 +34,7 @@ def measure(servers: Servers) -> Iterator[Figure]:
                 yield from _measure(engine, made, api)
 
 
-def _measure(engine: str, made: Site, api: StandIn) -> Iterator[Figure]:
+def _measure(engine: str, made: Site, api: FakeApi) -> Iterator[Figure]:
     run_refresh(made.app)
     with made.app.app_context():
         add_user()
@@ -72,7 +72,7 @@ def _start_sync(session: requests.Session, url: str) -> None:
     session.post(f"{url}{CONNECTION}/sync", data=form, timeout=30).raise_for_status()
 
 
-def _status_calls(api: StandIn) -> int:
+def _status_calls(api: FakeApi) -> int:
     calls: int = api.state()["calls"].get("syncdb_status", 0)
     return calls
 

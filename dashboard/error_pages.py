@@ -33,7 +33,7 @@ from dashboard.telemetry import outages
 from dashboard.telemetry import request_id as ids
 from dashboard.users.views import two_factor as second
 from dashboard.web import htmx
-from dashboard.web.access import address_asked_for, is_for_scripts
+from dashboard.web.access import is_for_scripts, requested_url
 from dashboard.web.login_throttle import account
 from dashboard.web.security import first_in_a_minute
 
@@ -225,7 +225,7 @@ def _peliqan(error: peliqan.PeliqanError) -> ResponseReturnValue:
         )
         return show(Problem(400, "bad_query", "That list cannot be shown", detail, next_step))
     status = next((status for kind, status in STATUS_OF.items() if isinstance(error, kind)), 502)
-    again = address_asked_for() if request.endpoint == "tables.rows" else ""
+    again = requested_url() if request.endpoint == "tables.rows" else ""
     detail = (
         sentence_of(error)
         if isinstance(error, peliqan.QueryFailed)

@@ -484,7 +484,7 @@ class Settings(BaseModel):
         return self._unknown
 
     @property
-    def places(self) -> EgressPolicy:
+    def egress_policy(self) -> EgressPolicy:
         """Return the allowed destinations of alerts, queries and copies."""
         own = OwnFiles(self.dashboard_data, next(iter(self.own_files), None))
         return EgressPolicy(settings_types.destinations(self.dashboard_places), own)

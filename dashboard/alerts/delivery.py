@@ -22,7 +22,7 @@ from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.core.dialling import only_to
 from dashboard.core.egress import ALLOW_ALL, PRIVATE, REFUSED, EgressPolicy, NotAllowed
-from dashboard.deliveries.hook import keep_paths_from_logs
+from dashboard.deliveries.hook import hide_paths_in_logs
 
 # These show or log messages on the worker's machine, read its files or run its programs, so no
 # person would read them. The list names them because all other Apprise services go over the
@@ -156,7 +156,7 @@ def deliver(services: Services, rule: AlertRule, message: AlertMessage) -> str |
     # Sending takes seconds: no transaction may stay open.
     db.session.rollback()
     error = (
-        send(address, subject, body, tone, services.settings.places)
+        send(address, subject, body, tone, services.settings.egress_policy)
         if address is not None
         else UNREADABLE
     )
@@ -315,7 +315,7 @@ def _captured_log() -> Iterator[list[str]]:
     logger = logging.getLogger("apprise")
     logger.handlers, logger.propagate = [_CAPTURE], False
     logger.setLevel(logging.WARNING)
-    keep_paths_from_logs()
+    hide_paths_in_logs()
     messages = _CAPTURE.messages[get_ident()] = []
     try:
         yield messages

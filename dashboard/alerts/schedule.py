@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from dashboard.alerts.models import AlertRule
-from dashboard.core.times import on_wall
+from dashboard.core.times import local_time
 
 # A digest that is later than this is skipped.
 DIGEST_WITHIN = timedelta(hours=12)
@@ -25,8 +25,8 @@ def quiet_until(rule: AlertRule, at: datetime) -> datetime | None:
     if not (late or early if over_midnight else late and early):
         return None
     day = local.date() + timedelta(days=1) if over_midnight and late else local.date()
-    end = on_wall(day, rule.quiet_to, rule.zone)
-    return end if end > at else on_wall(day, rule.quiet_to, rule.zone, second=True)
+    end = local_time(day, rule.quiet_to, rule.zone)
+    return end if end > at else local_time(day, rule.quiet_to, rule.zone, second=True)
 
 
 def digest_due(rule: AlertRule, at: datetime) -> date | None:
@@ -38,6 +38,6 @@ def digest_due(rule: AlertRule, at: datetime) -> date | None:
         return None
     today = at.astimezone(ZoneInfo(rule.zone)).date()
     for day in (today, today - timedelta(days=1)):
-        if timedelta() <= at - on_wall(day, rule.digest_at, rule.zone) < DIGEST_WITHIN:
+        if timedelta() <= at - local_time(day, rule.digest_at, rule.zone) < DIGEST_WITHIN:
             return day
     return None

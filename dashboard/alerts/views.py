@@ -165,7 +165,9 @@ def _save(rule: AlertRule, rule_id: int | None, action: str) -> ResponseReturnVa
     try:
         values = alert_rules.read_rule(request.form, sends)
         if address:
-            rule.place = alert_delivery.check_address(address, services().settings.places)[:200]
+            rule.place = alert_delivery.check_address(address, services().settings.egress_policy)[
+                :200
+            ]
             rule.address = services().vault.encrypt(address)
         elif rule_id is None:
             raise alert_delivery.BadAddress("Type the address that the rule sends to.")

@@ -25,7 +25,7 @@ from dashboard.fleet.counters import LISTED
 from dashboard.fleet.lists import CONNECTIONS
 from dashboard.fleet.models import Account, Connection
 from dashboard.listing.listing import Listing
-from dashboard.listing.query import BadQuery, ListQuery, whole_number
+from dashboard.listing.query import BadQuery, ListQuery, read_integer
 from dashboard.peliqan.statuses import is_oauth, is_saltedge
 
 MOST = 1_000_000
@@ -164,7 +164,7 @@ def read_selection(args: Mapping[str, str], ticked: Iterable[str]) -> Selection:
         raise BadQuery(f"Invalid value “{which[:40]}” for `which`. Allowed: all, ticked.")
     if args.get("cause"):
         query = FINDINGS.read(args)
-        return Selection(kind, query, whole_number("cause", args["cause"], 2**63 - 1))
+        return Selection(kind, query, read_integer("cause", args["cause"], 2**63 - 1))
     query = CONNECTIONS.read(args)
     keys = tuple(dict.fromkeys(map(_read_key, ticked))) if which == "ticked" else None
     return Selection(kind, query, ticked=keys)
@@ -246,7 +246,7 @@ def why_not(kind: str, connection: BulkEligibility | None) -> str | None:
 
 def _read_key(text: str) -> ConnectionKey:
     account, _, connection = text.partition("-")
-    return whole_number("connection", account, 2**63 - 1), whole_number(
+    return read_integer("connection", account, 2**63 - 1), read_integer(
         "connection", connection, 2**63 - 1
     )
 

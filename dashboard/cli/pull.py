@@ -70,7 +70,7 @@ def pull(address: str, full: bool, full_every: int, as_json: bool, **selected: A
     app = make_current_app()
     current: Services = app.extensions["services"]
     try:
-        current.settings.places.ensure_not_own(where)
+        current.settings.egress_policy.ensure_not_own(where)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--to") from None
     destination = registry.open_destination(where)

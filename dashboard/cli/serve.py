@@ -47,7 +47,7 @@ def serve(host: str, port: int, workers: int, threads: int, no_worker: bool) -> 
     from dashboard.cli.gunicorn_server import has_socket
 
     if not has_socket():
-        refuse_taken_port(host, port)
+        refuse_used_port(host, port)
     with shared_counts():
         app = make_current_app(pages=True)
         configure_logging(app)
@@ -121,7 +121,7 @@ def worker(
     configure_logging(app)
     parts: Services = app.extensions["services"]
     if metrics_port is not None:
-        refuse_taken_port(metrics_host, metrics_port)
+        refuse_used_port(metrics_host, metrics_port)
         # Imported here, since the environment at import decides where metrics are counted.
         from dashboard.telemetry import metrics
 
@@ -152,7 +152,7 @@ def end(child: subprocess.Popen[bytes], timeout: float = 10) -> None:
         child.wait()
 
 
-def refuse_taken_port(host: str, port: int) -> None:
+def refuse_used_port(host: str, port: int) -> None:
     """End the command with a message if the port is taken."""
     if not _is_free(host, port):
         raise click.ClickException(f"Port {port} on {host} is taken. Choose another with --port.")

@@ -13,7 +13,7 @@ CLOCK_SKEW: Final = timedelta(days=1)
 MINUTES_A_DAY: Final = 24 * 60
 
 
-def on_wall(day: date, minute: int, zone: str, *, second: bool = False) -> datetime:
+def local_time(day: date, minute: int, zone: str, *, second: bool = False) -> datetime:
     """Return a minute of a day in a time zone as UTC.
 
     ``second``: if the clock shows the minute twice that day, take the later one.

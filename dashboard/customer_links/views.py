@@ -18,7 +18,7 @@ from dashboard.customer_links.presenters import chosen_language, message_of, ser
 from dashboard.findings.lists import serialize_finding
 from dashboard.findings.models import Finding
 from dashboard.fleet.models import Account, Connection, ConnectionCount
-from dashboard.listing.query import whole_number
+from dashboard.listing.query import read_integer
 from dashboard.users.access import visitor
 from dashboard.web import htmx
 from dashboard.web.access import requires
@@ -99,7 +99,7 @@ def reminded(action_id: int) -> ResponseReturnValue:
 def new_invite() -> ResponseReturnValue:
     """Show the form for an invite."""
     account = get_account_or_404(
-        whole_number("account", request.args.get("account", ""), 2**63 - 1)
+        read_integer("account", request.args.get("account", ""), 2**63 - 1)
     )
     has = set(db.session.scalars(_live_connectors(account)))
     known = set(

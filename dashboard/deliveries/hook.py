@@ -165,7 +165,7 @@ class AddressHook:
         }
         # Raised outside ``except``: errors of requests and urllib3 contain the address.
         try:
-            keep_paths_from_logs()
+            hide_paths_in_logs()
             request = requests.Request("POST", self._url, headers, data=body).prepare()
             with self._adapter.send(
                 request, True, TIMEOUT, self._verify, None, self._proxies
@@ -190,7 +190,7 @@ class AddressHook:
         return None
 
 
-def keep_paths_from_logs() -> None:
+def hide_paths_in_logs() -> None:
     """Keep request paths, which may be secrets, out of the log even at level DEBUG."""
     for name in ("urllib3", "requests"):
         if logging.getLogger(name).getEffectiveLevel() < logging.INFO:

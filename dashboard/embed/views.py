@@ -23,7 +23,7 @@ from dashboard.core.database import db
 from dashboard.core.text import comparable
 from dashboard.deliveries.tasks import deliver_new_connection
 from dashboard.fleet.models import Account, Connection
-from dashboard.listing.query import BadQuery, whole_number
+from dashboard.listing.query import BadQuery, read_integer
 from dashboard.refresh import live
 from dashboard.users import scopes
 from dashboard.users.access import visitor
@@ -115,7 +115,7 @@ def token() -> ResponseReturnValue:
 def connected() -> ResponseReturnValue:
     """Read and show the new connection after the widget's callback."""
     external_id, at = _external_id(request.form), services().clock()
-    connection_id = whole_number("connection id", request.form.get("server_id", ""), 2**62)
+    connection_id = read_integer("connection id", request.form.get("server_id", ""), 2**62)
     delivery = None
     try:
         account = _account(external_id) or live.find_or_add_account(services().api, external_id, at)

@@ -70,7 +70,7 @@ class RequestReader:
             return Stage.HEAD
         return self._read_chunks() if self._chunked else self._wait_for_length()
 
-    def take(self) -> bytes:
+    def complete_request(self) -> bytes:
         """Return the complete request. ``rest()`` returns what follows it."""
         return bytes(self._data[: self._end])
 

@@ -92,9 +92,9 @@ class Connection:
         if self._sent - self._marked >= RATE_BYTES:
             self.enter(Phase.WRITING)
 
-    def take_request(self) -> tuple[bytes, bool]:
+    def next_request(self) -> tuple[bytes, bool]:
         """Return the complete request and whether it is the last; start reading the next one."""
-        request, cut = self.arriving.take(), self.arriving.cut
+        request, cut = self.arriving.complete_request(), self.arriving.cut
         self.arriving = RequestReader(self.arriving.rest())
         self.working, self.began = len(request), False
         return request, cut

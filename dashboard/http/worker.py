@@ -160,7 +160,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         stage = connection.arriving.stage()
         if stage is Stage.WHOLE:
             self._unpark(connection)
-            connection.answer = self._answer(connection, *connection.take_request())
+            connection.answer = self._answer(connection, *connection.next_request())
             self._resume(connection)
         elif stage in REFUSED:
             self._refuse(connection, REFUSED[stage])

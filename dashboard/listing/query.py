@@ -136,9 +136,9 @@ def read_query(
         for name, allowed in filters.items()
         if args.get(name)
     }
-    per_page = whole_number("per_page", args.get("per_page") or "50", PAGE_SIZES[-1])
+    per_page = read_integer("per_page", args.get("per_page") or "50", PAGE_SIZES[-1])
     return ListQuery(
-        q, chosen, sort, whole_number("page", args.get("page") or "1", 10**15), per_page
+        q, chosen, sort, read_integer("page", args.get("page") or "1", 10**15), per_page
     )
 
 
@@ -154,11 +154,11 @@ def _read_filter(name: str, value: str, allowed: Allowed) -> str:
             raise BadQuery(f"“{value[:40]}” is no {name}. There are: {', '.join(allowed.choices)}.")
         value = choice
     if allowed.number:
-        whole_number(name, value, 2**63 - 1)
+        read_integer(name, value, 2**63 - 1)
     return value
 
 
-def whole_number(name: str, value: str, most: int) -> int:
+def read_integer(name: str, value: str, most: int) -> int:
     """Return a parameter as a whole number.
 
     Raises:

@@ -79,7 +79,7 @@ def work_on(services: Services, schedule: PullSchedule, stop: Event) -> None:
         if text is None:
             raise ValueError(UNREADABLE)
         address = addresses.read(text)
-        services.settings.places.ensure(address)
+        services.settings.egress_policy.ensure(address)
         destination = registry.open_destination(address)
     except ValueError as error:
         failed = pulls.PullOutcome(pulls.FAILED, 0, 0, 0, (), (), str(error))

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from dashboard.core.times import MINUTES_A_DAY, on_wall, shown_minute
+from dashboard.core.times import MINUTES_A_DAY, local_time, shown_minute
 from dashboard.pulls.models import PullSchedule
 
 HOUR: Final = 60
@@ -30,9 +30,9 @@ def next_due(schedule: PullSchedule, began_at: datetime) -> datetime:
         return began_at + timedelta(minutes=schedule.every)
     from_then = began_at + timedelta(minutes=schedule.every - MINUTES_A_DAY)
     day = from_then.astimezone(ZoneInfo(schedule.zone)).date()
-    if (due := on_wall(day, schedule.at_minute, schedule.zone)) > from_then:
+    if (due := local_time(day, schedule.at_minute, schedule.zone)) > from_then:
         return due
-    return on_wall(day + timedelta(days=1), schedule.at_minute, schedule.zone)
+    return local_time(day + timedelta(days=1), schedule.at_minute, schedule.zone)
 
 
 def due_after(schedule: PullSchedule, began_at: datetime, at: datetime) -> datetime:

@@ -234,7 +234,7 @@ def _read_into(schedule: PullSchedule, form: Mapping[str, str]) -> None:
 def _checked(text: str) -> str:
     """Open the destination once, to check it; return the part of the address that may be shown."""
     address = addresses.read(text)
-    services().settings.places.ensure(address)
+    services().settings.egress_policy.ensure(address)
     if isinstance(address, addresses.PostgresAddress):
         # Checked before anything is written: the address may lead to the console's own database.
         postgresql.check(address, services().settings.store_address)

@@ -184,7 +184,7 @@ def as_json(connection: Connection, run: Run, at: datetime) -> dict[str, Any]:
     return {
         "id": run.id,
         "connection_id" if connection.fate.other_names else "server_id": run.connection_id,
-        "status": status_word(connector, run, at),
+        "status": reported_status(connector, run, at),
         "timestamp_start": run.started_at.isoformat(),
         "timestamp_end": None if running or run.ends_at is None else run.ends_at.isoformat(),
         "tables": [] if running else loads,
@@ -193,7 +193,7 @@ def as_json(connection: Connection, run: Run, at: datetime) -> dict[str, Any]:
     }
 
 
-def status_word(connector: Connector, run: Run, at: datetime) -> str:
+def reported_status(connector: Connector, run: Run, at: datetime) -> str:
     """Return the status in a list of runs; connectors for files use another word (S)."""
     if run.is_running(at):
         return "IN_PROGRESS" if connector.kind == "files" else "RUNNING"

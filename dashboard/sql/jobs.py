@@ -104,7 +104,7 @@ def _run_directly(
         raise Failed(UNREADABLE)
     try:
         address = addresses.read_postgresql(text)
-        services.settings.places.ensure(address)
+        services.settings.egress_policy.ensure(address)
     except (addresses.BadAddress, NotAllowed) as error:
         raise Failed(str(error)) from None
     postgresql.run_query(address, statement, result, watcher.cancel_with)

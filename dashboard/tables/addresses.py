@@ -140,7 +140,7 @@ class ShownRows(ListContext):
         query = query_of(self.short_args(**changes))
         return f"{self.plain}?{query}" if query else self.plain
 
-    def twin(self, extension: str) -> str:
+    def alternate_url(self, extension: str) -> str:
         """Return the address of the same rows as JSON or CSV."""
         args: dict[str, Any] = {**self.args, **self.short_args(page=self.page.query.page)}
         return url_for(f"{self.endpoint}_{extension}", **args)

@@ -20,8 +20,8 @@ from dashboard.users.models import User
 from dashboard.web import htmx
 from dashboard.web.access import (
     PUBLIC,
-    address_asked_for,
     is_for_scripts,
+    requested_url,
     role_of_view,
     short_address,
     view_mark,
@@ -210,5 +210,5 @@ def _sign_in_first() -> ResponseReturnValue:
     if had_session:
         flash("Your session has ended. Sign in again.", "info")
     # A form is not submitted by signing in, so a POST returns to the page that has the form.
-    target = address_asked_for() if request.method == "GET" else htmx.path_here(request.referrer)
+    target = requested_url() if request.method == "GET" else htmx.path_here(request.referrer)
     return redirect(url_for("people.login", next=short_address(target)))

@@ -80,6 +80,6 @@ def short_address(target: str | None) -> str | None:
     )
 
 
-def address_asked_for() -> str:
+def requested_url() -> str:
     """Return path and query of this request, from the host's root."""
     return request.root_path + request.full_path.rstrip("?")

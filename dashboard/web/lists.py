@@ -63,7 +63,7 @@ class ListContext:
         query = query_of(self.page.query.url_args(**changes))
         return f"{self.plain}?{query}" if query else self.plain
 
-    def twin(self, extension: str) -> str:
+    def alternate_url(self, extension: str) -> str:
         """Return the address of the list as JSON or CSV."""
         return url_for(
             f"{self.endpoint}_{extension}",
@@ -110,7 +110,7 @@ def render_list(
     query = listing.read(request.args)
     if request.path.endswith(".csv"):
         return csv_response(
-            [item(row) for row in read_whole_list(listing, query)], request.path.rsplit("/", 1)[-1]
+            [item(row) for row in read_full_list(listing, query)], request.path.rsplit("/", 1)[-1]
         )
     page = listing.page(query, full=request.path.endswith(".json"))
     if request.path.endswith(".json"):
@@ -135,7 +135,7 @@ def render_list(
     )
 
 
-def read_whole_list(listing: Listing, query: ListQuery) -> list[Any]:
+def read_full_list(listing: Listing, query: ListQuery) -> list[Any]:
     """Return every row that matches, for a CSV file.
 
     Raises:

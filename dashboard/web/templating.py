@@ -14,7 +14,7 @@ from markupsafe import Markup
 from dashboard.peliqan.statuses import severity_of_health, severity_of_run
 from dashboard.version import VERSION
 from dashboard.web import htmx, labels
-from dashboard.web.access import address_asked_for
+from dashboard.web.access import requested_url
 from dashboard.web.coverage import coverage
 
 
@@ -114,7 +114,7 @@ def init_app(app: Flask) -> None:
     app.jinja_env.filters.update(duration=_duration, number=_number, words=_words, host=_host)
     app.jinja_env.globals.update(
         account_url=account_url,
-        address_asked_for=address_asked_for,
+        address_asked_for=requested_url,
         admin_navigation=ADMIN_NAVIGATION,
         connection_url=connection_url,
         coverage=coverage,

@@ -140,7 +140,7 @@ def test_what_json_cannot_hold_does_not_stop_a_part(clock: Clock) -> None:
     with receiving() as receiver:
         row = {"id": 1, "large": float("inf"), "half": "\ud83d", "deep": [{"n": float("-inf")}]}
         AddressHook(receiver.url, SECRET, clock).send({**MESSAGE, "rows": [row]})
-        (message,) = receiver.told
+        (message,) = receiver.bodies
         assert message["rows"] == [{**row, "large": "Infinity", "deep": [{"n": "-Infinity"}]}]
         json.loads(receiver.posts[0][1].decode("ascii"))
 

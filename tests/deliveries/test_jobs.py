@@ -99,7 +99,7 @@ def test_a_new_connections_tables_are_handed_over_whole_in_parts(
     assert the_delivery().state == "waiting"
     assert services.queues["deliveries"].pending_count() == 1
     work(services)
-    there, messages = tables_at_peliqan(services, connection), hook.told
+    there, messages = tables_at_peliqan(services, connection), hook.bodies
     assert received_rows(messages) == there
     assert any(len(rows) > 200 for rows in there.values())
     assert len(set(keys(hook))) == len(messages)
@@ -223,7 +223,7 @@ def test_peliqan_being_away_is_waited_out(
     assert (the_delivery().state, the_delivery().tries, hook.posts) == ("reading", 1, [])
     work_after(services, clock, seconds=wait_of(0))
     assert (the_delivery().state, the_delivery().error) == ("delivered", "")
-    assert received_rows(hook.told) == tables_at_peliqan(services, started)
+    assert received_rows(hook.bodies) == tables_at_peliqan(services, started)
 
 
 def test_while_peliqan_answers_nobody_no_try_is_used_up(
@@ -276,7 +276,7 @@ def test_a_hook_that_answers_500_three_times_gets_the_same_part_again_and_then_t
         0,
         "",
     )
-    assert received_rows(hook.told) == tables_at_peliqan(services, started)
+    assert received_rows(hook.bodies) == tables_at_peliqan(services, started)
 
 
 def test_a_wait_that_the_hook_asks_for_is_kept(
@@ -344,9 +344,9 @@ def test_a_table_that_is_gone_is_left_out_and_said(
 ) -> None:
     sandbox.fault("fields", status=404, times=1)
     work(services)
-    there, last = tables_at_peliqan(services, started), hook.told[-1]
-    assert len(received_rows(hook.told)) == len(there) - 1
-    (missing,) = set(there) - set(received_rows(hook.told))
+    there, last = tables_at_peliqan(services, started), hook.bodies[-1]
+    assert len(received_rows(hook.bodies)) == len(there) - 1
+    (missing,) = set(there) - set(received_rows(hook.bodies))
     assert last["remarks"] == [f"“{missing}” was gone at Peliqan before it was read to its end."]
     assert (the_delivery().state, the_delivery().remarks) == ("delivered", last["remarks"])
 
@@ -361,7 +361,7 @@ def test_others_have_their_turn_and_it_goes_on_with_the_next_part(
             break
         work(services)
     assert turns == len(hook.posts) == len(set(keys(hook))) > 3
-    assert received_rows(hook.told) == tables_at_peliqan(services, started)
+    assert received_rows(hook.bodies) == tables_at_peliqan(services, started)
 
 
 def test_a_part_that_a_cancelled_delivery_had_on_its_way_is_its_last(
@@ -402,7 +402,7 @@ def test_what_a_killed_worker_had_in_hand_is_taken_over_and_no_row_is_lost_or_th
     sent = keys(hook)
     assert sent[1] == sent[2], "its outcome is unknown, so it is sent again with its key"
     assert len(set(sent)) == len(sent) - 1
-    assert received_rows(hook.told) == tables_at_peliqan(services, started)
+    assert received_rows(hook.bodies) == tables_at_peliqan(services, started)
 
 
 @pytest.mark.parametrize("engine", ["embedded"], indirect=True)
@@ -429,7 +429,7 @@ class TestWhichTables:
         connection = connect(sandbox)
         deliver_new_connection(connection.account_id, connection.id, WHO)
         work(services)
-        assert set(received_rows(hook.told)) == {"shopify_orders"}
+        assert set(received_rows(hook.bodies)) == {"shopify_orders"}
 
     @pytest.mark.parametrize("names", ["nothing"])
     def test_where_it_has_none_of_them_that_is_said(
@@ -438,9 +438,9 @@ class TestWhichTables:
         connection = connect(sandbox)
         deliver_new_connection(connection.account_id, connection.id, WHO)
         work(services)
-        assert hook.told == [{**hook.told[0], "complete": True, "tables": [], "rows": 0}]
+        assert hook.bodies == [{**hook.bodies[0], "complete": True, "tables": [], "rows": 0}]
         assert (
-            hook.told[0]["remarks"]
+            hook.bodies[0]["remarks"]
             == the_delivery().remarks
             == ["It has no table that DASHBOARD_HOOK_TABLES names."]
         )

@@ -68,7 +68,7 @@ def test_callback_and_event_are_one_delivery(
     olga.post("/embed/connected", external_id=external_id, server_id=str(connection.id))
     run_workers(app, services)
     assert states(app) == ["delivered"]
-    assert len(hook.told) == len({each["key"] for each in hook.told})
+    assert len(hook.bodies) == len({each["key"] for each in hook.bodies})
     with app.app_context():
         assert audited() == [("deliver", OLGA, "done")]
 
@@ -100,7 +100,7 @@ def test_read_now_hands_over_and_a_second_press_shows_the_first(
     assert "1 to 1 of 1 deliveries" in shown
     run_workers(app, services)
     assert states(app) == ["delivered"]
-    assert received_rows(hook.told)
+    assert received_rows(hook.bodies)
     assert "Delivered" in words(olga.get(path))
     assert "hush" not in str(olga.get("/deliveries")) + str(olga.get(path))
     olga.post(f"{path}/read", page=path)

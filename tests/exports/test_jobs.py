@@ -62,7 +62,8 @@ def ask(services: Services) -> Ask:
 def pages(monkeypatch: pytest.MonkeyPatch, at: int, do: Callable[[], None], count: int = 5) -> None:
     """Give the table ``count`` full pages, and call ``do`` when page ``at`` is requested."""
 
-    def rows(self: Any, table_id: int, *, page: int, **asked: Any) -> peliqan.RowPage:
+    def rows(self: Any, table_id: int, query: peliqan.RowQuery, **options: Any) -> peliqan.RowPage:
+        page = query.page
         if page == at:
             do()
         found = [

@@ -190,10 +190,10 @@ def breaks_off(monkeypatch: pytest.MonkeyPatch, page: int) -> None:
     """Remove the table before this page is requested."""
     real = peliqan.AccountApi.rows
 
-    def rows(self: Any, table_id: int, **asked: Any) -> peliqan.RowPage:
-        if asked["page"] >= page:
+    def rows(self: Any, table_id: int, query: peliqan.RowQuery, **options: Any) -> peliqan.RowPage:
+        if query.page >= page:
             raise peliqan.NotFound("rows", status=404)
-        return real(self, table_id, **asked)
+        return real(self, table_id, query, **options)
 
     monkeypatch.setattr(peliqan.AccountApi, "rows", rows)
 
@@ -376,9 +376,9 @@ def test_what_changed_while_it_was_read_stands_on_its_page_and_in_the_audit(
 ) -> None:
     real = peliqan.AccountApi.rows
 
-    def rows(self: Any, table_id: int, **asked: Any) -> peliqan.RowPage:
-        found = real(self, table_id, **asked)
-        return found.model_copy(update={"count": 301}) if asked["page"] == 2 else found
+    def rows(self: Any, table_id: int, query: peliqan.RowQuery, **options: Any) -> peliqan.RowPage:
+        found = real(self, table_id, query, **options)
+        return found.model_copy(update={"count": 301}) if query.page == 2 else found
 
     monkeypatch.setattr(peliqan.AccountApi, "rows", rows)
     told = "The table had 300 rows at the start of the reading and 301 at its end."

@@ -23,7 +23,7 @@ from dashboard.refresh import live
 from dashboard.reports.since import queries as since_report
 from dashboard.reports.timeline import queries as timeline
 from tests.support.clock import Clock
-from tests.support.event_builder import NEW_RUN, known, take, tell
+from tests.support.event_builder import NEW_RUN, known, process_all, send_events
 from tests.support.hook_receiver import connect, the_delivery, work
 from tests.support.people import Person, path_of, words
 from tests.support.sandbox import Sandbox
@@ -184,8 +184,8 @@ def test_a_run_that_somebody_started(
 def test_an_event_of_a_run(status: str, app: Flask, services: Services, sandbox: Sandbox) -> None:
     end, connection = ENDS[status], sandbox.healthy
     before = known(connection).last_success_at
-    tell(app, made(connection, f"pipeline_run_{status.lower()}", NEW_RUN))
-    take(services)
+    send_events(app, made(connection, f"pipeline_run_{status.lower()}", NEW_RUN))
+    process_all(services)
     row = known(connection)
     assert row.last_run_status == status
     assert (row.last_success_at != before) == end.succeeded
@@ -205,7 +205,7 @@ def test_the_first_run_that_a_delivery_waits_for(
     if not end.succeeded:
         assert f"ended {status}" in delivery.error
         return
-    remarks = hook.told[-1]["remarks"]
+    remarks = hook.bodies[-1]["remarks"]
     assert len(remarks) == (status == "COMPLETED_WITH_ERRORS")
     assert all(
         "ended COMPLETED_WITH_ERRORS: some of the data was not loaded" in each for each in remarks

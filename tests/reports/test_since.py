@@ -14,7 +14,7 @@ from dashboard.core.database import db
 from dashboard.fleet.models import Account
 from dashboard.reports.since import queries as since_report
 from dashboard.reports.since import views as reports
-from tests.support.fleet_factory import AT, add_cause, add_finding, ago, begin_anew
+from tests.support.fleet_factory import AT, add_cause, add_finding, ago, reset_fleet
 from tests.support.people import words
 
 pytestmark = pytest.mark.both_engines
@@ -42,7 +42,7 @@ def written(app: Flask, name: str, hours: float = 16) -> str:
 
 def make_up_a_fleet() -> None:
     """Add one cause of each kind of change, a suppressed one, and two unreadable accounts."""
-    begin_anew({"error": 9, "ok": 180})
+    reset_fleet({"error": 9, "ok": 180})
     new = add_cause("auth_failed", "xero", example="401 invalid_grant", owner="olga@example.com")
     for account_id in (1001, 1002):
         add_finding(new, account_id, account_id * 100 + 1, ago(hours=3))
@@ -169,7 +169,7 @@ def test_markdown_and_html_say_the_same_as_the_text(app: Flask) -> None:
 
 
 def test_an_empty_fleet_is_said_in_words(app: Flask) -> None:
-    begin_anew()
+    reset_fleet()
     for name in ("report.txt", "report.md", "report.html"):
         text = written(app, name)
         for sentence in (
@@ -181,7 +181,7 @@ def test_an_empty_fleet_is_said_in_words(app: Flask) -> None:
 
 
 def test_what_came_from_outside_stays_text_in_every_format(app: Flask) -> None:
-    begin_anew()
+    reset_fleet()
     cause = add_cause("failing", "a|b_c*d", example=HOSTILE)
     add_finding(cause, 1001, 100101, ago(hours=1))
     text = written(app, "report.txt")
@@ -202,7 +202,7 @@ def test_what_came_from_outside_stays_text_in_every_format(app: Flask) -> None:
 @pytest.mark.parametrize("seed", range(6))
 def test_the_numbers_on_the_overview_are_those_of_the_lists_whatever_happened(seed: int) -> None:
     chance, since = random.Random(seed), ago(hours=24)
-    begin_anew()
+    reset_fleet()
     for number in range(25):
         rule = chance.choice(["failing", "auth_failed", "account_unreadable"])
         cause = add_cause(rule, f"connector{number}", chance.choice(["critical", "info"]))
@@ -226,7 +226,7 @@ def test_the_numbers_on_the_overview_are_those_of_the_lists_whatever_happened(se
 
 
 def test_an_account_more_is_worse_even_where_the_connections_are_no_more(app: Flask) -> None:
-    begin_anew()
+    reset_fleet()
     cause = add_cause("failing", "odoo")
     add_finding(cause, 1001, 100101, ago(days=2))
     add_finding(cause, 1001, 100102, ago(days=2), ago(hours=2))
@@ -242,7 +242,7 @@ def test_an_account_more_is_worse_even_where_the_connections_are_no_more(app: Fl
 
 
 def test_what_came_and_went_meanwhile_is_among_what_recovered() -> None:
-    begin_anew()
+    reset_fleet()
     add_finding(add_cause("failing", "odoo"), 1001, 100101, ago(hours=5), ago(hours=2))
     found = since_report.read(ago(hours=24), AT)
     assert ([line.title for line in found.recovered], found.new) == (["Runs fail: odoo"], ())

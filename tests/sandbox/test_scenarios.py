@@ -17,7 +17,7 @@ from tests.support.observed import (
     check_failing,
     error_of,
     loaded,
-    look,
+    observe,
     odd,
     of,
     outcomes,
@@ -452,7 +452,7 @@ def test_on_an_incident_night_five_things_go_wrong_at_connectors_of_their_own() 
 
 
 def test_another_seed_has_other_connections_in_trouble() -> None:
-    found = odd(look(Caller(scenario="schema-change", seed=2, accounts=60), 60), "odoo")
+    found = odd(observe(Caller(scenario="schema-change", seed=2, accounts=60), 60), "odoo")
     assert len(found) == 7
     assert {each.told["id"] for each in found} != {
         each.told["id"] for each in odd(staged("schema-change"), "odoo")

@@ -21,7 +21,7 @@ DEMO_ACCOUNTS = range(1001, 1201)
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def stand_in(request: pytest.FixtureRequest) -> Iterator[Caller]:
+def sandbox_api(request: pytest.FixtureRequest) -> Iterator[Caller]:
     """A sandbox with its warehouses on the engine."""
     if request.param == "sqlite":
         yield Caller()
@@ -37,11 +37,11 @@ def stand_in(request: pytest.FixtureRequest) -> Iterator[Caller]:
 
 
 @pytest.fixture
-def api(stand_in: Caller) -> Iterator[Caller]:
-    started = stand_in.now
-    yield stand_in
-    stand_in.control("reset")
-    stand_in.now = started
+def api(sandbox_api: Caller) -> Iterator[Caller]:
+    started = sandbox_api.now
+    yield sandbox_api
+    sandbox_api.control("reset")
+    sandbox_api.now = started
 
 
 def lines(api: Caller, query: str, account_id: int = 1001) -> list[dict[str, Any]]:

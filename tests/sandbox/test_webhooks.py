@@ -30,7 +30,7 @@ def test_a_run_by_hand_is_told_when_it_starts_and_when_it_ends_and_not_before(
     hooked.hooks.poll()
     hooked.wait(seconds=6)
     receiver.wait_for(2)
-    started, ended = receiver.told
+    started, ended = receiver.bodies
     assert [list(each) for each in (started, ended)] == [KEYS, KEYS]
     run = hooked.of(connection, "runs/")["data"][0]
     where = {
@@ -83,7 +83,7 @@ def test_each_end_of_a_run_has_an_event_of_its_own(
     hooked.wait(seconds=6)
     receiver.wait_for(2)
     assert receiver.events == ["pipeline_run_started", f"pipeline_run_{outcome.lower()}"]
-    assert receiver.told[1]["status"] == outcome
+    assert receiver.bodies[1]["status"] == outcome
 
 
 def test_a_run_that_is_stopped_is_told_as_killed(hooked: Caller, receiver: Receiver) -> None:
@@ -95,7 +95,7 @@ def test_a_run_that_is_stopped_is_told_as_killed(hooked: Caller, receiver: Recei
     hooked.control(f"connections/{connection.id}", never_finishes=False)
     receiver.wait_for(2)
     assert receiver.events[1] == "pipeline_run_killed"
-    assert receiver.told[1]["timestamp"] == hooked.now.isoformat()
+    assert receiver.bodies[1]["timestamp"] == hooked.now.isoformat()
 
 
 def test_a_connection_from_the_widget_is_told_before_its_first_run(
@@ -112,8 +112,8 @@ def test_a_connection_from_the_widget_is_told_before_its_first_run(
     hooked.wait(seconds=6)
     receiver.wait_for(3)
     assert receiver.events == ["connection_added", "pipeline_run_started", "pipeline_run_completed"]
-    assert {each["server_id"] for each in receiver.told} == {made["id"]}
-    assert receiver.told[0]["pipeline_run_id"] is None
+    assert {each["server_id"] for each in receiver.bodies} == {made["id"]}
+    assert receiver.bodies[0]["pipeline_run_id"] is None
 
 
 def test_nothing_is_told_of_scheduled_runs(hooked: Caller, receiver: Receiver) -> None:
@@ -126,7 +126,7 @@ def test_nothing_is_told_of_scheduled_runs(hooked: Caller, receiver: Receiver) -
         hooked.wait(minutes=5)
     hooked.of(connection, "syncdb/")
     receiver.wait_for(1)
-    assert receiver.told[0]["server_id"] == connection.id
+    assert receiver.bodies[0]["server_id"] == connection.id
 
 
 def test_events_that_one_look_finds_come_in_the_order_of_their_times(
@@ -142,13 +142,13 @@ def test_events_that_one_look_finds_come_in_the_order_of_their_times(
         hooked.wait(seconds=6)
     hooked.hooks.start()
     receiver.wait_for(4)
-    assert [each["server_id"] for each in receiver.told] == [
+    assert [each["server_id"] for each in receiver.bodies] == [
         first.id,
         first.id,
         second.id,
         second.id,
     ]
-    assert len({each["event_id"] for each in receiver.told}) == 4
+    assert len({each["event_id"] for each in receiver.bodies}) == 4
 
 
 def test_a_post_that_failed_is_tried_again_with_the_same_event(

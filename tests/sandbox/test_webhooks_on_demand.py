@@ -24,7 +24,7 @@ def test_an_event_is_sent_on_demand_as_often_and_as_badly_signed_as_asked(
         "timestamp": "2026-01-01T00:00:00Z",
     }
     assert hooked.control("webhooks/send", times=3, **asked) == [200, 503, 200]
-    told = receiver.told
+    told = receiver.bodies
     assert told[0] == told[1] == told[2]
     assert told[0] == {
         "event": "pipeline_run_error", "event_id": "e-1", "timestamp": "2026-01-01T00:00:00Z",
@@ -39,7 +39,7 @@ def test_an_event_is_sent_on_demand_as_often_and_as_badly_signed_as_asked(
     ]
     assert [a == b for a, b in zip(signatures, right, strict=True)] == [True, True, True, False]
     assert len(signatures[3]) == len(right[3])
-    assert (receiver.told[3]["pipeline_run_id"], receiver.told[3]["status"]) == (7, "ODD")
+    assert (receiver.bodies[3]["pipeline_run_id"], receiver.bodies[3]["status"]) == (7, "ODD")
 
 
 def test_an_event_on_demand_says_by_itself_what_belongs_to_it(
@@ -48,10 +48,10 @@ def test_an_event_on_demand_says_by_itself_what_belongs_to_it(
     connection = hooked.find(failure="expired")
     for event, status in (("pipeline_run_started", "RUNNING"), ("connection_removed", "ERROR")):
         assert hooked.control("webhooks/send", connection_id=connection.id, event=event) == [200]
-        assert (receiver.told[-1]["event"], receiver.told[-1]["status"]) == (event, status)
-        assert receiver.told[-1]["timestamp"] == hooked.now.isoformat()
-    assert len({each["event_id"] for each in receiver.told}) == 2
-    assert receiver.told[1]["pipeline_run_id"] is None
+        assert (receiver.bodies[-1]["event"], receiver.bodies[-1]["status"]) == (event, status)
+        assert receiver.bodies[-1]["timestamp"] == hooked.now.isoformat()
+    assert len({each["event_id"] for each in receiver.bodies}) == 2
+    assert receiver.bodies[1]["pipeline_run_id"] is None
 
 
 @pytest.mark.parametrize(

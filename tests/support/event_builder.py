@@ -25,13 +25,13 @@ def known(connection: Any) -> Connection:
     return row
 
 
-def tell(app: Flask, *events: dict[str, Any]) -> None:
+def send_events(app: Flask, *events: dict[str, Any]) -> None:
     client = app.test_client()
     for each in events:
         assert post(client, each).status_code == 204
 
 
-def take(services: Services) -> webhook_jobs.ProcessedEvents:
+def process_all(services: Services) -> webhook_jobs.ProcessedEvents:
     found = webhook_jobs.process_all(services.clock, services.settings.dashboard_refresh_interval)
     db.session.expire_all()
     return found

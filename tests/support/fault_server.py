@@ -18,7 +18,7 @@ CUSTOMER = "customer-secret-9876543210"
 
 
 @dataclass(frozen=True)
-class Asked:
+class RecordedRequest:
     """A request, with the client's port, which identifies the connection."""
 
     path: str
@@ -48,7 +48,7 @@ class FaultServer(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server_port}"
-        self.asked: list[Asked] = []
+        self.asked: list[RecordedRequest] = []
         self.stopped = threading.Event()
         self._answers: dict[str, list[Answer]] = defaultdict(
             lambda: [Answer({"detail": "Not found."}, 404)]
@@ -84,7 +84,9 @@ class Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.server.asked.append(
-            Asked(parts.path, parse_qs(parts.query), dict(self.headers), self.client_address[1])
+            RecordedRequest(
+                parts.path, parse_qs(parts.query), dict(self.headers), self.client_address[1]
+            )
         )
         answer = self.server.next(parts.path)
         if answer.raw:

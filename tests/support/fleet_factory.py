@@ -19,7 +19,7 @@ def ago(**span: float) -> datetime:
     return AT - timedelta(**span)
 
 
-def begin_anew(counts: dict[str, int] = {}) -> None:
+def reset_fleet(counts: dict[str, int] = {}) -> None:
     """Delete findings and causes; store one refresh and these numbers of connections.
 
     The refresh ended two minutes before ``AT``; ``counts`` is by severity.

@@ -87,7 +87,7 @@ def error_of(run: dict[str, Any]) -> str | None:
     return next((str(run[name]) for name in fields if run.get(name)), None)
 
 
-def look(api: Caller, accounts: int = 200) -> list[Seen]:
+def observe(api: Caller, accounts: int = 200) -> list[Seen]:
     """Return every source of every readable account."""
     seen = []
     for account in api.life.accounts(0, accounts):
@@ -111,7 +111,7 @@ def staged(
     """Return the sources of a scenario, ``later`` after its start."""
     api = Caller(now, scenario=scenario, accounts=accounts, seed=seed)
     api.now += later
-    return look(api, accounts)
+    return observe(api, accounts)
 
 
 def odd(seen: list[Seen], *connectors: str) -> list[Seen]:

@@ -307,7 +307,7 @@ def sign_in(person: Person) -> TestResponse:
     return person.client.get(way_back(person))
 
 
-def told(answer: TestResponse, status: int = 403) -> str:
+def refusal_text(answer: TestResponse, status: int = 403) -> str:
     """Return the message for a user who was not admitted."""
     assert answer.status_code == status, answer.text
     soup = BeautifulSoup(answer.text, "html.parser")

@@ -53,12 +53,12 @@ class Receiver:
         self.url = f"http://127.0.0.1:{self.server.server_port}/webhooks"
 
     @property
-    def told(self) -> list[dict[str, Any]]:
+    def bodies(self) -> list[dict[str, Any]]:
         return [json.loads(body) for _, body in list(self.posts)]
 
     @property
     def events(self) -> list[str]:
-        return [each["event"] for each in self.told]
+        return [each["event"] for each in self.bodies]
 
     def wait_for(self, count: int) -> None:
         wait_for(lambda: len(self.posts) >= count, f"{count} posts", WITHIN)

@@ -21,7 +21,15 @@ from dashboard.webhooks import service as webhook_events
 from dashboard.webhooks.models import WebhookEvent
 from dashboard.webhooks.tasks import read_reported
 from tests.support.clock import Clock
-from tests.support.event_builder import NEW_RUN, NEW_RUNS, known, run_of, states, take, tell
+from tests.support.event_builder import (
+    NEW_RUN,
+    NEW_RUNS,
+    known,
+    process_all,
+    run_of,
+    send_events,
+    states,
+)
 from tests.support.sandbox import Sandbox
 from tests.support.webhook_sender import made
 
@@ -33,8 +41,8 @@ def test_a_run_that_begins_is_in_the_snapshot_without_a_call(
 ) -> None:
     connection, before = sandbox.healthy, sandbox.state()["calls"]
     sent = made(connection, "pipeline_run_started", NEW_RUN, "RUNNING")
-    tell(app, sent)
-    assert take(services).count == 1
+    send_events(app, sent)
+    assert process_all(services).count == 1
     row, run = known(connection), run_of(connection, NEW_RUN)
     assert (row.running, row.last_run_status) == (True, "RUNNING")
     assert row.last_run_at == datetime.fromisoformat(sent["timestamp"])
@@ -59,8 +67,10 @@ def test_how_a_run_ended_is_shown_at_once_and_read_right_after(
     app: Flask, services: Services, sandbox: Sandbox, event: str, status: str
 ) -> None:
     connection = sandbox.healthy
-    tell(app, made(connection, "pipeline_run_started", NEW_RUN), made(connection, event, NEW_RUN))
-    assert take(services).accounts == {connection.account_id}
+    send_events(
+        app, made(connection, "pipeline_run_started", NEW_RUN), made(connection, event, NEW_RUN)
+    )
+    assert process_all(services).accounts == {connection.account_id}
     row = known(connection)
     assert (row.running, row.last_run_status) == (False, status)
     assert states() == ["done", "waiting"]
@@ -76,8 +86,8 @@ def test_a_new_events_name_counts_by_the_status_it_carries(
     app: Flask, services: Services, sandbox: Sandbox
 ) -> None:
     connection = sandbox.healthy
-    tell(app, made(connection, "pipeline_run_stopped", NEW_RUN, "KILLED"))
-    take(services)
+    send_events(app, made(connection, "pipeline_run_stopped", NEW_RUN, "KILLED"))
+    process_all(services)
     assert known(connection).last_run_status == "KILLED"
 
 
@@ -100,8 +110,8 @@ def test_findings_follow_with_the_reading_and_recover_after_the_event(
         before = rules()
         sandbox.set(connection.id, next_run=ends_as)
         run = sandbox.life.start(connection)
-        tell(app, made(connection, event, run.id))
-        take(services)
+        send_events(app, made(connection, event, run.id))
+        process_all(services)
         # An event reports neither why nor what: incomplete facts make no findings.
         assert rules() == before
         read_reported()
@@ -121,8 +131,8 @@ def test_an_end_that_comes_before_its_beginning_stays_the_end(
     )
     ended = made(connection, "pipeline_run_error", NEW_RUN, timestamp=now.isoformat())
     for batch in ([ended], [started], [ended, started]):
-        tell(app, *batch)
-        take(services)
+        send_events(app, *batch)
+        process_all(services)
         row = known(connection)
         assert (row.running, row.last_run_status) == (False, "ERROR")
     assert known(connection).last_run_at == now - timedelta(minutes=5)
@@ -132,14 +142,14 @@ def test_an_older_runs_event_never_covers_a_newer_run(
     app: Flask, services: Services, sandbox: Sandbox
 ) -> None:
     connection = sandbox.healthy
-    tell(app, made(connection, "pipeline_run_started", NEW_RUN + 1))
-    take(services)
-    tell(
+    send_events(app, made(connection, "pipeline_run_started", NEW_RUN + 1))
+    process_all(services)
+    send_events(
         app,
         made(connection, "pipeline_run_error", NEW_RUN),
         made(connection, "pipeline_run_started", NEW_RUN - 1),
     )
-    take(services)
+    process_all(services)
     row = known(connection)
     assert (row.running, row.last_run_status) == (True, "RUNNING")
     old = run_of(connection, NEW_RUN)
@@ -154,8 +164,8 @@ def test_a_run_that_was_read_as_ended_does_not_run_again(
     connection = sandbox.healthy
     newest = fleet_runs.newest_id(connection.account_id, connection.id)
     before = known(connection).last_run_status
-    tell(app, made(connection, "pipeline_run_started", newest))
-    take(services)
+    send_events(app, made(connection, "pipeline_run_started", newest))
+    process_all(services)
     assert (known(connection).running, known(connection).last_run_status) == (False, before)
 
 
@@ -169,8 +179,8 @@ def test_a_reading_that_began_before_an_event_does_not_undo_it(
     seen, runs = account.connections(), account.runs(connection.id)
     assert runs[0].is_running
     clock.move(seconds=1)
-    tell(app, made(connection, "pipeline_run_completed", run.id))
-    take(services)
+    send_events(app, made(connection, "pipeline_run_completed", run.id))
+    process_all(services)
     reading = writer.AccountFetch(
         connection.account_id, asked_at, WITH_NEXT_REFRESH, seen, {connection.id: runs}
     )
@@ -184,16 +194,16 @@ def test_duplicates_and_replays_change_nothing(
 ) -> None:
     connection = sandbox.healthy
     sent = made(connection, "pipeline_run_started", NEW_RUN)
-    tell(app, sent, sent)
-    assert take(services).count == 1
-    tell(app, made(connection, "pipeline_run_completed", NEW_RUN))
-    take(services)
-    tell(app, sent)
-    assert take(services).count == 0
+    send_events(app, sent, sent)
+    assert process_all(services).count == 1
+    send_events(app, made(connection, "pipeline_run_completed", NEW_RUN))
+    process_all(services)
+    send_events(app, sent)
+    assert process_all(services).count == 0
     webhook_events.replay(
         db.session.scalars(select(WebhookEvent).where(WebhookEvent.key == sent["event_id"])).one()
     )
-    assert take(services).count == 1
+    assert process_all(services).count == 1
     assert (known(connection).running, known(connection).last_run_status) == (False, "COMPLETED")
 
 
@@ -221,9 +231,9 @@ def test_any_order_in_any_batches_comes_to_the_same(
     ]
     for place, which in enumerate(order):
         if place in cuts:
-            take(services)
-        tell(app, sent[which])
-    take(services)
+            process_all(services)
+        send_events(app, sent[which])
+    process_all(services)
     row = known(connection)
     assert (row.running, row.last_run_status) == (False, "COMPLETED_WITH_ERRORS")
     assert row.last_run_at == start + timedelta(minutes=4)
@@ -242,8 +252,8 @@ def test_a_connection_that_is_added_is_there_after_one_reading(
     db.session.delete(known(connection))
     db.session.commit()
     assert queries.connection_or_none(**ids) is None
-    tell(app, made(connection, "connection_added"))
-    take(services)
+    send_events(app, made(connection, "connection_added"))
+    process_all(services)
     read_reported()
     assert known(connection).last_run_status is not None
     assert states() == ["done"]
@@ -258,8 +268,8 @@ def test_a_connection_that_is_removed_is_gone_with_the_next_listing_without_it(
         for each in services.api.for_account(connection.account_id).connections()
         if each.id != connection.id
     ]
-    tell(app, made(connection, "connection_removed"))
-    assert take(services).accounts == {connection.account_id}
+    send_events(app, made(connection, "connection_removed"))
+    assert process_all(services).accounts == {connection.account_id}
     assert known(connection).gone_at is None
     clock.move(seconds=1)
     reading = writer.AccountFetch(connection.account_id, clock(), WITH_NEXT_REFRESH, listed)
@@ -271,8 +281,8 @@ def test_a_connection_that_is_removed_is_gone_with_the_next_listing_without_it(
 def test_one_that_is_said_to_be_removed_but_is_listed_stays(
     app: Flask, services: Services, sandbox: Sandbox
 ) -> None:
-    tell(app, made(sandbox.healthy, "connection_removed"))
-    take(services)
+    send_events(app, made(sandbox.healthy, "connection_removed"))
+    process_all(services)
     read_reported()
     assert (known(sandbox.healthy).missing_at, known(sandbox.healthy).gone_at) == (None, None)
 
@@ -285,19 +295,19 @@ def test_an_event_that_is_played_again_after_it_was_forgotten_does_nothing(
         made(connection, "connection_removed"),
         made(connection, "pipeline_run_started", NEW_RUN),
     )
-    tell(app, removed, begun)
-    take(services)
+    send_events(app, removed, begun)
+    process_all(services)
     read_reported()
     before = known(connection).missing_at, known(connection).running
     clock.move(days=14, seconds=60)
     assert event_retention.delete_old_events(clock()) == 2
     db.session.commit()
-    tell(
+    send_events(
         app,
         removed,
         made(connection, "pipeline_run_started", NEW_RUN + 1, timestamp=begun["timestamp"]),
     )
-    assert take(services).accounts == set()
+    assert process_all(services).accounts == set()
     assert states() == ["ignored", "ignored"]
     assert (known(connection).missing_at, known(connection).running) == before == (None, False)
     assert run_of(connection, NEW_RUN + 1) is None
@@ -309,8 +319,8 @@ def test_an_event_that_does_not_name_its_account_finds_it(
     connection = sandbox.healthy
     sent = made(connection, "pipeline_run_completed", NEW_RUN)
     del sent["account_id"]
-    tell(app, sent, {"event": "connection_added", "event_id": "nobody's"})
-    take(services)
+    send_events(app, sent, {"event": "connection_added", "event_id": "nobody's"})
+    process_all(services)
     assert known(connection).last_run_status == "COMPLETED"
     read_reported()
     assert states() == ["done", "ignored"]

@@ -16,7 +16,7 @@ from dashboard.webhooks import service as webhook_events
 from dashboard.webhooks.models import WebhookEvent
 from dashboard.webhooks.tasks import read_reported
 from tests.support.clock import Clock
-from tests.support.event_builder import NEW_RUN, known, states, take, tell
+from tests.support.event_builder import NEW_RUN, known, process_all, send_events, states
 from tests.support.sandbox import Sandbox
 from tests.support.webhook_sender import made
 
@@ -27,8 +27,10 @@ def test_a_storm_of_one_account_costs_one_reading(
     app: Flask, services: Services, sandbox: Sandbox
 ) -> None:
     connection = sandbox.healthy
-    tell(app, *[made(connection, "pipeline_run_error", NEW_RUN + number) for number in range(40)])
-    take(services)
+    send_events(
+        app, *[made(connection, "pipeline_run_error", NEW_RUN + number) for number in range(40)]
+    )
+    process_all(services)
     before = sandbox.state()["calls"]
     read_reported()
     calls = sandbox.state()["calls"]
@@ -53,24 +55,24 @@ def test_in_a_storm_what_is_told_is_shown_at_once_and_the_accounts_are_read_once
         for each in theirs
         if not each.failure and not each.placed and each.account_id != connection.account_id
     )
-    tell(
+    send_events(
         app,
         *[
             made(connection, "pipeline_run_error", NEW_RUN + number)
             for number in range(webhook_jobs.MOST_WAITING + 1)
         ],
     )
-    assert take(services).accounts == {connection.account_id}
-    tell(
+    assert process_all(services).accounts == {connection.account_id}
+    send_events(
         app,
         *[made(other, f"pipeline_run_{name}", NEW_RUN) for name in ("started", "internal_error")],
     )
-    assert take(services).accounts == set()
+    assert process_all(services).accounts == set()
     assert known(other).last_run_status == "INTERNAL_ERROR"
     clock.move(seconds=6)
-    assert other.account_id not in take(services).accounts
+    assert other.account_id not in process_all(services).accounts
     clock.move(seconds=5)
-    assert other.account_id in take(services).accounts
+    assert other.account_id in process_all(services).accounts
     read_reported()
     assert set(states()) == {"done"}
 
@@ -80,8 +82,8 @@ def test_a_failing_api_leaves_the_event_waiting_with_the_reason_and_is_asked_aga
 ) -> None:
     connection = sandbox.healthy
     sandbox.fault("servers", status=403, body={"error": "ERROR_LICENSE", "detail": "Trial over."})
-    tell(app, made(connection, "pipeline_run_completed", NEW_RUN))
-    take(services)
+    send_events(app, made(connection, "pipeline_run_completed", NEW_RUN))
+    process_all(services)
     read_reported()
     event = db.session.scalars(select(WebhookEvent)).one()
     assert event.state == "waiting"
@@ -89,9 +91,9 @@ def test_a_failing_api_leaves_the_event_waiting_with_the_reason_and_is_asked_aga
     # What the event reports is shown although the read failed.
     assert known(connection).last_run_status == "COMPLETED"
     sandbox.clear()
-    assert take(services).accounts == set()
+    assert process_all(services).accounts == set()
     clock.move(seconds=6)
-    assert take(services).accounts == {connection.account_id}
+    assert process_all(services).accounts == {connection.account_id}
     read_reported()
     assert states() == ["done"]
 
@@ -100,10 +102,10 @@ def test_what_cannot_be_read_at_all_fails_in_the_end_and_says_why(
     app: Flask, services: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     sandbox.fault("servers", status=403, body={"error": "ERROR_LICENSE", "detail": "Trial over."})
-    tell(app, made(sandbox.healthy, "pipeline_run_completed", NEW_RUN))
+    send_events(app, made(sandbox.healthy, "pipeline_run_completed", NEW_RUN))
     tries = 0
     for _ in range(60):
-        tries += bool(take(services).accounts)
+        tries += bool(process_all(services).accounts)
         read_reported()
         clock.move(minutes=1)
     event = db.session.scalars(select(WebhookEvent)).one()
@@ -117,29 +119,29 @@ def test_a_replay_reads_what_could_not_be_read_before(
 ) -> None:
     connection = sandbox.healthy
     sandbox.fault("servers", status=403)
-    tell(app, made(connection, "pipeline_run_completed", NEW_RUN))
+    send_events(app, made(connection, "pipeline_run_completed", NEW_RUN))
     for _ in range(30):
-        take(services)
+        process_all(services)
         read_reported()
         clock.move(minutes=1)
     event = db.session.scalars(select(WebhookEvent)).one()
     assert event.state == "failed"
     sandbox.clear()
     webhook_events.replay(event)
-    assert take(services).accounts == {connection.account_id}
+    assert process_all(services).accounts == {connection.account_id}
     read_reported()
     assert states() == ["done"]
     # The account was read after the event, so a replay needs no other read.
     webhook_events.replay(event)
-    assert take(services).accounts == set()
+    assert process_all(services).accounts == set()
     assert states() == ["done"]
 
 
 def test_an_event_of_an_account_that_is_not_known_yet_waits_for_it(
     app: Flask, services: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
-    tell(app, made(sandbox.healthy, "connection_added", account_id=999_999))
-    assert take(services).accounts == set()
+    send_events(app, made(sandbox.healthy, "connection_added", account_id=999_999))
+    assert process_all(services).accounts == set()
     event = db.session.scalars(select(WebhookEvent)).one()
     assert event.state == "waiting"
     assert "999999 is not known yet" in event.detail
@@ -153,7 +155,7 @@ def test_an_event_of_an_account_that_is_not_known_yet_waits_for_it(
     )
     db.session.commit()
     clock.move(seconds=6)
-    assert take(services).accounts == {999_999}
+    assert process_all(services).accounts == {999_999}
 
 
 def test_what_events_ask_for_is_read_before_the_rest_of_a_pass(
@@ -162,8 +164,8 @@ def test_what_events_ask_for_is_read_before_the_rest_of_a_pass(
     connection = sandbox.find(auth="saltedge")
     db.session.execute(update(AccountRefreshState).values(due_at=clock() - timedelta(seconds=30)))
     db.session.commit()
-    tell(app, made(connection, "pipeline_run_completed", NEW_RUN))
-    take(services)
+    send_events(app, made(connection, "pipeline_run_completed", NEW_RUN))
+    process_all(services)
     assert [each.account_id for each in refresh_queue.lease_accounts(clock(), 1)] == [
         connection.account_id
     ]

@@ -29,7 +29,7 @@ from dashboard.worker import dispatch
 from tests.refresh.test_workers import sign_in
 from tests.support.clock import Clock
 from tests.support.databases import wait_for
-from tests.support.event_builder import NEW_RUN, known, run_of, states, take, tell
+from tests.support.event_builder import NEW_RUN, known, process_all, run_of, send_events, states
 from tests.support.people import path_of
 from tests.support.processes import Processes, make_environ
 from tests.support.sandbox import Sandbox
@@ -55,7 +55,7 @@ def test_whoever_watches_sees_the_end_without_the_interval_having_passed(
     assert action.due_at is not None
     assert action.due_at > services.clock() + timedelta(seconds=500)
     assert actions.due(services.clock()) == []
-    tell(app, made(connection, "pipeline_run_completed", action.run_id))
+    send_events(app, made(connection, "pipeline_run_completed", action.run_id))
     services.queues["jobs"].storage.flush_queue()
     process_events()
     assert actions.due(services.clock()) == [action.id]
@@ -69,12 +69,12 @@ def test_whoever_watches_sees_the_end_without_the_interval_having_passed(
 def test_an_older_runs_end_wakes_nobody(app: Flask, services: Services, sandbox: Sandbox) -> None:
     action = begin_sync(services, sandbox.healthy)
     assert action.run_id is not None
-    tell(
+    send_events(
         app,
         made(sandbox.healthy, "pipeline_run_completed", action.run_id - 1),
         made(sandbox.healthy, "pipeline_run_started", 1),
     )
-    assert take(services).actions == []
+    assert process_all(services).actions == []
     assert actions.due(services.clock()) == []
 
 
@@ -95,8 +95,8 @@ def test_polling_slows_down_while_events_come_and_quickens_when_they_stop(
         return action.due_at - at
 
     assert wait_after_a_poll() == timedelta(seconds=15)
-    tell(app, made(connection, "pipeline_run_started", action.run_id))
-    take(services)
+    send_events(app, made(connection, "pipeline_run_started", action.run_id))
+    process_all(services)
     assert wait_after_a_poll() == timedelta(seconds=60)
     clock.move(seconds=EVENTS_COME.total_seconds())
     assert wait_after_a_poll() == timedelta(seconds=15)
@@ -112,8 +112,8 @@ def test_an_end_that_is_told_while_somebody_looks_is_looked_at_right_after(
     leased, began = actions.lease(action.id, clock()), clock()
     assert leased is not None
     clock.move(seconds=1)
-    tell(app, made(connection, "pipeline_run_completed", action.run_id))
-    take(services)
+    send_events(app, made(connection, "pipeline_run_completed", action.run_id))
+    process_all(services)
     sync.poll(services.api, leased, began, 15)
     assert leased.due_at == began + timedelta(seconds=1)
 
@@ -138,7 +138,7 @@ def test_a_hint_is_given_seldom_and_always_after_what_asked_for_it() -> None:
 def test_a_lost_hint_is_made_good_by_the_tick(
     app: Flask, services: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
-    tell(app, made(sandbox.healthy, "pipeline_run_started", NEW_RUN))
+    send_events(app, made(sandbox.healthy, "pipeline_run_started", NEW_RUN))
     wait_for(services.queues["jobs"].pending_count, "the hint is given")
     services.queues["jobs"].storage.flush_queue()
     assert not services.queues["jobs"].pending()
@@ -150,7 +150,7 @@ def test_a_lost_hint_is_made_good_by_the_tick(
 def test_two_that_take_at_once_take_each_event_once(
     app: Flask, services: Services, sandbox: Sandbox
 ) -> None:
-    tell(
+    send_events(
         app,
         *[made(sandbox.healthy, "pipeline_run_started", NEW_RUN + number) for number in range(30)],
     )
@@ -221,7 +221,9 @@ def test_a_worker_that_is_killed_between_taking_and_settling_loses_nothing(
 ) -> None:
     connection = sandbox.healthy
     sandbox.fault("servers", delay_ms=20_000)
-    tell(app, *[made(connection, "pipeline_run_error", NEW_RUN + number) for number in range(5)])
+    send_events(
+        app, *[made(connection, "pipeline_run_error", NEW_RUN + number) for number in range(5)]
+    )
     victim = machines.start("worker")
 
     def all_applied() -> bool:

@@ -14,7 +14,7 @@ from jinja2 import Environment
 from dashboard.context import services
 from dashboard.core.redaction import one_line
 from dashboard.findings.rules.normalise import span
-from dashboard.listing.query import BadQuery, whole_number
+from dashboard.listing.query import BadQuery, read_integer
 from dashboard.reports.since import queries as since_report
 from dashboard.users.access import visitor
 from dashboard.web import times
@@ -60,7 +60,7 @@ def read_since(
     if text := args.get("since"):
         return Since(_checked(_iso(text, zone), at, oldest))
     if text := args.get("hours"):
-        hours = whole_number("hours", text, 10**5)
+        hours = read_integer("hours", text, 10**5)
         return Since(_checked(at - timedelta(hours=hours), at, oldest), hours=hours)
     if left_at is not None:
         return Since(max(left_at, oldest), left=True, cut=left_at < oldest)

@@ -28,7 +28,7 @@ class TimelineContext:
     names: dict[int, str]
 
     @property
-    def place(self) -> dict[str, Any]:
+    def path_params(self) -> dict[str, Any]:
         """Return the path parameters of the page."""
         return {
             "account_id": self.account.id,
@@ -37,7 +37,7 @@ class TimelineContext:
 
     def url(self, **args: Any) -> str:
         """Return the URL of this timeline with other query parameters."""
-        return url_for(".connection" if self.connection else ".account", **self.place, **args)
+        return url_for(".connection" if self.connection else ".account", **self.path_params, **args)
 
     @property
     def earlier_url(self) -> str | None:

@@ -70,7 +70,7 @@ class AnswerPage:
         return self.answer.state in query_runs.OPEN
 
     @property
-    def gone(self) -> bool:
+    def is_deleted(self) -> bool:
         """Whether the result was deleted after a day."""
         return is_deleted(self.answer)
 
@@ -136,7 +136,7 @@ def keep_address(account_id: int) -> ResponseReturnValue:
     try:
         if text:
             address = addresses.read_postgresql(text)
-            services().settings.places.ensure(address)
+            services().settings.egress_policy.ensure(address)
             postgresql.check(address, services().settings.store_address)
             shown = address.shown
         query_runs.save_dsn(

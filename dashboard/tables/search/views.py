@@ -52,7 +52,7 @@ class SearchPage:
         return self.search.ended_at is None
 
     @property
-    def asked(self) -> int:
+    def searched(self) -> int:
         """The number of tables that were searched."""
         return sum(each.state not in (search_jobs.WAITS, search_jobs.LEFT) for each in self.places)
 

@@ -16,7 +16,7 @@ from dashboard.users import issuers, oidc_users, two_factor
 from dashboard.users import service as users
 from dashboard.users.models import User
 from tests.support.clock import Clock
-from tests.support.oidc_provider import Provider, sign_in, told
+from tests.support.oidc_provider import Provider, refusal_text, sign_in
 from tests.support.people import PASSWORD, Person, entries, words
 
 TENANT = "https://login.microsoftonline.com/6babcaad-604b-40ac-a9d7-9fd97c0b779f/v2.0"
@@ -72,7 +72,7 @@ def test_the_password_works_until_the_first_sign_in_at_the_provider_and_never_ag
         {"email": None},
     ):
         provider.comes("viv", **wrong)
-        told(sign_in(mallory))
+        refusal_text(sign_in(mallory))
         assert by_password(app) == 302, wrong
     # With the current role, since another one would end the sessions as well.
     provider.comes("viv", roles=["interns"])
@@ -105,7 +105,7 @@ def test_with_entra_id_somebody_handed_over_comes_in_once_their_domain_is_named(
         "roles": ["support"],
     }
     configure(email_claim="preferred_username")
-    sentence = told(sign_in(mallory))
+    sentence = refusal_text(sign_in(mallory))
     assert "example.com in DASHBOARD_OIDC_DOMAINS" in sentence
     assert "sign in as before" in sentence
     assert by_password(app) == 302
@@ -136,7 +136,7 @@ def test_who_is_shut_out_while_handed_over_comes_in_neither_way_and_keeps_the_pa
     adam.post(f"/users/{viv.id}/provider")
     adam.post(f"/users/{viv.id}", do="disable")
     provider.comes("viv")
-    assert "shut out" in told(sign_in(mallory))
+    assert "shut out" in refusal_text(sign_in(mallory))
     assert by_password(app) == 403
     adam.post(f"/users/{viv.id}", do="enable")
     assert by_password(app) == 302
@@ -167,7 +167,7 @@ def test_handed_over_anew_the_account_before_works_until_the_new_one_has_come(
     assert as_kept(app, viv.id)[1:3] == ("made anew", None)
     assert again.client.get("/").status_code == 302
     provider.comes("viv")
-    assert "belongs to another account" in told(sign_in(Person(app.test_client())))
+    assert "belongs to another account" in refusal_text(sign_in(Person(app.test_client())))
 
 
 def test_of_two_accounts_that_come_at_once_one_is_the_person(
@@ -231,8 +231,8 @@ def test_an_issuer_of_many_organisations_is_refused_by_check_at_sign_in_and_by_h
     sentence = "its issuer stands for the accounts of many organisations"
     assert sentence in str(provider_problem(app))
     assert "https://login.microsoftonline.com/<tenant-id>/v2.0" in str(provider_problem(app))
-    assert sentence in told(mallory.client.get("/login/provider"), 503)
-    assert sentence in told(mallory.client.get("/login/provider/back?code=x&state=y"), 503)
+    assert sentence in refusal_text(mallory.client.get("/login/provider"), 503)
+    assert sentence in refusal_text(mallory.client.get("/login/provider/back?code=x&state=y"), 503)
     adam.post(f"/users/{viv.id}/provider")
     assert sentence in words(adam.get(f"/users/{viv.id}"))
     assert as_kept(app, viv.id)[2] is None
@@ -243,7 +243,7 @@ def test_a_description_with_a_place_for_the_tenant_in_its_issuer_is_refused(
 ) -> None:
     provider.described = {"issuer": "https://login.microsoftonline.com/{tenantid}/v2.0"}
     assert "stands for the accounts of many organisations" in str(provider_problem(app))
-    assert "stands for the accounts of many organisations" in told(
+    assert "stands for the accounts of many organisations" in refusal_text(
         mallory.client.get("/login/provider"), 503
     )
     provider.described = {"issuer": "http://127.0.0.1:1"}

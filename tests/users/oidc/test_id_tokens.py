@@ -9,7 +9,7 @@ from flask import Flask
 
 from dashboard.users import service as users
 from dashboard.users.models import User
-from tests.support.oidc_provider import Provider, sign_in, told
+from tests.support.oidc_provider import Provider, refusal_text, sign_in
 from tests.support.people import Person
 
 TENANT = "6babcaad-604b-40ac-a9d7-9fd97c0b779f"
@@ -183,7 +183,7 @@ def test_who_comes_is_let_in_or_reads_why_not(
     with app.app_context():
         made = [user for user in User.query.all() if user.issuer is not None]
         if case.says:
-            assert case.says in told(answer)
+            assert case.says in refusal_text(answer)
             assert made == []
             return
         assert answer.status_code == 302

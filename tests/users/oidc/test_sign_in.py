@@ -23,9 +23,9 @@ from tests.support.oidc_provider import (
     CLIENT_ID,
     CLIENT_SECRET,
     Provider,
+    refusal_text,
     run_provider,
     sign_in,
-    told,
     way_back,
 )
 from tests.support.people import PASSWORD, Person, entries, words
@@ -154,7 +154,7 @@ def test_a_role_that_is_none_here_is_refused_in_words_and_nobody_is_made(
 ) -> None:
     for roles in (["cooks"], None, {"support": True}, 7):
         provider.comes("sue", roles=roles)
-        assert "no role in this console" in told(sign_in(mallory))
+        assert "no role in this console" in refusal_text(sign_in(mallory))
     assert not [
         item for item in adam.json("/users.json")["items"] if item["email"] == "sue@example.com"
     ]
@@ -171,7 +171,7 @@ def test_whoever_loses_their_role_is_out_everywhere_and_a_token_rests_when_its_o
     script, bearer = app.test_client(), {"Authorization": f"Bearer {found.group()}"}
     assert script.get("/accounts.json", headers=bearer).status_code == 200
     provider.comes("sue", roles=[])
-    told(sign_in(Person(app.test_client())))
+    refusal_text(sign_in(Person(app.test_client())))
     assert mallory.client.get("/").status_code == 302
     clock.move(days=31)
     assert script.get("/accounts.json", headers=bearer).status_code == 401
@@ -184,7 +184,7 @@ def test_a_local_user_with_the_same_address_is_not_taken_over_until_an_administr
     app: Flask, mallory: Person, adam: Person, provider: Provider
 ) -> None:
     provider.comes("viv", roles=["it-admins"])
-    assert "viv@example.com signs in with a password here" in told(sign_in(mallory))
+    assert "viv@example.com signs in with a password here" in refusal_text(sign_in(mallory))
     with app.app_context():
         viv = users.find_user("viv@example.com")
         assert viv is not None
@@ -192,7 +192,7 @@ def test_a_local_user_with_the_same_address_is_not_taken_over_until_an_administr
         number = viv.id
     assert adam.post(f"/users/{number}/provider").status_code == 303
     provider.comes("viv", email_verified=None)
-    assert "does not say that the address is verified" in told(sign_in(mallory))
+    assert "does not say that the address is verified" in refusal_text(sign_in(mallory))
     provider.comes("viv")
     assert sign_in(mallory).status_code == 302
     assert "operator" in words(mallory.get("/me"))
@@ -211,19 +211,19 @@ def test_two_accounts_of_the_provider_are_never_one_person_here(
 ) -> None:
     sign_in(mallory)
     provider.comes("sue", sub="another")
-    assert "belongs to another account" in told(sign_in(Person(app.test_client())))
+    assert "belongs to another account" in refusal_text(sign_in(Person(app.test_client())))
 
 
 def test_an_address_that_is_not_verified_is_nobodys(mallory: Person, provider: Provider) -> None:
     for verified in (False, "false", "no"):
         provider.comes("sue", email_verified=verified)
-        assert "not verified" in told(sign_in(mallory))
+        assert "not verified" in refusal_text(sign_in(mallory))
 
 
 def test_an_account_without_an_address_is_refused(mallory: Person, provider: Provider) -> None:
     for email in (None, "nonsense", ["sue@example.com"]):
         provider.comes("sue", email=email)
-        assert "did not tell your e-mail address" in told(sign_in(mallory))
+        assert "did not tell your e-mail address" in refusal_text(sign_in(mallory))
 
 
 def test_who_is_shut_out_stays_out(mallory: Person, adam: Person, app: Flask) -> None:
@@ -234,7 +234,7 @@ def test_who_is_shut_out_stays_out(mallory: Person, adam: Person, app: Flask) ->
         number = sue.id
     adam.post(f"/users/{number}", do="disable")
     assert mallory.client.get("/").status_code == 302
-    assert "shut out" in told(sign_in(mallory))
+    assert "shut out" in refusal_text(sign_in(mallory))
 
 
 def test_who_signs_in_there_has_no_password_here_and_gets_none(
@@ -284,7 +284,7 @@ def test_an_id_token_of_which_anything_is_wrong_signs_nobody_in(
     mallory: Person, adam: Person, provider: Provider, wrong: dict[str, object]
 ) -> None:
     provider.wrong = wrong
-    assert "not what this console had asked for" in told(sign_in(mallory))
+    assert "not what this console had asked for" in refusal_text(sign_in(mallory))
     assert mallory.client.get("/").status_code == 302
     assert entries(adam, what="sign_in", result="failed")
 
@@ -293,10 +293,10 @@ def test_an_id_token_without_signature_or_by_another_key_signs_nobody_in(
     mallory: Person, provider: Provider
 ) -> None:
     provider.unsigned = True
-    told(sign_in(mallory))
+    refusal_text(sign_in(mallory))
     provider.unsigned = False
     provider.forged()
-    told(sign_in(mallory))
+    refusal_text(sign_in(mallory))
     provider.rotate()
     assert sign_in(mallory).status_code == 302
 
@@ -311,10 +311,10 @@ def test_keys_that_the_provider_changes_are_fetched(mallory: Person, provider: P
 def test_a_wrong_state_and_another_browsers_signs_nobody_in(app: Flask, mallory: Person) -> None:
     back = way_back(mallory)
     state = parse_qs(urlsplit(back).query)["state"][0]
-    told(mallory.client.get(back.replace(state, "another")))
-    told(Person(app.test_client()).client.get(back))
-    told(mallory.client.get("/login/provider/back"))
-    told(mallory.client.get("/login/provider/back?code=x"))
+    refusal_text(mallory.client.get(back.replace(state, "another")))
+    refusal_text(Person(app.test_client()).client.get(back))
+    refusal_text(mallory.client.get("/login/provider/back"))
+    refusal_text(mallory.client.get("/login/provider/back?code=x"))
 
 
 def test_a_code_is_good_once_even_in_the_same_browser(app: Flask, mallory: Person) -> None:
@@ -324,21 +324,21 @@ def test_a_code_is_good_once_even_in_the_same_browser(app: Flask, mallory: Perso
     assert mallory.client.get(back).status_code == 302
     thief = Person(app.test_client())
     thief.client.set_cookie("console_session", cookie.value)
-    told(thief.client.get(back))
+    refusal_text(thief.client.get(back))
     mallory.post("/logout")
-    told(mallory.client.get(back))
+    refusal_text(mallory.client.get(back))
 
 
 def test_who_declines_at_the_provider_is_told_so(mallory: Person, provider: Provider) -> None:
     provider.person = {}
-    told(sign_in(mallory))
+    refusal_text(sign_in(mallory))
 
 
 def test_while_the_provider_is_away_it_is_said_and_passwords_work(
     mallory: Person, provider: Provider
 ) -> None:
     provider.away = True
-    assert "does not answer" in told(mallory.client.get("/login/provider"), 503)
+    assert "does not answer" in refusal_text(mallory.client.get("/login/provider"), 503)
     assert (
         mallory.post(
             "/login", page="/login", email="viv@example.com", password=PASSWORD
@@ -349,7 +349,7 @@ def test_while_the_provider_is_away_it_is_said_and_passwords_work(
     provider.away = False
     back = way_back(mallory)
     provider.away = True
-    assert "does not answer" in told(mallory.client.get(back), 503)
+    assert "does not answer" in refusal_text(mallory.client.get(back), 503)
 
 
 def test_the_check_of_everything_asks_the_provider_too(app: Flask, provider: Provider) -> None:
@@ -363,7 +363,7 @@ def test_a_provider_that_says_that_it_is_another_is_not_believed(
     mallory: Person, provider: Provider
 ) -> None:
     provider.described = {"issuer": "http://127.0.0.1:1"}
-    told(mallory.client.get("/login/provider"), 503)
+    refusal_text(mallory.client.get("/login/provider"), 503)
     provider.described = {}
     assert sign_in(mallory).status_code == 302
 

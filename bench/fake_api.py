@@ -10,7 +10,7 @@ from tests.support.databases import free_port
 from tests.support.processes import TOKEN, Processes, answering
 
 
-class StandIn:
+class FakeApi:
     """A running sandbox: its switches and counters."""
 
     def __init__(self, url: str) -> None:
@@ -51,11 +51,11 @@ class StandIn:
 
 
 @contextmanager
-def stand_in(accounts: int) -> Iterator[StandIn]:
+def fake_api(accounts: int) -> Iterator[FakeApi]:
     """Run a sandbox with this many customers."""
     processes, port = Processes({}), free_port()
     processes.start("sandbox", f"--port={port}", f"--accounts={accounts}")
     try:
-        yield StandIn(answering(f"http://127.0.0.1:{port}", "/sandbox/control/state"))
+        yield FakeApi(answering(f"http://127.0.0.1:{port}", "/sandbox/control/state"))
     finally:
         processes.end_all()
