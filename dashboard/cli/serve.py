@@ -12,7 +12,6 @@ from flask import Flask
 
 from dashboard.cli.common import configure_logging, make_app_for_reload, make_current_app
 from dashboard.context import Services
-from dashboard.http import conf
 from dashboard.telemetry.multiprocess import shared_counts
 from dashboard.worker.consumer import run_worker
 
@@ -70,6 +69,7 @@ def run_console(
     """
     # Imported here, since a worker needs no gunicorn.
     from dashboard.cli.gunicorn_server import GunicornServer
+    from dashboard.http import conf
 
     children: list[subprocess.Popen[bytes]] = []
 
