@@ -231,7 +231,9 @@ def test_an_answer_that_is_not_what_was_asked_for_changes_nothing(
 ) -> None:
     sandbox.set(shared.id, data_fault="duplicate_keys")
     check(services, shared)
-    monkeypatch.setattr(sandbox.app.extensions["sandbox"].warehouses, "execute", lambda *_: iter(lines))
+    monkeypatch.setattr(
+        sandbox.app.extensions["sandbox"].warehouses, "execute", lambda *_: iter(lines)
+    )
     with pytest.raises((data_check_jobs.CannotCheck, peliqan.PeliqanError)):
         check(services, shared)
     db.session.rollback()
