@@ -12,7 +12,7 @@ CLAIMS = f"test-{os.getpid()}"
 SAYS_ITS_CORES = """
 import os, sys
 from dashboard.refresh import cpu_core
-with cpu_core.kept_to_one(sys.argv[1]):
+with cpu_core.run_on_one_core(sys.argv[1]):
     print(sorted(os.sched_getaffinity(0)))
 """
 

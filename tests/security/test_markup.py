@@ -78,7 +78,7 @@ def app(
                 f"{name}@example.com", role, PASSWORD, clock()
             ).password_hash = PASSWORD_HASH
         db.session.commit()
-        assert refresh_fleet(made.extensions["services"].fleet).error is None
+        assert refresh_fleet(made.extensions["services"]).error is None
         db.session.remove()
     olga, adam = (Person(made.test_client(), f"{name}@example.com") for name in ("olga", "adam"))
     make_one_of_each(made, olga, adam, folder, PAYLOAD, PAYLOAD + "Title")
