@@ -1,4 +1,4 @@
-"""Search the files in git for secrets: `python scripts/find_secrets.py`.
+"""Search the files that git knows for secrets (`make secrets`).
 
 Exit code 1 if something looks like a secret. Uses detect-secrets: detectors of keys with a known
 format for all files, and detectors of random text and variable names for files without examples. A
