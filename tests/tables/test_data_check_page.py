@@ -76,7 +76,7 @@ def test_the_databases_own_words_are_shown_without_values(
 ) -> None:
     warehouses = sandbox.app.extensions["sandbox"].warehouses
     refusal = [{"status": "failed", "error": "permission denied for schema <b>"}]
-    monkeypatch.setattr(warehouses, "ask", lambda *_: iter(refusal))
+    monkeypatch.setattr(warehouses, "execute", lambda *_: iter(refusal))
     answer = viv.post(path_of(sandbox.healthy, "/data-check"), htmx=True)
     assert "The data could not be checked." in answer.text
     assert "Peliqan says: permission denied for schema …." in answer.text
