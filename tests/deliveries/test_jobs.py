@@ -335,7 +335,9 @@ class TestAHookThatIsAway:
             work(services)
         assert the_delivery().state == "delivered"
         assert keys(second)[0] == keys(first)[1], "accepted services are not sent again"
-        assert received_rows([first.told[0], *second.told]) == tables_at_peliqan(services, started)
+        assert received_rows([first.bodies[0], *second.bodies]) == tables_at_peliqan(
+            services, started
+        )
         assert audited() == [("deliver", WHO, "failed"), ("send_delivery", WHO, "done")]
 
 
