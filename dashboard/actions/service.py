@@ -17,8 +17,8 @@ from dashboard.actions import outcomes
 from dashboard.actions.models import Action
 from dashboard.audit import service as audit
 from dashboard.audit.models import AuditEntry
-from dashboard.core import row_access
-from dashboard.core.database import add_if_new, change, db, is_free
+from dashboard.core import leases, row_access
+from dashboard.core.database import add_if_new, change, db
 from dashboard.core.text import comparable
 from dashboard.findings import queries as finding_queries
 from dashboard.fleet import runs as fleet_runs
@@ -126,24 +126,7 @@ def lease(action_id: int, at: datetime) -> Action | None:
 
     The lease excludes all other processes, so only one polls an action at a time.
     """
-    leased = db.session.execute(
-        update(Action)
-        .where(
-            Action.id == action_id,
-            Action.settled_at.is_(None),
-            Action.due_at <= at,
-            is_free(Action, at),
-        )
-        .values(leased_until=at + LEASE)
-        .returning(Action.id)
-    ).first()
-    db.session.commit()
-    if leased is None:
-        return None
-    action = db.session.get(Action, action_id)
-    if action is not None:
-        db.session.refresh(action)
-    return action
+    return leases.lease(Action, action_id, at, LEASE, [Action.settled_at.is_(None)])
 
 
 def reschedule(action: Action, until: datetime) -> None:
@@ -154,14 +137,7 @@ def reschedule(action: Action, until: datetime) -> None:
 
 def due(at: datetime, most: int = 500) -> list[int]:
     """Return ids of actions to poll now, the longest due first."""
-    return list(
-        db.session.scalars(
-            select(Action.id)
-            .where(Action.due_at <= at, is_free(Action, at))
-            .order_by(Action.due_at)
-            .limit(most)
-        )
-    )
+    return leases.ready_ids(Action, at, most)
 
 
 def make_due(ended: Mapping[tuple[int, int], int], at: datetime) -> list[int]:

@@ -21,8 +21,8 @@ from dashboard.actions.models import Action
 from dashboard.audit import service as audit
 from dashboard.audit.models import AuditEntry
 from dashboard.bulk.models import BulkItem, BulkJob
-from dashboard.core import row_access
-from dashboard.core.database import change, db, is_free
+from dashboard.core import leases, row_access
+from dashboard.core.database import change, db
 from dashboard.core.search_text import with_folds
 from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.models import Connection
@@ -184,29 +184,12 @@ def cancel(job: BulkJob, who: str, at: datetime) -> bool:
 
 def due(at: datetime, most: int = 100) -> list[int]:
     """Return ids of jobs that need a step now, the longest due first."""
-    return list(
-        db.session.scalars(
-            select(BulkJob.id)
-            .where(BulkJob.due_at <= at, is_free(BulkJob, at))
-            .order_by(BulkJob.due_at)
-            .limit(most)
-        )
-    )
+    return leases.ready_ids(BulkJob, at, most)
 
 
 def lease(job_id: int, at: datetime) -> BulkJob | None:
     """Lease a due job for 60 seconds; return None if it is not due or leased. Commits."""
-    leased = change(
-        update(BulkJob)
-        .where(BulkJob.id == job_id, BulkJob.due_at <= at, is_free(BulkJob, at))
-        .values(leased_until=at + LEASE)
-    )
-    db.session.commit()
-    if not leased:
-        return None
-    job = db.session.get_one(BulkJob, job_id)
-    db.session.refresh(job)
-    return job
+    return leases.lease(BulkJob, job_id, at, LEASE)
 
 
 def make_due_after(action_id: int, at: datetime) -> list[int]:
@@ -328,12 +311,7 @@ def finish_step(job: BulkJob, at: datetime, later: datetime, *, waits: bool = Fa
 
 def _move(job: BulkJob, states: Sequence[str], **values: object) -> bool:
     """Change a job that is in one of these states; return whether it was. Commits."""
-    moved = change(
-        update(BulkJob).where(BulkJob.id == job.id, BulkJob.state.in_(states)).values(**values)
-    )
-    db.session.commit()
-    db.session.refresh(job)
-    return bool(moved)
+    return leases.write(job, BulkJob.state.in_(states), **values)
 
 
 def _last_of_failures(job: BulkJob) -> int | None:

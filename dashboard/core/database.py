@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import (
     BigInteger,
-    ColumnElement,
     Connection,
     CursorResult,
     DateTime,
@@ -20,7 +19,6 @@ from sqlalchemy import (
     TypeDecorator,
     UpdateBase,
     event,
-    or_,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
@@ -177,12 +175,6 @@ def change(statement: UpdateBase, session: Session | None = None) -> int:
         statement.execution_options(synchronize_session=False)
     )
     return int(cast(CursorResult[Any], found).rowcount)
-
-
-def is_free(model: Any, at: datetime) -> ColumnElement[bool]:
-    """Return the condition that a row is not leased, or its lease has expired."""
-    free: ColumnElement[bool] = or_(model.leased_until.is_(None), model.leased_until < at)
-    return free
 
 
 def change_many(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, or_, select, update
+from sqlalchemy import ColumnElement, and_, inspect, or_, select, update
 
 from dashboard.core.database import Base, change, db
 
@@ -24,19 +24,28 @@ def is_free(model: Any, at: datetime) -> ColumnElement[bool]:
 
 def is_ready(model: Any, at: datetime) -> ColumnElement[bool]:
     """Return the condition that a row is due and free."""
-    ready: ColumnElement[bool] = (model.due_at <= at) & is_free(model, at)
-    return ready
+    return and_(model.due_at <= at, is_free(model, at))
+
+
+def ready_keys(
+    model: Any, at: datetime, most: int, *conditions: ColumnElement[bool]
+) -> list[tuple[int, ...]]:
+    """Return the primary keys of rows that are due and free, the longest due first."""
+    keys = inspect(model).primary_key
+    ready = select(*keys).where(is_ready(model, at), *conditions)
+    return [
+        tuple(row) for row in db.session.execute(ready.order_by(model.due_at, *keys).limit(most))
+    ]
 
 
 def ready_ids(model: Any, at: datetime, most: int, *conditions: ColumnElement[bool]) -> list[int]:
-    """Return the ids of rows that are due and free, the longest due first; at most ``most``."""
-    ready = select(model.id).where(is_ready(model, at), *conditions)
-    return list(db.session.scalars(ready.order_by(model.due_at, model.id).limit(most)))
+    """Return the ids of rows that are due and free, the longest due first."""
+    return [row_id for (row_id,) in ready_keys(model, at, most, *conditions)]
 
 
 def lease(
     model: type[Work],
-    row_id: int,
+    key: int | tuple[int, ...],
     at: datetime,
     length: timedelta,
     conditions: Sequence[ColumnElement[bool]] = (),
@@ -44,26 +53,31 @@ def lease(
 ) -> Work | None:
     """Lease a row and return it as it is in the database; None where it is not due or not free.
 
-    Commits. ``conditions``: what else must hold of the row. ``values``: columns that are written
-    with the lease.
+    Commits. ``key``: its primary key. ``conditions``: what else must hold of the row. ``values``:
+    columns that are written with the lease.
     """
-    columns: Any = model
-    free = update(model).where(columns.id == row_id, is_ready(model, at), *conditions)
-    is_leased = change(free.values(leased_until=at + length, **values))
+    is_row = _is_row(model, key)
+    free = update(model).where(is_row, is_ready(model, at), *conditions)
+    is_leased = change(free.values(**{"leased_until": at + length, **values}))
     db.session.commit()
     if not is_leased:
         return None
-    fresh = select(model).where(columns.id == row_id).execution_options(populate_existing=True)
-    return db.session.scalar(fresh)
+    return db.session.scalar(select(model).where(is_row).execution_options(populate_existing=True))
 
 
-def write_leased(row: Any, *conditions: ColumnElement[bool], **values: Any) -> bool:
-    """Write columns of a row if the conditions still hold of it; False where they do not. Commits.
+def write(row: Base, *conditions: ColumnElement[bool], **values: Any) -> bool:
+    """Write columns of a row if the conditions still hold of it; return whether they did. Commits.
 
-    The object is refreshed either way.
+    The object has the values of the database afterwards, either way.
     """
-    model: Any = type(row)
-    is_written = change(update(model).where(model.id == row.id, *conditions).values(**values))
+    is_row = _is_row(type(row), inspect(row).identity)
+    is_written = change(update(type(row)).where(is_row, *conditions).values(**values))
     db.session.commit()
     db.session.refresh(row)
     return bool(is_written)
+
+
+def _is_row(model: type[Base], key: Any) -> ColumnElement[bool]:
+    values = key if isinstance(key, tuple) else (key,)
+    columns = inspect(model).primary_key
+    return and_(*(column == value for column, value in zip(columns, values, strict=True)))

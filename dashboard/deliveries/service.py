@@ -15,7 +15,8 @@ from sqlalchemy import Select, case, select, tuple_, update
 from sqlalchemy.orm import contains_eager
 
 from dashboard.audit import service as audit
-from dashboard.core.database import change, db, is_free
+from dashboard.core import leases
+from dashboard.core.database import change, db
 from dashboard.core.search_text import with_folds
 from dashboard.core.snapshot_version import lock_snapshot
 from dashboard.deliveries.models import Delivery
@@ -137,8 +138,7 @@ def latest_of(connection: ConnectionKey) -> Delivery | None:
 
 def due(at: datetime, most: int = 100) -> list[int]:
     """Return the ids of deliveries that are due and not leased, longest due first."""
-    ready = select(Delivery.id).where(Delivery.due_at <= at, is_free(Delivery, at))
-    return list(db.session.scalars(ready.order_by(Delivery.due_at).limit(most)))
+    return leases.ready_ids(Delivery, at, most)
 
 
 def lease(delivery_id: int, at: datetime) -> Delivery | None:
@@ -147,25 +147,14 @@ def lease(delivery_id: int, at: datetime) -> Delivery | None:
     The row is detached from the session. An expired lease counts as a failed attempt, so that a
     delivery which kills its workers ends.
     """
-    leasing = update(Delivery).where(
-        Delivery.id == delivery_id,
-        Delivery.state.in_(OPEN),
-        Delivery.due_at <= at,
-        is_free(Delivery, at),
-    )
     tries = Delivery.tries + case((Delivery.leased_until.is_(None), 0), else_=1)
-    leased = change(leasing.values(leased_until=at + LEASE, tries=tries))
-    db.session.commit()
-    if not leased:
-        return None
-    found = db.session.scalar(
-        select(Delivery).where(Delivery.id == delivery_id).execution_options(populate_existing=True)
-    )
-    if found is not None:
+    is_open = Delivery.state.in_(OPEN)
+    delivery = leases.lease(Delivery, delivery_id, at, LEASE, [is_open], tries=tries)
+    if delivery is not None:
         # Sending takes seconds: no transaction may stay open.
-        db.session.expunge(found)
+        db.session.expunge(delivery)
     db.session.rollback()
-    return found
+    return delivery
 
 
 def save_progress(delivery: Delivery, at: datetime, **values: Any) -> bool:

@@ -13,7 +13,8 @@ from typing import Any, Final
 from sqlalchemy import select, update
 
 from dashboard.audit import service as audit
-from dashboard.core.database import change, db, is_free
+from dashboard.core import leases
+from dashboard.core.database import change, db
 from dashboard.exports.models import Export
 from dashboard.users.models import User
 
@@ -107,28 +108,12 @@ def latest_of(user_email: str, most: int = 20) -> list[Export]:
 
 def due(at: datetime, most: int = 20) -> list[int]:
     """Return the ids of the exports that are due, the oldest first."""
-    return list(
-        db.session.scalars(
-            select(Export.id)
-            .where(Export.due_at <= at, is_free(Export, at))
-            .order_by(Export.due_at)
-            .limit(most)
-        )
-    )
+    return leases.ready_ids(Export, at, most)
 
 
 def lease(export_id: int, at: datetime) -> Export | None:
     """Return the export, leased for ``LEASE``; None if not due or already leased. Commits."""
-    mine = update(Export).where(
-        Export.id == export_id, Export.state.in_(OPEN), Export.due_at <= at, is_free(Export, at)
-    )
-    leased = change(mine.values(state=RUNNING, leased_until=at + LEASE))
-    db.session.commit()
-    if not leased:
-        return None
-    export = db.session.get_one(Export, export_id)
-    db.session.refresh(export)
-    return export
+    return leases.lease(Export, export_id, at, LEASE, [Export.state.in_(OPEN)], state=RUNNING)
 
 
 def save_progress(export: Export, at: datetime, **progress: Any) -> bool:
@@ -192,12 +177,7 @@ def states(ids: Sequence[int]) -> dict[int, str]:
 
 
 def _update_running(export: Export, **values: Any) -> bool:
-    updated = change(
-        update(Export).where(Export.id == export.id, Export.state == RUNNING).values(**values)
-    )
-    db.session.commit()
-    db.session.refresh(export)
-    return bool(updated)
+    return leases.write(export, Export.state == RUNNING, **values)
 
 
 def _end(export: Export, result: str, summary: str, at: datetime, **values: Any) -> bool:

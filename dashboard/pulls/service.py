@@ -14,7 +14,8 @@ from sqlalchemy import case, delete, func, select, update
 from sqlalchemy.orm import undefer
 
 from dashboard.audit import service as audit
-from dashboard.core.database import add_if_new, change, db, is_free
+from dashboard.core import leases
+from dashboard.core.database import add_if_new, change, db
 from dashboard.core.search_text import with_folds
 from dashboard.core.text import clean, comparable
 from dashboard.listing.listing import Filter, Listing, Outer, shown_time
@@ -122,31 +123,16 @@ def remove(schedule: PullSchedule) -> None:
     db.session.commit()
 
 
-def due(at: datetime) -> list[int]:
+def due(at: datetime, most: int = MOST_SCHEDULES) -> list[int]:
     """Return the ids of schedules that are due and not leased."""
-    return list(
-        db.session.scalars(
-            select(PullSchedule.id)
-            .where(PullSchedule.due_at <= at, is_free(PullSchedule, at))
-            .order_by(PullSchedule.due_at)
-        )
-    )
+    return leases.ready_ids(PullSchedule, at, most)
 
 
 def lease(schedule_id: int, at: datetime) -> PullSchedule | None:
     """Lease a due schedule, with its address; None if it is not due or is leased. Commits."""
-    leased = change(
-        update(PullSchedule)
-        .where(PullSchedule.id == schedule_id, PullSchedule.due_at <= at, is_free(PullSchedule, at))
-        .values(leased_until=at + LEASE)
-    )
-    db.session.commit()
-    if not leased:
+    if leases.lease(PullSchedule, schedule_id, at, LEASE) is None:
         return None
-    found = schedule_or_none(schedule_id, with_address=True)
-    if found is not None:
-        db.session.refresh(found)
-    return found
+    return schedule_or_none(schedule_id, with_address=True)
 
 
 def start(

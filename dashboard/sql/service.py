@@ -18,7 +18,7 @@ from sqlalchemy import delete as delete_from
 from sqlalchemy import func, or_, select, update
 
 from dashboard.audit import service as audit
-from dashboard.core import row_access
+from dashboard.core import leases, row_access
 from dashboard.core.database import add_if_new, change, db, upsert
 from dashboard.core.sql_text import without_literals
 from dashboard.core.text import clean, comparable
@@ -146,20 +146,13 @@ def latest_of(user_email: str, account_id: int, most: int = 10) -> list[QueryRes
 
 def due(at: datetime, most: int = 50) -> list[int]:
     """Return the ids of the results that wait for a worker, the oldest first."""
-    ready = select(QueryResult.id).where(QueryResult.state == WAITING, QueryResult.due_at <= at)
-    return list(db.session.scalars(ready.order_by(QueryResult.due_at, QueryResult.id).limit(most)))
+    return leases.ready_ids(QueryResult, at, most, QueryResult.state == WAITING)
 
 
 def lease(result_id: int, at: datetime) -> QueryResult | None:
     """Return the result, leased for ``LEASE``; None if it is not waiting any more. Commits."""
-    mine = update(QueryResult).where(QueryResult.id == result_id, QueryResult.state == WAITING)
-    leased = change(mine.values(state=RUNNING, due_at=None, leased_until=at + LEASE))
-    db.session.commit()
-    if not leased:
-        return None
-    result = db.session.get_one(QueryResult, result_id)
-    db.session.refresh(result)
-    return result
+    waits = QueryResult.state == WAITING
+    return leases.lease(QueryResult, result_id, at, LEASE, [waits], state=RUNNING, due_at=None)
 
 
 def extend_lease(result_id: int, at: datetime) -> bool:

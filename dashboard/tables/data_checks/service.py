@@ -10,9 +10,10 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select
 
-from dashboard.core.database import change, db, is_free
+from dashboard.core import leases
+from dashboard.core.database import change, db
 from dashboard.core.snapshot_version import lock_snapshot
 from dashboard.findings import evaluate, run_rules
 from dashboard.findings.models import DataCheck, Finding
@@ -105,31 +106,14 @@ def write(
     db.session.commit()
 
 
-def due(at: datetime, most: int = 100) -> list[tuple[int, int]]:
+def due(at: datetime, most: int = 100) -> list[tuple[int, ...]]:
     """Return account id and connection id of the checks that are due, the oldest first."""
-    found = select(DataCheck.account_id, DataCheck.connection_id).where(
-        DataCheck.due_at <= at, is_free(DataCheck, at)
-    )
-    return [
-        (row.account_id, row.connection_id)
-        for row in db.session.execute(found.order_by(DataCheck.due_at).limit(most))
-    ]
+    return leases.ready_keys(DataCheck, at, most)
 
 
 def lease(account_id: int, connection_id: int, at: datetime) -> DataCheck | None:
     """Return the check, leased for ``LEASE``; None if not due or already leased. Commits."""
-    mine = update(DataCheck).where(
-        DataCheck.account_id == account_id, DataCheck.connection_id == connection_id
-    )
-    leased = change(
-        mine.where(DataCheck.due_at <= at, is_free(DataCheck, at)).values(leased_until=at + LEASE)
-    )
-    db.session.commit()
-    if not leased:
-        return None
-    check = db.session.get_one(DataCheck, (account_id, connection_id))
-    db.session.refresh(check)
-    return check
+    return leases.lease(DataCheck, (account_id, connection_id), at, LEASE)
 
 
 def reschedule(check: DataCheck, at: datetime) -> None:

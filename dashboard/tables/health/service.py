@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 
-from dashboard.core.database import change, db, is_free
+from dashboard.core import leases
+from dashboard.core.database import db
 from dashboard.core.snapshot_version import lock_snapshot
 from dashboard.findings import evaluate, run_rules
 from dashboard.fleet.models import MonitoredTable
@@ -79,33 +80,14 @@ def write(account_id: int, stats: Sequence[TableStats], at: datetime) -> None:
     db.session.commit()
 
 
-def due(at: datetime, most: int = 100) -> list[tuple[int, int]]:
+def due(at: datetime, most: int = 100) -> list[tuple[int, ...]]:
     """Return account id and table id of the tables that are due to be counted, the oldest first."""
-    found = select(MonitoredTable.account_id, MonitoredTable.table_id).where(
-        MonitoredTable.due_at <= at, is_free(MonitoredTable, at)
-    )
-    return [
-        (row.account_id, row.table_id)
-        for row in db.session.execute(found.order_by(MonitoredTable.due_at).limit(most))
-    ]
+    return leases.ready_keys(MonitoredTable, at, most)
 
 
 def lease(account_id: int, table_id: int, at: datetime) -> MonitoredTable | None:
     """Return the table, leased for ``LEASE``; None if not due or already leased. Commits."""
-    mine = update(MonitoredTable).where(
-        MonitoredTable.account_id == account_id, MonitoredTable.table_id == table_id
-    )
-    leased = change(
-        mine.where(MonitoredTable.due_at <= at, is_free(MonitoredTable, at)).values(
-            leased_until=at + LEASE
-        )
-    )
-    db.session.commit()
-    if not leased:
-        return None
-    table = db.session.get_one(MonitoredTable, (account_id, table_id))
-    db.session.refresh(table)
-    return table
+    return leases.lease(MonitoredTable, (account_id, table_id), at, LEASE)
 
 
 def save_count(table: MonitoredTable, rows: int, at: datetime) -> None:

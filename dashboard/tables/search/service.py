@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select
 
 from dashboard.audit import service as audit
-from dashboard.core.database import change, db, is_free
+from dashboard.core import leases
+from dashboard.core.database import change, db
 from dashboard.fleet.models import Connection
 from dashboard.tables.search.models import ValueSearch
 
@@ -47,13 +48,8 @@ def search_or_none(search_id: int) -> ValueSearch | None:
 
 def lease(search: ValueSearch, at: datetime) -> bool:
     """Lease a search for one turn; return whether it was free and not finished. Commits."""
-    mine = update(ValueSearch).where(
-        ValueSearch.id == search.id, ValueSearch.ended_at.is_(None), is_free(ValueSearch, at)
-    )
-    leased = change(mine.values(leased_until=at + LEASE))
-    db.session.commit()
-    db.session.refresh(search)
-    return bool(leased)
+    is_free = ValueSearch.ended_at.is_(None), leases.is_free(ValueSearch, at)
+    return leases.write(search, *is_free, leased_until=at + LEASE)
 
 
 def save_progress(
