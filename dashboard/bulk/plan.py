@@ -17,13 +17,12 @@ from dashboard.actions import service as actions
 from dashboard.actions.models import Action
 from dashboard.bulk import service as bulk
 from dashboard.bulk.models import BulkItem, BulkJob
-from dashboard.bulk.service import ConnectionKey
 from dashboard.core.database import db
 from dashboard.findings.lists import FINDINGS
 from dashboard.findings.models import Finding
 from dashboard.fleet.counters import LISTED
 from dashboard.fleet.lists import CONNECTIONS
-from dashboard.fleet.models import Account, Connection
+from dashboard.fleet.models import Account, Connection, ConnectionKey
 from dashboard.listing.listing import Listing
 from dashboard.listing.query import BadQuery, ListQuery, read_integer
 from dashboard.peliqan.statuses import is_oauth, is_saltedge

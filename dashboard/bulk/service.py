@@ -25,7 +25,7 @@ from dashboard.core import leases, row_access
 from dashboard.core.database import change, db
 from dashboard.core.search_text import with_folds
 from dashboard.findings.models import Cause, Finding
-from dashboard.fleet.models import Connection
+from dashboard.fleet.models import Connection, ConnectionKey
 
 TRYING, TRIED, RUNNING, DONE, CANCELLED = "trying", "tried", "running", "done", "cancelled"
 STATES = (TRYING, TRIED, RUNNING, DONE, CANCELLED)
@@ -37,8 +37,6 @@ KINDS = (actions.SYNC, actions.REAUTHORISE)
 LEASE = timedelta(seconds=60)
 ENOUGH_FAILURES = 5
 WELL = {"ok", "busy"}
-# Account id and connection id.
-ConnectionKey = tuple[int, int]
 
 
 class NotNow(Exception):

@@ -21,7 +21,7 @@ from dashboard.core.search_text import with_folds
 from dashboard.core.snapshot_version import lock_snapshot
 from dashboard.deliveries.models import Delivery
 from dashboard.fleet.lists import CONNECTIONS
-from dashboard.fleet.models import Account, Connection
+from dashboard.fleet.models import Account, Connection, ConnectionKey
 from dashboard.listing.listing import Filter, Listing, shown_time
 
 WAITING, READING, SENDING, DELIVERED, DEAD, CANCELLED = (
@@ -37,9 +37,6 @@ OPEN: Final = (WAITING, READING, SENDING)
 BY_EVENT: Final = "webhook"
 # Renewed with each part. Longer than any part takes to read and to send.
 LEASE = timedelta(minutes=10)
-
-# Ids of an account and of its connection.
-ConnectionKey = tuple[int, int]
 
 
 def start(connections: Iterable[ConnectionKey], who: str, at: datetime) -> list[int]:

@@ -25,6 +25,8 @@ from dashboard.core.row_access import BY_ACCOUNT, NOBODY, Visibility
 from dashboard.core.search_text import folded
 from dashboard.peliqan import statuses
 
+# Account id and connection id: a connection's id alone is not unique at Peliqan.
+ConnectionKey = tuple[int, int]
 # Severities from worst to best, as lists sort them; ``severity_rank`` is the index in this tuple.
 SEVERITIES = tuple(severity.value for severity in statuses.Severity)
 NO_RANK = len(SEVERITIES)

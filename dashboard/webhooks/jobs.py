@@ -20,13 +20,14 @@ from dashboard.actions import service as actions
 from dashboard.core.database import db
 from dashboard.core.snapshot_version import lock_snapshot, version
 from dashboard.deliveries import service as deliveries
+from dashboard.fleet.models import ConnectionKey
 from dashboard.peliqan.statuses import run_is_over
 from dashboard.peliqan.webhooks import ADDED, REMOVED, is_known, run_status
 from dashboard.refresh import queue as refresh_queue
 from dashboard.webhooks import run_state
 from dashboard.webhooks import service as webhook_events
 from dashboard.webhooks.retention import EVENTS_KEPT
-from dashboard.webhooks.run_state import ConnectionKey, RunState
+from dashboard.webhooks.run_state import RunState
 
 # With more waiting events than this, events are still applied at once, but their accounts are read
 # this much later, once for all events of the account.

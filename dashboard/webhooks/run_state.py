@@ -12,11 +12,8 @@ from typing import Any
 from sqlalchemy import bindparam, func, select, tuple_, update
 
 from dashboard.core.database import change, change_many, db, upsert
-from dashboard.fleet.models import Connection, Run
+from dashboard.fleet.models import Connection, ConnectionKey, Run
 from dashboard.peliqan.statuses import outcome_of_run, run_is_over
-
-# Ids of an account and of its connection.
-ConnectionKey = tuple[int, int]
 
 
 @dataclass
