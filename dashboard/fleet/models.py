@@ -25,7 +25,7 @@ from dashboard.core.row_access import BY_ACCOUNT, NOBODY, Visibility
 from dashboard.core.search_text import folded
 from dashboard.peliqan import statuses
 
-# Account id and connection id: a connection's id alone is not unique at Peliqan.
+# Account id and connection id: the key of a connection.
 ConnectionKey = tuple[int, int]
 # Severities from worst to best, as lists sort them; ``severity_rank`` is the index in this tuple.
 SEVERITIES = tuple(severity.value for severity in statuses.Severity)
