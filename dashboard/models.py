@@ -1,4 +1,4 @@
-"""All tables, imported for Alembic and so that the application knows each before it runs."""
+"""All tables, for Alembic, which compares them with the database."""
 
 from dashboard.actions.models import Action
 from dashboard.alerts.models import AlertMessage, AlertRule

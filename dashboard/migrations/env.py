@@ -5,6 +5,9 @@ from flask import current_app
 
 from alembic import context
 
+# Alembic compares the tables of all features with the database.
+import dashboard.models  # noqa: F401
+
 # this is the Alembic Config object, which provides
 # access to the values within the .ini file in use.
 config = context.config
