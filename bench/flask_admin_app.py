@@ -74,4 +74,11 @@ def create_admin() -> Flask:
 
 
 if __name__ == "__main__":
-    GunicornServer(create_admin(), bind=f"127.0.0.1:{int(sys.argv[1])}", threads=16).run()
+    GunicornServer(
+        create_admin(),
+        bind=f"127.0.0.1:{int(sys.argv[1])}",
+        threads=16,
+        # The console's hooks need the console's services.
+        post_worker_init=lambda _worker: None,
+        worker_exit=lambda _server, _worker: None,
+    ).run()
