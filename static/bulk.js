@@ -1,16 +1,35 @@
-// One box that ticks all the others of a list's page. Everything else is forms.
+// The checkbox in the table head that selects all rows of the page for a bulk job. Loaded by
+// connections/connections.html. Without this script the rows are selected one by one.
 (() => {
-  const boxes = (all) => [...all.closest("table").querySelectorAll("input[name=c]")];
+  /** Returns the checkboxes of the rows in the table of the "select all" checkbox. */
+  function rowCheckboxes(selectAll) {
+    return [...selectAll.closest("table").querySelectorAll("input[name=c]")];
+  }
+
+  function selectAllRows(selectAll) {
+    for (const checkbox of rowCheckboxes(selectAll)) {
+      checkbox.checked = selectAll.checked;
+    }
+  }
+
+  /** Shows in the "select all" checkbox whether all, some or none of the rows are selected. */
+  function updateSelectAll(selectAll) {
+    const checkboxes = rowCheckboxes(selectAll);
+    const count = checkboxes.filter((checkbox) => checkbox.checked).length;
+    selectAll.checked = count === checkboxes.length;
+    selectAll.indeterminate = count > 0 && !selectAll.checked;
+  }
+
+  // One listener on the document, because htmx replaces the table.
   document.addEventListener("change", (event) => {
-    const table = event.target.closest("table");
-    const all = table?.querySelector("[data-tick-all]");
-    if (!all) return;
-    if (event.target === all) {
-      for (const box of boxes(all)) box.checked = all.checked;
+    const selectAll = event.target.closest("table")?.querySelector("[data-tick-all]");
+    if (!selectAll) {
+      return;
+    }
+    if (event.target === selectAll) {
+      selectAllRows(selectAll);
     } else if (event.target.name === "c") {
-      const ticked = boxes(all).filter((box) => box.checked).length;
-      all.checked = ticked === boxes(all).length;
-      all.indeterminate = ticked > 0 && !all.checked;
+      updateSelectAll(selectAll);
     }
   });
 })();

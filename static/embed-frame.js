@@ -1,20 +1,55 @@
-// Inside the widget's frame, which has no cookies and no access to the console: takes the token, hands the callback's payload up.
+// Starts Peliqan's widget inside its frame. Loaded by embed/frame.html, which embed.js loads in an
+// iframe. The frame has no cookies and no access to the console, so both sides exchange messages:
+//   from the console: {console: "initialize", token, …}
+//   to the console:   {console: "ready"}, {console: "connected", payload},
+//                     {console: "problem", text}
 (() => {
-  let home = null;
-  const up = (message) => parent.postMessage(message, home || "*");
   const button = document.getElementById("peliqan-integration-button");
-  addEventListener("message", (event) => {
-    if (event.source !== parent || event.data?.console !== "initialize") return;
-    home = event.origin;
-    const { console: _, ...options } = event.data;
-    if (!window.Peliqan) return up({ console: "problem", text: "The widget's script did not load. Its address, or a Content-Security-Policy, is in the way." });
+  // Known after the first message.
+  let consoleOrigin = null;
+
+  function sendToConsole(message) {
+    parent.postMessage(message, consoleOrigin || "*");
+  }
+
+  function reportProblem(text) {
+    sendToConsole({ console: "problem", text });
+  }
+
+  /** Sends what the widget passes to its callback. The JSON copy drops what cannot be posted. */
+  function reportConnection(payload) {
+    const copy = JSON.parse(JSON.stringify(payload ?? null));
+    sendToConsole({ console: "connected", payload: copy });
+  }
+
+  function startWidget(options) {
+    if (!window.Peliqan) {
+      reportProblem(
+        "The widget's script did not load. " +
+          "Its address, or a Content-Security-Policy, is in the way.",
+      );
+      return;
+    }
     try {
-      window.Peliqan.initialize({ ...options, onConnected: (payload) => up({ console: "connected", payload: JSON.parse(JSON.stringify(payload ?? null)) }) });
+      window.Peliqan.initialize({ ...options, onConnected: reportConnection });
       button.disabled = false;
     } catch (error) {
-      up({ console: "problem", text: `The widget refused to start: ${error.message}` });
+      reportProblem(`The widget refused to start: ${error.message}`);
     }
+  }
+
+  addEventListener("message", (event) => {
+    if (event.source !== parent || event.data?.console !== "initialize") {
+      return;
+    }
+    consoleOrigin = event.origin;
+    const { console: _, ...options } = event.data;
+    startWidget(options);
   });
-  document.addEventListener("securitypolicyviolation", (event) => up({ console: "problem", text: `Blocked by the frame's policy: ${event.violatedDirective} ${event.blockedURI}` }));
-  addEventListener("load", () => up({ console: "ready" }));
+
+  document.addEventListener("securitypolicyviolation", (event) => {
+    reportProblem(`Blocked by the frame's policy: ${event.violatedDirective} ${event.blockedURI}`);
+  });
+
+  addEventListener("load", () => sendToConsole({ console: "ready" }));
 })();

@@ -1,57 +1,90 @@
-// Leaves when the session is over: by time, and at once when another tab of this browser is signed out. Nothing goes into storage.
+// Ends the session in the browser: clears the page and opens the sign-in page when the session
+// expires, and when the user signs out in another tab. Loaded by base.html, on every page.
+// The tabs of one browser exchange messages over a BroadcastChannel; nothing is stored.
 (() => {
+  // Pages without a signed-in user have no data-sign-in. `idle` and `lasts` are in seconds.
   const { signIn, idle, lasts } = document.body.dataset;
-  // Another console may be below another path of this host.
+  // The path is part of the name, because another console may run below another path of this host.
   const tabs = new BroadcastChannel(`session of ${document.documentElement.dataset.root}`);
-  if (!signIn) {
-    if (document.querySelector("[data-signed-out]")) {
-      // htmx keeps the address that a tab was at.
-      sessionStorage.clear();
-      tabs.postMessage("left");
+
+  /** Tells the other tabs that the session is over, if this page says so. */
+  function announceSignOut() {
+    if (!document.querySelector("[data-signed-out]")) {
+      return;
     }
+    // htmx stores the address of the current page in sessionStorage.
+    sessionStorage.clear();
+    tabs.postMessage("left");
+  }
+
+  if (!signIn) {
+    announceSignOut();
     return;
   }
 
-  const ends = Date.now() + lasts * 1000;
-  let over;
+  const sessionEnd = Date.now() + lasts * 1000;
+  let expiresAt;
   let timer;
-  const blank = () => {
+
+  function clearPage() {
     document.title = "Partner Console";
     sessionStorage.clear();
     document.body.replaceChildren();
-  };
-  const leave = () => {
-    blank();
+  }
+
+  function leave() {
+    clearPage();
     location.replace(signIn);
-  };
-  const look = () => {
-    if (Date.now() >= over) leave();
-  };
-  const used = () => {
-    over = Math.min(Date.now() + idle * 1000, ends);
+  }
+
+  function leaveIfExpired() {
+    if (Date.now() >= expiresAt) {
+      leave();
+    }
+  }
+
+  /** Restarts the idle time; the session ends at `sessionEnd` in any case. */
+  function extendSession() {
+    expiresAt = Math.min(Date.now() + idle * 1000, sessionEnd);
     clearTimeout(timer);
-    timer = setTimeout(look, over - Date.now() + 1000);
-  };
+    // One second of margin, so that the session has expired when the timer fires.
+    timer = setTimeout(leaveIfExpired, expiresAt - Date.now() + 1000);
+  }
+
+  /** Restarts the idle time in this tab and in the others. */
+  function reportUse() {
+    extendSession();
+    tabs.postMessage("used");
+  }
 
   tabs.addEventListener("message", ({ data }) => {
-    if (data === "used") used();
-    if (data === "left") leave();
-    if (data === "leaving") {
-      // The console may not have ended it yet, and would show its overview again; or it does not answer, and nobody says more.
-      blank();
+    if (data === "used") {
+      extendSession();
+    } else if (data === "left") {
+      leave();
+    } else if (data === "leaving") {
+      clearPage();
+      // Wait, because the server may not have ended the session yet: the sign-in page would then
+      // redirect to the overview. If the server does not answer, no "left" message follows.
       setTimeout(leave, 3000);
     }
   });
+
   document.addEventListener("submit", (event) => {
-    if (event.target.hasAttribute("data-leaves")) tabs.postMessage("leaving");
+    if (event.target.hasAttribute("data-leaves")) {
+      tabs.postMessage("leaving");
+    }
   });
+
   document.addEventListener("htmx:afterRequest", (event) => {
-    if (event.target.hasAttribute("data-poll")) return;
-    used();
-    tabs.postMessage("used");
+    // Polling is not use: otherwise an open page would never expire.
+    if (!event.target.hasAttribute("data-poll")) {
+      reportUse();
+    }
   });
-  // Time stands still while a computer sleeps.
-  document.addEventListener("visibilitychange", look);
-  used();
-  tabs.postMessage("used");
+
+  // Timers do not run while a computer sleeps.
+  document.addEventListener("visibilitychange", leaveIfExpired);
+
+  reportUse();
 })();
