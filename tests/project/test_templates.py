@@ -40,6 +40,10 @@ def html() -> list[Path]:
     return sorted(TEMPLATES.rglob("*.html"))
 
 
+def texts() -> list[Path]:
+    return sorted(path for path in TEMPLATES.rglob("*") if path.suffix in {".txt", ".md"})
+
+
 def name_of(path: Path) -> str:
     return path.relative_to(TEMPLATES).as_posix()
 
@@ -117,6 +121,14 @@ def test_a_template_can_be_read(path: Path) -> None:
     assert refers_upwards(name, text) == []
     if path.name.startswith("_"):
         assert "params" in head_of(text)
+
+
+@pytest.mark.parametrize("path", texts(), ids=name_of)
+def test_a_text_template_has_short_lines_and_names_its_parameters(path: Path) -> None:
+    text = path.read_text()
+    assert long_lines(text) == []
+    assert macros_without_params(text) == []
+    assert "params" in head_of(text)
 
 
 def test_every_folder_of_templates_has_a_level() -> None:
