@@ -7,7 +7,7 @@
   // The path is part of the name, because another console may run below another path of this host.
   const tabs = new BroadcastChannel(`session of ${document.documentElement.dataset.root}`);
 
-  /** Tells the other tabs that the session is over, if this page says so. */
+  /** Reports the end of the session to the other tabs, on a page that follows it. */
   function announceSignOut() {
     if (!document.querySelector("[data-signed-out]")) {
       return;
