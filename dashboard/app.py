@@ -73,29 +73,43 @@ def create_app(
         PlaybookError: a file of the playbook is missing or malformed.
         MasksError: the masking rules cannot be read.
     """
-    playbook = read_playbook(settings.dashboard_playbook or ASSETS / "playbook")
-    masks = read_masks(settings.dashboard_masks or ASSETS / "masks.ini")
     app = _create_flask(settings)
     _protect_data_folder(settings)
-    app.config.update(_flask_config(settings))
-    app.extensions["thresholds"] = settings.thresholds
+    app.config.update(flask_config(settings))
     _init_database(app)
     with app.app_context():
-        vault = TokenVault(db.engine, settings.secret_keys)
-        outages = DatabaseOutageStore(db.engine, urlsplit(settings.peliqan_api_url).netloc)
-    breaker = peliqan.CircuitBreaker(outages, clock=clock)
-    api = _create_api(settings, vault, breaker, backoff, adapter)
-    app.extensions["presence"] = ProcessRegistration(app, clock)
-    queues = _open_queues(app, settings, clock)
+        set_services(app, settings, clock, backoff, adapter)
     _connect_features()
-    hook = open_hook(settings, clock)
-    app.extensions["services"] = Services(
-        app, settings, clock, api, vault, outages, queues, hook, playbook, masks
-    )
     if pages:
         _add_pages(app, settings)
     logging.getLogger("huey").setLevel(logging.WARNING)
     return app
+
+
+def set_services(
+    app: Flask,
+    settings: Settings,
+    clock: Clock = utc_now,
+    backoff: float = 0.3,
+    adapter: BaseAdapter | None = None,
+) -> None:
+    """Create the services of an application, with its parameters and errors; replace earlier ones.
+
+    Needs an application context.
+    """
+    playbook = read_playbook(settings.dashboard_playbook or ASSETS / "playbook")
+    masks = read_masks(settings.dashboard_masks or ASSETS / "masks.ini")
+    vault = TokenVault(db.engine, settings.secret_keys)
+    outages = DatabaseOutageStore(db.engine, urlsplit(settings.peliqan_api_url).netloc)
+    breaker = peliqan.CircuitBreaker(outages, clock=clock)
+    api = _create_api(settings, vault, breaker, backoff, adapter)
+    queues = _open_queues(app, settings, clock)
+    hook = open_hook(settings, clock)
+    app.extensions["thresholds"] = settings.thresholds
+    app.extensions["presence"] = ProcessRegistration(app, clock)
+    app.extensions["services"] = Services(
+        app, settings, clock, api, vault, outages, queues, hook, playbook, masks
+    )
 
 
 def _create_flask(settings: Settings) -> Flask:
@@ -120,7 +134,8 @@ def _data_folder_error(problem: str) -> SettingsError:
     return SettingsError(f"Settings need attention:\n  DASHBOARD_DATA: {problem}")
 
 
-def _flask_config(settings: Settings) -> dict[str, object]:
+def flask_config(settings: Settings) -> dict[str, object]:
+    """Return the configuration of Flask and its extensions."""
     cookies_need_https = not settings.dashboard_insecure_cookies
     return {
         "SECRET_KEY": settings.secret_keys[0],

@@ -32,6 +32,7 @@ from tests.support.databases import Servers, fast_folder, run_servers
 from tests.support.people import PASSWORD, PASSWORD_HASH, Person
 from tests.support.sandbox import ACCOUNTS, Sandbox
 from tests.support.settings import make_settings
+from tests.support.shared_app import SharedApp
 
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
 if fast := fast_folder():
@@ -255,25 +256,27 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> FileSystemBytecodeCach
     return FileSystemBytecodeCache(str(tmp_path_factory.mktemp("compiled")))
 
 
+@pytest.fixture(scope="session")
+def shared_apps() -> dict[str, SharedApp]:
+    """The console of a test process for each engine, made when a test first needs it."""
+    return {}
+
+
 @pytest.fixture
 def app(
+    shared_apps: dict[str, SharedApp],
+    engine: str,
     store: dict[str, str],
     sandbox: Sandbox,
     tmp_path: Path,
     clock: Clock,
-    compiled: FileSystemBytecodeCache,
 ) -> Iterator[Flask]:
-    """A console for one test."""
-    made = create_app(make_settings(sandbox.url, tmp_path, **store), clock=clock)
-    made.jinja_env.bytecode_cache = compiled
-    made.config["RATELIMIT_ENABLED"] = False
-    from dashboard.web.security import limiter
-
-    limiter.enabled = False
-    yield made
-    with made.app_context():
-        db.session.remove()
-        db.engine.dispose()
+    """A console for one test: the application of the process with services of its own."""
+    settings = make_settings(sandbox.url, tmp_path, **store)
+    if engine not in shared_apps:
+        shared_apps[engine] = SharedApp(settings)
+    with shared_apps[engine].lend(settings, clock) as lent:
+        yield lent
 
 
 @pytest.fixture(autouse=True)

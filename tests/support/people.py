@@ -18,6 +18,7 @@ class Person:
 
     def __init__(self, client: FlaskClient, email: str | None = None) -> None:
         self.client = client
+        self._token: tuple[object, str] | None = None
         if email:
             answer = self.post("/login", page="/login", email=email, password=PASSWORD)
             assert answer.status_code == 302, answer.text
@@ -25,7 +26,7 @@ class Person:
     def get(self, path: str, status: int = 200, **headers: str) -> BeautifulSoup:
         answer = self.client.get(path, headers=headers)
         assert answer.status_code == status, f"{path}: {answer.status_code}\n{answer.text[:1500]}"
-        soup = BeautifulSoup(answer.text, "html.parser")
+        soup = BeautifulSoup(answer.text, "lxml")
         if not headers:
             check_page(soup, path)
         return soup
@@ -39,10 +40,20 @@ class Person:
         return answer.json
 
     def token(self, page: str = "/me") -> str:
-        # Not as soup, which takes as long as the page: each POST needs a token.
+        """Return the token of the forms: of the page, or the last one while the session is the same.
+
+        Each POST needs a token. Not as soup, which takes longer than the page.
+        """
+        if self._token is not None and self._token[0] == self._session_token():
+            return self._token[1]
         found = re.search('name="csrf_token" value="([^"]+)"', self.client.get(page).text)
         assert found is not None
+        self._token = self._session_token(), found[1]
         return found[1]
+
+    def _session_token(self) -> object:
+        with self.client.session_transaction() as session:
+            return session.get("csrf_token")
 
     def post(self, path: str, page: str = "/me", htmx: bool = False, **fields: str) -> TestResponse:
         headers = {"HX-Request": "true"} if htmx else {}
