@@ -10,8 +10,7 @@ import requests
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from urllib3 import BaseHTTPResponse
 
-from dashboard.peliqan import errors
-from dashboard.peliqan.adapter import DeadlineResponse
+from dashboard.peliqan.adapter import Shutdown, time_limit
 from dashboard.peliqan.error_mapping import SHOWN_DETAIL, broken
 from dashboard.peliqan.routes import Route
 
@@ -24,19 +23,15 @@ def read_body(route: Route, response: requests.Response, seconds: float, largest
     """Return the complete body, decompressed; it may take ``seconds`` and ``largest`` bytes.
 
     Raises:
-        errors.PeliqanError: the body is larger or takes longer.
+        errors.BrokenAnswer: the body is larger.
+        HTTPError: it takes longer, or its connection is lost.
     """
     content = bytearray()
-    ends = time.monotonic() + seconds
-    _end_by(response, ends)
-    for piece in _pieces(response):
-        content += piece
-        if len(content) > largest:
-            raise broken(route, f"it is larger than {largest >> 20} MB")
-        if time.monotonic() > ends:
-            raise errors.TimedOut(
-                route.name, status=response.status_code, outcome_unknown=route.once
-            )
+    with time_limit(_shutdown(response), seconds):
+        for piece in _pieces(response):
+            content += piece
+            if len(content) > largest:
+                raise broken(route, f"it is larger than {largest >> 20} MB")
     return bytes(content)
 
 
@@ -46,11 +41,16 @@ def lines(
     """Yield the body's lines as they arrive; each may take ``seconds`` and ``largest`` bytes.
 
     Raises:
-        errors.PeliqanError: a line is larger or takes longer.
+        errors.BrokenAnswer: a line is larger.
+        HTTPError: it takes longer, or its connection is lost.
     """
     rest, ends = bytearray(), time.monotonic() + seconds
-    _end_by(response, ends)
-    for piece in _pieces(response):
+    pieces = _pieces(response)
+    while True:
+        with time_limit(_shutdown(response), ends - time.monotonic()):
+            piece = next(pieces, None)
+        if piece is None:
+            break
         rest += piece
         *complete, last = rest.split(b"\n")
         yield from (bytes(line) for line in complete if line.strip())
@@ -59,9 +59,6 @@ def lines(
             raise broken(route, f"a line of it is larger than {largest >> 20} MB")
         if complete:
             ends = time.monotonic() + seconds
-            _end_by(response, ends)
-        elif time.monotonic() > ends:
-            raise errors.TimedOut(route.name, status=response.status_code)
     if rest.strip():
         yield bytes(rest)
 
@@ -134,7 +131,6 @@ def _pieces(response: requests.Response) -> Iterator[bytes]:
         yield piece
 
 
-def _end_by(response: requests.Response, until: float) -> None:
-    """Set a deadline for data that arrives slowly inside a piece, as a chunk's length may."""
-    if isinstance(answer := getattr(response.raw, "_original_response", None), DeadlineResponse):
-        answer.end_by(until)
+def _shutdown(response: requests.Response) -> Shutdown | None:
+    """Return what ends the reading of a body."""
+    return response.raw.shutdown if isinstance(response.raw, BaseHTTPResponse) else None

@@ -14,7 +14,6 @@ from collections.abc import Hashable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import urlencode
 
 import requests
 from requests.adapters import BaseAdapter
@@ -23,7 +22,7 @@ from urllib3 import Retry
 from urllib3.exceptions import HTTPError
 
 from dashboard.peliqan import errors
-from dashboard.peliqan.adapter import BoundedAdapter, CancelHandle, OneHostAdapter
+from dashboard.peliqan.adapter import BoundedAdapter, CancelHandle
 from dashboard.peliqan.circuit_breaker import CircuitBreaker
 from dashboard.peliqan.error_mapping import away, lost, refusal
 from dashboard.peliqan.observers import ApiCallObserver, NoObserver
@@ -120,27 +119,30 @@ class Transport:
         self.largest = LARGEST_BODY
         self._retries, self._backoff = options.retries, options.backoff
         # urllib3 does not retry: each try has to consult the breaker and the limiter.
-        self._reads = options.adapter or OneHostAdapter(
+        self._reads = options.adapter or BoundedAdapter(
             1, options.concurrency, max_retries=Retry(total=0, redirect=0)
         )
         self._replaced = options.adapter is not None
         # A probe sends ``_last_good``, or the partner's call, which ``Peliqan`` sets.
         self.partner_probe: Call | None = None
         self._last_good: Call | None = None
-        self._prepared: dict[Route, requests.PreparedRequest] = {}
 
     @contextmanager
-    def _adapter_for(self, route: Route) -> Iterator[BaseAdapter]:
-        """Yield the shared pool for reads, and for ``Route.once`` a new one.
+    def _adapter_for(
+        self, route: Route, cancel: CancelHandle | None = None
+    ) -> Iterator[BaseAdapter]:
+        """Yield the shared pool for reads, and a new one for ``Route.once`` and with ``cancel``.
 
         A new pool means a new connection. The server may have closed a pooled connection; that
         looks like an executed request whose answer was lost. ``Connection: close`` does not
         suffice: not every server heeds it.
         """
-        if not route.once or self._replaced:
+        if self._replaced or not (route.once or cancel):
             yield self._reads
             return
-        with closing(BoundedAdapter(1, 1, max_retries=Retry(total=0, redirect=0))) as adapter:
+        with closing(
+            BoundedAdapter(1, 1, cancel=cancel, max_retries=Retry(total=0, redirect=0))
+        ) as adapter:
             yield adapter
 
     def send(self, call: Call, *, force: bool = False, retry_timeouts: bool = True) -> Any:
@@ -263,20 +265,22 @@ class Transport:
             request = self._prepare(call)
             request.headers.update(headers, Authorization=f"JWT {call.token}")
             self.breaker.ensure_closed()
-            with self._rate_limiter.slot, cancel.for_sent_requests():
-                self.breaker.ensure_closed()
-                self._rate_limiter.wait()
-                answers = self.breaker.answers
-                response = self._reads.send(
-                    request, True, (self._connect, read_timeout), self._verify, None, self._proxies
-                )
-            with response:
-                if 200 <= response.status_code < 300:
-                    self.breaker.record_answer()
-                    yield from lines(route, response, 3 * read_timeout, self.largest)
-                    return
-                content = self._read_refusal(route, response)
-                failure = refusal(route, response, content, call.token)
+            with self._adapter_for(route, cancel) as adapter:
+                with self._rate_limiter.slot:
+                    self.breaker.ensure_closed()
+                    self._rate_limiter.wait()
+                    answers = self.breaker.answers
+                    timeout = (self._connect, read_timeout)
+                    response = adapter.send(
+                        request, True, timeout, self._verify, None, self._proxies
+                    )
+                with response:
+                    if 200 <= response.status_code < 300:
+                        self.breaker.record_answer()
+                        yield from lines(route, response, 3 * read_timeout, self.largest)
+                        return
+                    content = self._read_refusal(route, response)
+                    failure = refusal(route, response, content, call.token)
         except errors.PeliqanError as error:
             failure = error
         except (requests.RequestException, HTTPError) as error:
@@ -343,22 +347,13 @@ class Transport:
             self.breaker.record_probe(answers, answered=answered, reason=reason)
 
     def _prepare(self, call: Call) -> requests.PreparedRequest:
-        """Return the request without its token.
-
-        The part that all requests of a route share is made once; it takes a tenth of a call's time.
-        """
+        """Return the request without its token."""
         route = call.route
-        if route not in self._prepared:
-            headers = {**self._headers, **({"Connection": "close"} if route.once else {})}
-            self._prepared[route] = requests.Request(route.method, self._base, headers).prepare()
-        made = self._prepared[route].copy()
-        path = route.path.format(**(call.path_params or {}))
-        made.url = f"{(made.url or '').rstrip('/')}{path}" + (
-            f"?{urlencode(call.query)}" if call.query else ""
-        )
-        if call.body is not None:
-            made.prepare_body(None, None, json=call.body)
-        return made
+        headers = {**self._headers, **({"Connection": "close"} if route.once else {})}
+        url = self._base + route.path.format(**(call.path_params or {}))
+        return requests.Request(
+            route.method, url, headers, params=call.query or None, json=call.body
+        ).prepare()
 
     def _read_refusal(self, route: Route, response: requests.Response) -> bytes:
         """Return a refusal's body; empty if it cannot be read, since the status alone is enough."""
