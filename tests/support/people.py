@@ -40,7 +40,7 @@ class Person:
         return answer.json
 
     def token(self, page: str = "/me") -> str:
-        """Return the token of the forms: of the page, or the last one while the session is the same.
+        """Return the token of a page's forms, or the last one while the session is the same.
 
         Each POST needs a token. Not as soup, which takes longer than the page.
         """
