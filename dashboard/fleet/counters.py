@@ -1,19 +1,16 @@
 """Counters of connections by kind, of the fleet and each account, for lists.
 
-Every change that goes through the session updates them in its transaction (``before_flush``,
-``after_flush``). A writer first calls ``lock_snapshot``, so that two writers never start from the
-same number, on both databases.
+``kept_for`` updates them in the transaction of a change. It locks the snapshot, so that two writers
+never start from the same number, on both databases.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import bindparam, delete, event, func, insert, select, update
-from sqlalchemy.orm import InstanceState, Session
-from sqlalchemy.orm.attributes import History
-from sqlalchemy.orm.attributes import instance_state as object_state
-from sqlalchemy.orm.base import PASSIVE_NO_INITIALIZE
+from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy.orm import Session
 
 from dashboard.core.database import change, change_many, db
 from dashboard.core.search_text import AT_ONCE, refold
@@ -22,7 +19,6 @@ from dashboard.fleet import visibility
 from dashboard.fleet.models import SEVERITIES, Account, Connection, ConnectionCount
 
 Kind = tuple[str, str, str]
-COUNTED_BY = ("severity", "status", "connector", "gone_at", "is_warehouse")
 LISTED = (Connection.gone_at.is_(None), Connection.is_warehouse.is_(False))
 
 
@@ -80,83 +76,39 @@ def repair_texts() -> int:
     return repaired
 
 
-@event.listens_for(Session, "before_flush")
-def _count_changes(session: Session, *_: Any) -> None:
-    changed = [
-        each
-        for each in (*session.new, *session.dirty)
-        if isinstance(each, (Account, Connection)) and _matters(each)
-    ]
-    if not changed:
-        return
-    lock_snapshot(session)
-    session.info.setdefault("named", set()).update(
-        each.id for each in changed if isinstance(each, Account) and _changes_visibility(each)
+@contextmanager
+def kept_for(account_ids: Collection[int]) -> Iterator[None]:
+    """Keep the counters right over a block that changes these accounts or their connections.
+
+    Locks the snapshot. Does not commit.
+    """
+    lock_snapshot()
+    session, ids = db.session(), sorted(account_ids)
+    before = _kinds(session, ids)
+    yield
+    session.flush()
+    difference = _kinds(session, ids)
+    difference.subtract(before)
+    for (severity, status, connector), more in sorted(difference.items()):
+        if more:
+            _add(session, severity, status, connector, more)
+    _recount_accounts(session, ids)
+
+
+def _kinds(session: Session, account_ids: Sequence[int]) -> Counter[Kind]:
+    """Return the numbers of these accounts' connections that lists show, by kind."""
+    kind = (Connection.severity, Connection.status, Connection.connector)
+    shown = (
+        select(*kind, func.count())
+        .where(Connection.account_id.in_(account_ids), *LISTED)
+        .group_by(*kind)
     )
-    session.info.setdefault("accounts", set()).update(
-        each.id if isinstance(each, Account) else each.account_id for each in changed
+    return Counter(
+        {
+            (severity, status or "", connector or ""): count
+            for severity, status, connector, count in session.execute(shown)
+        }
     )
-    moved: Counter[Kind] = Counter()
-    for each in changed:
-        if isinstance(each, Connection):
-            before, after = _kind(each, before=True), _kind(each, before=False)
-            if before is not None:
-                moved[before] -= 1
-            if after is not None:
-                moved[after] += 1
-    for (severity, status, connector), difference in sorted(moved.items()):
-        if difference:
-            _add(session, severity, status, connector, difference)
-
-
-@event.listens_for(Session, "after_flush")
-def _count_accounts(session: Session, *_: Any) -> None:
-    if ids := session.info.pop("accounts", None):
-        _recount_accounts(session, sorted(ids))
-    if named := session.info.pop("named", None):
-        visibility.rebuild_visible_accounts(session, account_ids=named)
-
-
-@event.listens_for(Session, "after_commit")
-@event.listens_for(Session, "after_rollback")
-def _clear(session: Session) -> None:
-    for name in ("accounts", "named"):
-        session.info.pop(name, None)
-
-
-def _matters(row: Account | Connection) -> bool:
-    state = object_state(row)
-    names = (
-        ("name", "external_id", "unreadable_reason", "gone_at")
-        if isinstance(row, Account)
-        else (*COUNTED_BY, "name")
-    )
-    return not state.persistent or any(_history(state, name).has_changes() for name in names)
-
-
-def _changes_visibility(account: Account) -> bool:
-    """Return whether the change affects which users may see the account."""
-    state = object_state(account)
-    return not state.persistent or _history(state, "external_id").has_changes()
-
-
-def _history(state: InstanceState[Any], name: str) -> History:
-    # ``state.attrs`` would create and keep an object for each of the row's columns.
-    return state.get_history(name, PASSIVE_NO_INITIALIZE)
-
-
-def _kind(row: Connection, *, before: bool) -> Kind | None:
-    """Return how the connection is counted; None if lists do not show it."""
-    state = object_state(row)
-    if before and not state.persistent:
-        return None
-    values = {}
-    for name in COUNTED_BY:
-        history = _history(state, name)
-        values[name] = history.deleted[0] if before and history.deleted else getattr(row, name)
-    if values["gone_at"] is not None or values["is_warehouse"]:
-        return None
-    return values["severity"], values["status"] or "", values["connector"] or ""
 
 
 def _add(session: Session, severity: str, status: str, connector: str, difference: int) -> None:

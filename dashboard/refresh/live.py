@@ -5,9 +5,8 @@ from datetime import datetime, timedelta
 from dashboard import peliqan
 from dashboard.context import Services
 from dashboard.core.database import db
-from dashboard.core.snapshot_version import lock_snapshot
 from dashboard.findings import evaluate
-from dashboard.fleet import queries
+from dashboard.fleet import counters, queries
 from dashboard.fleet import runs as fleet_runs
 from dashboard.fleet.models import Account, Connection
 from dashboard.refresh import queue as refresh_queue
@@ -53,8 +52,17 @@ def read_connection(
     account = api.for_account(account_id)
     seen = account.connection(connection_id)
     runs = account.runs(connection_id)
-    lock_snapshot()
-    row = queries.connection_or_none(account_id, connection_id)
+    with counters.kept_for([account_id]):
+        row = _save(account_id, seen, at)
+    row.looked_at = at
+    fleet_runs.save([(row, runs, at)])
+    evaluate.evaluate([account_id], at)
+    db.session.commit()
+    return row
+
+
+def _save(account_id: int, seen: peliqan.Connection, at: datetime) -> Connection:
+    row = queries.connection_or_none(account_id, seen.id)
     if row is not None:
         # The answer for one connection has fewer fields than the list (the embedding page promises
         # id, name and health_status). Missing fields keep their stored values.
@@ -69,12 +77,7 @@ def read_connection(
             if name not in seen.model_fields_set
         }
         seen = seen.model_copy(update={**stored, **absent})
-    row = writer.save_connection(account_id, seen, row, at)
-    row.looked_at = at
-    fleet_runs.save([(row, runs, at)])
-    evaluate.evaluate([account_id], at)
-    db.session.commit()
-    return row
+    return writer.save_connection(account_id, seen, row, at)
 
 
 def find_or_add_account(api: peliqan.Peliqan, external_id: str, at: datetime) -> Account:

@@ -17,6 +17,7 @@ from dashboard.core.database import change, change_many, db
 from dashboard.core.snapshot_version import lock_snapshot
 from dashboard.core.text import clean
 from dashboard.findings import evaluate
+from dashboard.fleet import counters, visibility
 from dashboard.fleet import runs as fleet_runs
 from dashboard.fleet.models import Account, AccountRefreshState, Connection, HealthChange
 from dashboard.peliqan.statuses import ASSUMED_INTERVAL
@@ -147,21 +148,20 @@ def save_accounts(accounts: Iterable[peliqan.Account], at: datetime) -> None:
     if not news:
         db.session.rollback()
         return
-    lock_snapshot()
-    rows = {
-        row.id: row
-        for row in db.session.scalars(
-            select(Account).where(Account.id.in_([account.id for account in news]))
-        )
-    }
-    for account in news:
-        row = rows.get(account.id)
-        if row is None:
-            row = Account(id=account.id, first_seen_at=at, check=AccountRefreshState(due_at=at))
-            db.session.add(row)
-        row.name, row.external_id = clean(account.name), account.external_id
-        row.missing_at = row.gone_at = None
-        row.check.due_at = row.check.due_at or at
+    ids = [account.id for account in news]
+    with counters.kept_for(ids):
+        rows = {
+            row.id: row for row in db.session.scalars(select(Account).where(Account.id.in_(ids)))
+        }
+        for account in news:
+            row = rows.get(account.id)
+            if row is None:
+                row = Account(id=account.id, first_seen_at=at, check=AccountRefreshState(due_at=at))
+                db.session.add(row)
+            row.name, row.external_id = clean(account.name), account.external_id
+            row.missing_at = row.gone_at = None
+            row.check.due_at = row.check.due_at or at
+    visibility.rebuild_visible_accounts(db.session(), account_ids=ids)
     db.session.commit()
 
 
@@ -175,18 +175,21 @@ def miss_accounts(seen: Collection[int], at: datetime) -> None:
         if account_id not in seen
     ]
     for account_id in missing:
-        lock_snapshot()
-        account = db.session.get_one(Account, account_id)
-        _miss(account, at)
-        account.check.due_at = None
-        if account.gone_at is not None:
-            mine = select(Connection).where(
-                Connection.account_id == account_id, Connection.gone_at.is_(None)
-            )
-            for connection in db.session.scalars(mine):
-                connection.gone_at = at
+        with counters.kept_for([account_id]):
+            _miss_account(db.session.get_one(Account, account_id), at)
         evaluate.evaluate([account_id], at)
     db.session.commit()
+
+
+def _miss_account(account: Account, at: datetime) -> None:
+    _miss(account, at)
+    account.check.due_at = None
+    if account.gone_at is not None:
+        mine = select(Connection).where(
+            Connection.account_id == account.id, Connection.gone_at.is_(None)
+        )
+        for connection in db.session.scalars(mine):
+            connection.gone_at = at
 
 
 @dataclass(frozen=True)
@@ -217,15 +220,16 @@ def save_readings(readings: Sequence[AccountFetch], tokens: Mapping[int, bytes])
         if reading.error is not None:
             failed = update(Account).where(Account.id == reading.account_id)
             change(failed.values(unreadable_reason=reading.error.explained))
-    _save_news([reading for reading in readings if reading.news and reading.error is None])
+    changed = [reading for reading in readings if reading.news and reading.error is None]
+    if changed:
+        with counters.kept_for([reading.account_id for reading in changed]):
+            _save_news(changed)
     _save_times(readings)
     signals.accounts_read.send(fetches=readings)
-    readable_ids = [
-        reading.account_id for reading in readings if reading.news and reading.error is None
-    ]
-    if readable_ids:
+    if changed:
         unreadable = update(Account).where(
-            Account.id.in_(readable_ids), Account.unreadable_reason.is_not(None)
+            Account.id.in_([reading.account_id for reading in changed]),
+            Account.unreadable_reason.is_not(None),
         )
         change(unreadable.values(unreadable_reason=None))
     storing = (
@@ -267,7 +271,7 @@ def _save_news(readings: Sequence[AccountFetch]) -> None:
         .where(Connection.account_id.in_(ids))
         .execution_options(populate_existing=True)
     )
-    for row in db.session.scalars(mine) if ids else ():
+    for row in db.session.scalars(mine):
         known[row.account_id][row.id] = row
     with_runs = []
     for reading in readings:

@@ -18,6 +18,7 @@ from dashboard.core.database import db
 from dashboard.customer_links.banks.models import BankReview
 from dashboard.deliveries.models import Delivery
 from dashboard.findings.models import Cause, Finding
+from dashboard.fleet import counters
 from dashboard.fleet.models import Account, AccountRefreshState, Connection
 from dashboard.pulls.models import PullRun, PullSchedule
 from dashboard.sql.models import SavedQuery
@@ -87,6 +88,7 @@ def fill(app: Flask) -> None:
             for part in (_fleet, _work, _pulls, _alerts, _rest):
                 db.session.add_all(part(number, name, entry.id))
                 db.session.commit()
+        counters.recount()
         db.session.remove()
         db.engine.dispose()
 
