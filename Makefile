@@ -38,7 +38,7 @@ types: $(VENV)/dev ## Type checker
 	$(BIN)/mypy
 
 audit: $(VENV)/dev ## Known weaknesses of the locked packages, where the package index knows any
-	@$(BIN)/python scripts/audit.py
+	@$(BIN)/python scripts/audit_dependencies.py
 
 secrets: $(VENV)/dev ## Look for secrets in the files of the repository
 	@$(BIN)/python scripts/find_secrets.py

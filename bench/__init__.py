@@ -10,7 +10,7 @@
 ``storm``             1,000 webhooks a second, sent by ``sender``
 ``tables``            pages of the table browser, compared with Datasette
 ``exports``           files of a million rows
-``load``              50 users for five minutes, simulated by Locust with ``agents``
+``load_test``         50 users for five minutes, simulated by Locust with ``agents``
 ``flask_admin_app``   Flask-Admin's list view
 ``memory``            the memory of a process and its children
 ``report``            a figure and its promised limit

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from bench import causes, exports, load, pages, passes, storm, tables, watching
+from bench import causes, exports, load_test, pages, passes, storm, tables, watching
 from bench.report import HEAD
 from tests.support.databases import run_servers
 
@@ -25,7 +25,7 @@ PARTS = {
     "storm": storm.measure,
     "tables": tables.measure,
     "exports": exports.measure,
-    "load": load.measure,
+    "load": load_test.measure,
 }
 
 

@@ -27,13 +27,13 @@ from dashboard.deliveries.hook import open_hook
 from dashboard.findings.playbook import read_playbook
 from dashboard.findings.signals import recovered
 from dashboard.fleet.token_vault import TokenVault
-from dashboard.http.client import FromClient
-from dashboard.masking.rules import read_masks
-from dashboard.refresh.outages import DatabaseOutageStore
+from dashboard.http.client_address import FromClient
+from dashboard.masking.rule_file import read_masks
+from dashboard.refresh.api_outages import DatabaseOutageStore
 from dashboard.refresh.signals import accounts_read
 from dashboard.settings import Settings, SettingsError
 from dashboard.tasks.processes import ProcessRegistration
-from dashboard.tasks.queue import TaskQueues
+from dashboard.tasks.queues import TaskQueues
 from dashboard.web.converters import Id
 from dashboard.webhooks import service as webhook_events
 from dashboard.worker.dispatch import TASKS, every_minute

@@ -14,7 +14,7 @@ from dashboard.customer_links.banks import views as banks
 from dashboard.deliveries import views as deliveries
 from dashboard.embed import views as embed
 from dashboard.exports import views as exports
-from dashboard.monitoring.views import health, metrics
+from dashboard.monitoring.views import fleet_metrics, probes
 from dashboard.notes import views as notes
 from dashboard.pulls import views as pulls
 from dashboard.reports.overview import views as overview
@@ -26,18 +26,18 @@ from dashboard.tables import column_menus
 from dashboard.tables import views as tables
 from dashboard.tables.health import views as table_health
 from dashboard.tables.search import views as table_search
-from dashboard.users import access, quotas
+from dashboard.users import authentication, quotas
 from dashboard.users.views import admin, oidc, password, sessions, sign_in, two_factor
-from dashboard.web import assets, endpoint_tag, security, templating, times
+from dashboard.web import access_log_fields, assets, security, templating, times
 from dashboard.webhooks import receiver
 from dashboard.webhooks import views as webhooks
 
 
 def register(app: Flask) -> None:
     """Register hooks and blueprints; hooks run in this order."""
-    endpoint_tag.init_app(app)
+    access_log_fields.init_app(app)
     security.init_app(app)
-    access.init_app(app)
+    authentication.init_app(app)
     quotas.init_app(app)
     oidc.init_app(app)
     templating.init_app(app)
@@ -77,7 +77,7 @@ def register(app: Flask) -> None:
         reports,
         timeline,
         trend,
-        health,
-        metrics,
+        probes,
+        fleet_metrics,
     ):
         app.register_blueprint(views.bp)

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from dashboard.deliveries.hook import Hook
     from dashboard.findings.playbook import Playbook
     from dashboard.fleet.token_vault import TokenVault
-    from dashboard.masking.rules import Masks
-    from dashboard.refresh.outages import DatabaseOutageStore
+    from dashboard.masking.rule_file import Masks
+    from dashboard.refresh.api_outages import DatabaseOutageStore
     from dashboard.settings import Settings
-    from dashboard.tasks.queue import TaskQueues
+    from dashboard.tasks.queues import TaskQueues
 
 Clock = Callable[[], datetime]
 

@@ -29,12 +29,12 @@ from dashboard.exports.parquet import ParquetFailed
 from dashboard.exports.table_files import TooLarge
 from dashboard.listing.query import BadQuery, NoSuchPage
 from dashboard.tables.reader import TableChanged
-from dashboard.telemetry import outages
+from dashboard.telemetry import outage_log
 from dashboard.telemetry import request_id as ids
 from dashboard.users.views import two_factor as second
 from dashboard.web import htmx
-from dashboard.web.access import is_for_scripts, requested_url
 from dashboard.web.login_throttle import account
+from dashboard.web.required_role import is_for_scripts, requested_url
 from dashboard.web.security import first_in_a_minute
 
 
@@ -145,7 +145,7 @@ def _http(error: HTTPException) -> ResponseReturnValue:
     status = error.code or 500
     if isinstance(error, InternalServerError):
         original = error.original_exception
-        found = outages.outage_of_error(original)
+        found = outage_log.outage_of_error(original)
         if isinstance(original, AWAY) or found is not None:
             # Raised while rendering another error's page, or while ending the request.
             return _away(found[1] if found is not None else original)
@@ -260,7 +260,7 @@ def _data_error(_error: DataError) -> ResponseReturnValue:
 
 
 def _broken_transaction(error: PendingRollbackError | DBAPIError) -> ResponseReturnValue:
-    if not outages.follows_lost_connection(error) and not takes_no_rows(error):
+    if not outage_log.follows_lost_connection(error) and not takes_no_rows(error):
         raise error
     return _away(error)
 
@@ -276,7 +276,7 @@ def _away(error: BaseException | None) -> ResponseReturnValue:
         name,
         "cannot be written to" if takes_no_rows(error) else "is away",
         type(getattr(error, "orig", None) or error).__name__,
-        extra={outages.AWAY: error},
+        extra={outage_log.AWAY: error},
     )
     problem = _problem_of(error, name)
     headers = {"Retry-After": str(RETRY_AFTER)}

@@ -8,7 +8,7 @@ from sqlalchemy.orm import contains_eager
 from dashboard.actions.models import Action
 from dashboard.actions.outcomes import VERDICTS
 from dashboard.actions.service import BANK_REFRESH, REAUTHORISE, SYNC
-from dashboard.findings.rules.registry import BY_NAME
+from dashboard.findings.rules.definitions import BY_NAME
 from dashboard.fleet.models import Account, Connection
 from dashboard.listing.listing import Filter, Listing, Outer, shown_time
 

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from dashboard.core.database import BigId, Model, UtcTime
 from dashboard.core.row_access import BY_ACCOUNT
 from dashboard.core.search_text import folded
-from dashboard.findings.rules.registry import BY_NAME
+from dashboard.findings.rules.definitions import BY_NAME
 from dashboard.fleet.models import Account, Connection
 from dashboard.peliqan.statuses import RunOutcome, meaning_of_run, outcome_of_run
 

@@ -16,7 +16,7 @@ from sqlalchemy import func, select
 from dashboard.actions.models import Action
 from dashboard.core.database import db
 from dashboard.findings.models import Finding
-from dashboard.findings.rules.registry import FINDING_SEVERITIES, PARTIAL, WITHOUT_SUCCESS
+from dashboard.findings.rules.definitions import FINDING_SEVERITIES, PARTIAL, WITHOUT_SUCCESS
 from dashboard.fleet.models import Connection
 from dashboard.peliqan.statuses import RunOutcome, Severity, outcome_of_run, severity_of_health
 

@@ -9,7 +9,7 @@ from dashboard.actions import sync
 from dashboard.actions.models import Action
 from dashboard.actions.signals import action_completed
 from dashboard.context import services
-from dashboard.tasks.queue import task
+from dashboard.tasks.queues import task
 
 Poller = Callable[[peliqan.Peliqan, Action, datetime, float], None]
 # How to poll each kind of action. Features above this one add theirs when the app is created.

@@ -4,8 +4,8 @@ from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
 from dashboard.actions.lists import RECEIPTS, serialize_outcome
-from dashboard.web.access import requires
 from dashboard.web.lists import render_list
+from dashboard.web.required_role import requires
 
 bp = Blueprint("receipts", __name__)
 

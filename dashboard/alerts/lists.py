@@ -8,7 +8,7 @@ from sqlalchemy.orm import contains_eager
 from dashboard.alerts.models import AlertMessage, AlertRule
 from dashboard.alerts.outbox import KNOWN, MESSAGE_STATES
 from dashboard.core.times import shown_minute
-from dashboard.findings.rules.registry import FINDING_SEVERITIES
+from dashboard.findings.rules.definitions import FINDING_SEVERITIES
 from dashboard.fleet.models import Account
 from dashboard.listing.listing import Filter, Listing, shown_time
 

@@ -27,7 +27,7 @@ from dashboard.core.search_text import with_folds
 from dashboard.core.text import comparable
 from dashboard.findings import models as states
 from dashboard.findings.models import Cause, Finding
-from dashboard.findings.rules.registry import FINDING_SEVERITIES
+from dashboard.findings.rules.definitions import FINDING_SEVERITIES
 
 NEW, RECOVERED, DIGEST, TEST = "new", "recovered", "digest", "test"
 WAITING, SENT, FAILED, DROPPED, KNOWN = "waiting", "sent", "failed", "dropped", "known"

@@ -14,7 +14,7 @@ from dashboard.core.database import change, db
 from dashboard.core.search_text import with_folds
 from dashboard.core.text import comparable
 from dashboard.core.times import read_minute, read_zone, shown_minute
-from dashboard.findings.rules.registry import FINDING_SEVERITIES
+from dashboard.findings.rules.definitions import FINDING_SEVERITIES
 from dashboard.fleet.models import Account, ConnectionCount
 
 SENDS: Final = {

@@ -2,9 +2,9 @@
 
 from datetime import datetime
 
-from dashboard.alerts import delivery as alert_delivery
+from dashboard.alerts import sending as alert_delivery
 from dashboard.context import services
-from dashboard.tasks.queue import task
+from dashboard.tasks.queues import task
 
 
 @task("alerts")

@@ -5,20 +5,20 @@ from collections.abc import Mapping
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from dashboard.alerts import delivery as alert_delivery
 from dashboard.alerts import outbox
 from dashboard.alerts import rules as alert_rules
+from dashboard.alerts import sending as alert_delivery
 from dashboard.alerts.lists import ALERT_MESSAGES, ALERT_RULES, serialize_message, serialize_rule
 from dashboard.alerts.models import AlertRule
 from dashboard.audit import service as audit
 from dashboard.context import services
 from dashboard.core.database import db
 from dashboard.core.times import shown_minute
-from dashboard.findings.rules.registry import FINDING_SEVERITIES
-from dashboard.users.access import visitor
+from dashboard.findings.rules.definitions import FINDING_SEVERITIES
+from dashboard.users.authentication import visitor
 from dashboard.web import times
-from dashboard.web.access import requires
 from dashboard.web.lists import render_list
+from dashboard.web.required_role import requires
 
 bp = Blueprint("alerts", __name__)
 

@@ -4,8 +4,8 @@ from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
 from dashboard.audit.lists import AUDIT, serialize_entry
-from dashboard.web.access import requires
 from dashboard.web.lists import render_list
+from dashboard.web.required_role import requires
 
 # Pages of administrators; ``users/views/admin.py`` adds those of users.
 bp = Blueprint("admin", __name__)

@@ -6,7 +6,7 @@ from dashboard.actions.tasks import poll_action
 from dashboard.bulk import jobs as bulk_jobs
 from dashboard.bulk import service as bulk
 from dashboard.context import services
-from dashboard.tasks.queue import task
+from dashboard.tasks.queues import task
 
 
 @task("bulk")

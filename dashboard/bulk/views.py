@@ -24,10 +24,10 @@ from dashboard.context import services
 from dashboard.customer_links.service import check_link
 from dashboard.findings import queries as finding_queries
 from dashboard.findings.models import Cause
-from dashboard.users.access import visitor
+from dashboard.users.authentication import visitor
 from dashboard.web import htmx
-from dashboard.web.access import requires
 from dashboard.web.lists import csv_response, render_list
+from dashboard.web.required_role import requires
 
 bp = Blueprint("bulk", __name__)
 # Most connections that the page offers to try first.

@@ -17,11 +17,11 @@ from dashboard.findings.models import Cause, Finding
 from dashboard.listing.listing import Filter
 from dashboard.notes import service as note_service
 from dashboard.notes.models import Note
-from dashboard.users.access import visitor
+from dashboard.users.authentication import visitor
 from dashboard.web import htmx
-from dashboard.web.access import requires
 from dashboard.web.lists import render_list
 from dashboard.web.lookup import get_cause_or_404, get_visible_cause_or_403
+from dashboard.web.required_role import requires
 
 bp = Blueprint("causes", __name__)
 

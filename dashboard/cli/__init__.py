@@ -1,12 +1,12 @@
 """The ``dashboard`` command.
 
-``main``             the group of commands
-``common``           helpers of all commands
-``serve``            ``serve`` and ``worker``
-``gunicorn_server``  gunicorn with a given application
-``demo``             ``demo`` and ``sandbox``, if ``dashboard.sandbox`` is installed
-``manage``           ``refresh``, ``users`` and ``db``
-``identities``       ``users hand-over`` and ``users move-issuer``
+``main``                the group of commands
+``common``              helpers of all commands
+``serve``               ``serve`` and ``worker``
+``gunicorn_server``     gunicorn with a given application
+``demo``                ``demo`` and ``sandbox``, if ``dashboard.sandbox`` is installed
+``manage``              ``refresh``, ``users`` and ``db``
+``identity_providers``  ``users hand-over`` and ``users move-issuer``
 ``check``, ``backup`` (with ``restore``), ``report``, ``pull``
 """
 

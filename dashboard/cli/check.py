@@ -26,7 +26,7 @@ from dashboard.deliveries.hook import NONE
 from dashboard.peliqan.client import LOOPBACK
 from dashboard.settings import Settings
 from dashboard.tasks import periodic
-from dashboard.tasks.queue import MINUTE
+from dashboard.tasks.queues import MINUTE
 from dashboard.telemetry import sentry, tracing
 from dashboard.users import issuers
 

@@ -20,10 +20,10 @@ from dashboard.core.redaction import scrubbed
 from dashboard.core.schema import current_version, needs_upgrade, newest_version, upgrade
 from dashboard.findings.playbook import PlaybookError
 from dashboard.fleet.counters import repair_texts
-from dashboard.masking.rules import MasksError
+from dashboard.masking.rule_file import MasksError
 from dashboard.monitoring import queries as service_status
 from dashboard.settings import Settings, SettingsError, read_settings
-from dashboard.telemetry import logs, outages, sentry, tracing
+from dashboard.telemetry import logs, outage_log, sentry, tracing
 
 log = logging.getLogger(__name__)
 MOUNTS = Path("/proc/mounts")
@@ -91,7 +91,7 @@ def configure_logging(app: Flask) -> None:
         log.warning("%s: this version has no such setting, and goes on without it.", name)
 
 
-def _outages(app: Flask) -> outages.Outages:
+def _outages(app: Flask) -> outage_log.Outages:
     """Return the log filter that reports outages of the database and Redis once."""
     current: Services = app.extensions["services"]
 
@@ -99,8 +99,8 @@ def _outages(app: Flask) -> outages.Outages:
         with app.app_context(), db.engine.connect() as connection:
             connection.execute(select(1))
 
-    return outages.Outages(
-        {outages.DATABASE: probe_database, outages.REDIS: current.queues.waiting}
+    return outage_log.Outages(
+        {outage_log.DATABASE: probe_database, outage_log.REDIS: current.queues.waiting}
     )
 
 

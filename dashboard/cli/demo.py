@@ -17,7 +17,7 @@ from dashboard.cli.common import close_store, upgrade_schema
 from dashboard.cli.serve import Server, end, free_port, run_console, start_child
 from dashboard.context import utc_now
 from dashboard.findings.playbook import PlaybookError
-from dashboard.masking.rules import MasksError
+from dashboard.masking.rule_file import MasksError
 from dashboard.sandbox.scenarios import SCENARIOS, listing
 from dashboard.settings import read_settings
 from dashboard.telemetry.multiprocess import SHARED, shared_counts, temporary_folder

@@ -10,7 +10,7 @@ import click
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
-from dashboard.cli import backup, check, identities, manage, pull, report, serve
+from dashboard.cli import backup, check, identity_providers, manage, pull, report, serve
 from dashboard.cli.common import own_words
 from dashboard.version import VERSION
 
@@ -75,7 +75,7 @@ for command in (
     pull.pull,
 ):
     main.add_command(command)
-for command in (identities.hand_over, identities.move_issuer):
+for command in (identity_providers.hand_over, identity_providers.move_issuer):
     manage.users.add_command(command)
 if find_spec("dashboard.sandbox"):
     # The sandbox is not installed in production.

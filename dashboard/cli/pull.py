@@ -9,7 +9,7 @@ import click
 from dashboard.cli.common import make_current_app
 from dashboard.cli.manage import WHO
 from dashboard.context import Services
-from dashboard.core import addresses
+from dashboard.core import database_urls
 from dashboard.core.text import clean
 from dashboard.pulls import jobs as pull_jobs
 from dashboard.pulls import service as pulls
@@ -63,7 +63,7 @@ def pull(address: str, full: bool, full_every: int, as_json: bool, **selected: A
     are named; 2: nothing could be copied.
     """
     try:
-        where = addresses.read(address)
+        where = database_urls.read(address)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--to") from None
     chosen = _selection(**selected)

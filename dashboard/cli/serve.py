@@ -123,10 +123,12 @@ def worker(
     if metrics_port is not None:
         refuse_used_port(metrics_host, metrics_port)
         # Imported here, since the environment at import decides where metrics are counted.
-        from dashboard.telemetry import metrics
+        from dashboard.telemetry import process_metrics
 
-        disk = metrics.Disk(parts.settings.dashboard_data)
-        metrics.serve(metrics_host, metrics_port, parts.settings.dashboard_metrics_token, [disk])
+        disk = process_metrics.Disk(parts.settings.dashboard_data)
+        process_metrics.serve(
+            metrics_host, metrics_port, parts.settings.dashboard_metrics_token, [disk]
+        )
     run_worker(parts, threads, exit_with_parent=exit_with_parent)
 
 

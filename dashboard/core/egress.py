@@ -8,7 +8,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final, Self
 
-from dashboard.core import addresses, hosts
+from dashboard.core import database_urls
+from dashboard.core.ip_addresses import ip_of, is_local_name, is_private
 
 FILES: Final = frozenset({"parquet", "sqlite"})
 _PATTERN: Final = re.compile(
@@ -68,7 +69,7 @@ class AllowedDestination:
                     f"“{scheme[:60]}://” names a host, or a host and a port, and nothing else:"
                     " *.example.com:5432"
                 )
-            host = str(hosts.ip_of(found["address"])) if found["address"] else found["name"] or "*"
+            host = str(ip_of(found["address"])) if found["address"] else found["name"] or "*"
             return cls(_plain(scheme), host, port=int(found["port"]) if found["port"] else None)
         folder = Path(rest.removeprefix("/") if scheme.lower() == "sqlite" else rest)
         if not folder.is_absolute():
@@ -87,7 +88,7 @@ class AllowedDestination:
 
         ``port`` is the one that the address names; None if it names none.
         """
-        address = hosts.ip_of(host)
+        address = ip_of(host)
         if address is None and _OF_ADDRESSES.fullmatch(self.host):
             return False
         return fnmatchcase(str(address or host.lower()), self.host) and self.port in (None, port)
@@ -103,13 +104,13 @@ class OwnFiles:
     data: Path
     store: Path | None = None
 
-    def ensure_none(self, address: addresses.Address) -> None:
+    def ensure_none(self, address: database_urls.Address) -> None:
         """Check that copies to an address do not touch the console's own files.
 
         Raises:
             NotAllowed: they would.
         """
-        if isinstance(address, addresses.PostgresAddress):
+        if isinstance(address, database_urls.PostgresAddress):
             return
         data = self.data.resolve()
         # A pull also writes and deletes files in folders below its destination.
@@ -139,12 +140,12 @@ class EgressPolicy:
     ) -> None:
         self._allowed, self._own = tuple(allowed), own
 
-    def ensure_not_own(self, address: addresses.Address) -> None:
+    def ensure_not_own(self, address: database_urls.Address) -> None:
         """Check only that an address is not one of the console's own files. Raises NotAllowed."""
         if self._own is not None:
             self._own.ensure_none(address)
 
-    def ensure(self, address: addresses.Address | str) -> None:
+    def ensure(self, address: database_urls.Address | str) -> None:
         """Check that the console may connect to a database or write to a folder.
 
         A text is parsed in the same way as by the code that opens it.
@@ -158,7 +159,7 @@ class EgressPolicy:
         self.ensure_not_own(found)
         if not self._allowed:
             return
-        if isinstance(found, addresses.PostgresAddress):
+        if isinstance(found, database_urls.PostgresAddress):
             self.ensure_service("postgresql", [found.host], found.port)
             return
         folders = (found.path, *found.path.parents)
@@ -185,10 +186,8 @@ class EgressPolicy:
             NotAllowed: a host is private and not named.
         """
         for host in names:
-            address = hosts.ip_of(host)
-            is_inside = (
-                hosts.is_private(address) if address is not None else hosts.is_local_name(host)
-            )
+            address = ip_of(host)
+            is_inside = is_private(address) if address is not None else is_local_name(host)
             if is_inside and not self.names(scheme, host, port):
                 raise NotAllowed(PRIVATE)
 
@@ -214,12 +213,12 @@ def _plain(scheme: str) -> str:
     return "postgresql" if found == "postgres" else found
 
 
-def _read(address: str) -> addresses.Address:
+def _read(address: str) -> database_urls.Address:
     try:
         return (
-            addresses.read(address)
+            database_urls.read(address)
             if "://" in address.partition("=")[0]
-            else addresses.read_postgresql(address)
+            else database_urls.read_postgresql(address)
         )
-    except addresses.BadAddress:
+    except database_urls.BadAddress:
         raise NotAllowed(REFUSED) from None

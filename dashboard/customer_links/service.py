@@ -16,7 +16,7 @@ from dashboard.actions import service as actions
 from dashboard.actions.models import Action
 from dashboard.actions.polling import next_poll
 from dashboard.actions.service import ActionRequest
-from dashboard.core.hosts import ip_of, is_private
+from dashboard.core.ip_addresses import ip_of, is_private
 from dashboard.customer_links import queries as waiting_links
 from dashboard.fleet.models import Account, Connection
 from dashboard.peliqan.statuses import RunOutcome, Severity, outcome_of_run

@@ -19,11 +19,11 @@ from dashboard.findings.lists import serialize_finding
 from dashboard.findings.models import Finding
 from dashboard.fleet.models import Account, Connection, ConnectionCount
 from dashboard.listing.query import read_integer
-from dashboard.users.access import visitor
+from dashboard.users.authentication import visitor
 from dashboard.web import htmx
-from dashboard.web.access import requires
 from dashboard.web.lists import render_list
 from dashboard.web.lookup import get_account_or_404
+from dashboard.web.required_role import requires
 from dashboard.web.times import today_began
 
 bp = Blueprint("desk", __name__)

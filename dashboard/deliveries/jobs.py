@@ -27,7 +27,7 @@ from dashboard.fleet import runs as fleet_runs
 from dashboard.fleet.models import Connection, Run
 from dashboard.peliqan.statuses import RunOutcome, outcome_of_run, run_is_over
 from dashboard.refresh import live
-from dashboard.tables.of_connection import tables_of
+from dashboard.tables.connection_tables import tables_of
 from dashboard.tables.reader import Row, TableChanged, TableReading
 
 # How long the delivery waits for a completed run.

@@ -7,7 +7,7 @@ from dashboard.core.database import db
 from dashboard.deliveries import jobs
 from dashboard.deliveries import service as deliveries
 from dashboard.deliveries.models import Delivery
-from dashboard.tasks.queue import task
+from dashboard.tasks.queues import task
 
 
 @task("deliver", queue="deliveries")

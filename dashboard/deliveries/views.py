@@ -10,10 +10,10 @@ from dashboard.deliveries.hook import NONE
 from dashboard.deliveries.models import Delivery
 from dashboard.deliveries.service import DELIVERIES, serialize_delivery
 from dashboard.deliveries.tasks import deliver
-from dashboard.users.access import visitor
-from dashboard.web.access import requires
+from dashboard.users.authentication import visitor
 from dashboard.web.lists import render_list
 from dashboard.web.lookup import PATH, get_connection_or_404
+from dashboard.web.required_role import requires
 
 bp = Blueprint("deliveries", __name__)
 

@@ -24,7 +24,7 @@ from dashboard.exports import parquet
 from dashboard.exports import service as exports
 from dashboard.exports.formats import make_file
 from dashboard.exports.models import Export
-from dashboard.masking.rules import mask
+from dashboard.masking.rule_file import mask
 from dashboard.tables.reader import TableChanged, TableReading
 
 SAVE_EVERY: Final = 1.0

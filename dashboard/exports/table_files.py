@@ -28,7 +28,7 @@ from dashboard.core.database import db
 from dashboard.exports import parquet
 from dashboard.exports import service as exports
 from dashboard.exports.jobs import FOLDER_PREFIX, remove_abandoned
-from dashboard.masking.rules import mask
+from dashboard.masking.rule_file import mask
 from dashboard.tables.reader import TableChanged
 
 if TYPE_CHECKING:

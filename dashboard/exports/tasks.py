@@ -5,7 +5,7 @@ from datetime import datetime
 from dashboard.context import services
 from dashboard.exports import jobs as export_jobs
 from dashboard.exports import service as exports
-from dashboard.tasks.queue import task
+from dashboard.tasks.queues import task
 
 
 @task("export", queue="exports")

@@ -36,15 +36,15 @@ from dashboard.exports.table_files import ClientLeft, make_complete_file
 from dashboard.exports.tasks import write_export
 from dashboard.fleet.models import Account
 from dashboard.masking.presenters import masking_context
-from dashboard.tables import addresses
+from dashboard.tables import short_links
 from dashboard.tables.filters import KINDS
 from dashboard.tables.presenters import read_query
 from dashboard.tables.query import TableQuery
 from dashboard.tables.reader import TableReading
-from dashboard.users.access import recheck_access, visitor
+from dashboard.users.authentication import recheck_access, visitor
 from dashboard.web import htmx
-from dashboard.web.access import requires
 from dashboard.web.lookup import get_account_or_404
+from dashboard.web.required_role import requires
 
 bp = Blueprint("exports", __name__)
 TABLE = "/accounts/<int:account_id>/tables/<int:table_id>"
@@ -364,7 +364,7 @@ def read_export_request(account_id: int, table_id: int, suffix: str, args: Any) 
     """
     get_account_or_404(account_id)
     columns = services().api.for_account(account_id).columns(table_id)
-    args = addresses.read(account_id, table_id, args).args
+    args = short_links.read(account_id, table_id, args).args
     query, context = read_query(account_id, table_id, args, args.getlist("column"), columns)
     return ExportRequest(
         account_id, table_id, suffix, query, columns, query.shown(columns), tuple(context.hidden)

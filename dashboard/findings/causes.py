@@ -17,8 +17,8 @@ from sqlalchemy import Column, delete, func, insert, select, update
 from dashboard.core.database import change, db
 from dashboard.core.search_text import with_folds
 from dashboard.findings.models import NEW, RECOVERED, STATES, SUPPRESSED, Cause, Finding
-from dashboard.findings.rules.normalise import normalised
-from dashboard.findings.rules.registry import FINDING_SEVERITIES
+from dashboard.findings.rules.definitions import FINDING_SEVERITIES
+from dashboard.findings.rules.error_texts import normalised
 
 DARK = "dark"
 HOUR = timedelta(hours=1)

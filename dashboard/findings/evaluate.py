@@ -28,7 +28,7 @@ from dashboard.findings.models import (
     ConnectorMedian,
     Finding,
 )
-from dashboard.findings.rules.registry import BY_NAME, FINDING_SEVERITIES, UNREADABLE
+from dashboard.findings.rules.definitions import BY_NAME, FINDING_SEVERITIES, UNREADABLE
 from dashboard.findings.run_rules import (
     AccountState,
     Evaluation,

@@ -6,7 +6,7 @@ from sqlalchemy import case, select
 from sqlalchemy.orm import contains_eager
 
 from dashboard.findings.models import CAUSE_STATES, RECOVERED, STATES, SUPPRESSED, Cause, Finding
-from dashboard.findings.rules.registry import BY_NAME, FINDING_SEVERITIES
+from dashboard.findings.rules.definitions import BY_NAME, FINDING_SEVERITIES
 from dashboard.fleet.models import Account, Connection
 from dashboard.listing.listing import Filter, Listing, Newest, shown_time
 

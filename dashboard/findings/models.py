@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 from dashboard.core.database import BigId, Model, UtcTime
 from dashboard.core.row_access import BY_ACCOUNT, EVERYONE, Visibility
 from dashboard.core.search_text import folded
-from dashboard.findings.rules.registry import BY_NAME, FINDING_SEVERITIES
+from dashboard.findings.rules.definitions import BY_NAME, FINDING_SEVERITIES
 from dashboard.fleet.models import Account, Connection
 
 NEW, OPEN, UNCHECKED, SUPPRESSED, RECOVERED = "new", "open", "unchecked", "suppressed", "recovered"

@@ -17,7 +17,7 @@ from markdown_it.token import Token
 from markupsafe import Markup
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from dashboard.findings.rules.registry import BY_NAME
+from dashboard.findings.rules.definitions import BY_NAME
 
 ACTIONS: Final = ("sync", "reauthorise", "saltedge_refresh")
 STEPS: Final = (*ACTIONS, "check", "none")

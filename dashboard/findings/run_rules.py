@@ -12,6 +12,8 @@ from sqlalchemy import case, func, select
 from dashboard.core.database import db
 from dashboard.core.text import clean, comparable
 from dashboard.findings.models import DataCheck
+from dashboard.findings.rules.definitions import UNREADABLE, RuleResult, diagnose, may_be_unwell
+from dashboard.findings.rules.duplicates import find_recreated, find_same_name
 from dashboard.findings.rules.facts import (
     CheckedData,
     Drop,
@@ -20,8 +22,6 @@ from dashboard.findings.rules.facts import (
     TableFigures,
     Thresholds,
 )
-from dashboard.findings.rules.registry import UNREADABLE, RuleResult, diagnose, may_be_unwell
-from dashboard.findings.rules.siblings import find_recreated, find_same_name
 from dashboard.fleet.models import Account, AccountRefreshState, Connection, MonitoredTable, Run
 from dashboard.peliqan.statuses import RUNNING_WORDS, Severity
 

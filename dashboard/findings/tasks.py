@@ -4,7 +4,7 @@ from datetime import datetime
 
 from dashboard.findings import evaluate
 from dashboard.tasks import periodic
-from dashboard.tasks.queue import DAY
+from dashboard.tasks.queues import DAY
 
 
 def enqueue_due(at: datetime) -> None:

@@ -7,7 +7,7 @@ from enum import Enum
 from time import monotonic
 from typing import Any, Final
 
-from dashboard.http.arriving import RequestReader
+from dashboard.http.request_reader import RequestReader
 
 # A response continues while the client accepts so many bytes in each ``Phase.WRITING``.
 RATE_BYTES: Final = 64 * 1024

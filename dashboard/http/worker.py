@@ -27,9 +27,9 @@ from gunicorn.http.body import ChunkedReader
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
 
 from dashboard.http import refusals
-from dashboard.http.arriving import Stage
 from dashboard.http.connection import ClientLeft, Connection, Phase
 from dashboard.http.refusals import Refusal
+from dashboard.http.request_reader import Stage
 
 # Memory limit for bodies and responses of all connections, in bytes. Above it, the connection that
 # holds the most is closed.

@@ -7,8 +7,8 @@ from datetime import datetime
 from dashboard import peliqan
 from dashboard.context import services
 from dashboard.masking import service as reveals
-from dashboard.masking.rules import SEES_ALL
-from dashboard.users.access import visitor
+from dashboard.masking.rule_file import SEES_ALL
+from dashboard.users.authentication import visitor
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dashboard.core.database import db, upsert
 from dashboard.findings.models import Finding
-from dashboard.findings.rules.registry import FINDING_SEVERITIES
+from dashboard.findings.rules.definitions import FINDING_SEVERITIES
 from dashboard.fleet.models import SEVERITIES, Account, AccountRefreshState, ConnectionCount
 from dashboard.refresh import passes
 from dashboard.tasks.periodic import PeriodicTask
-from dashboard.tasks.queue import WRITTEN, WRITTEN_EVERY
+from dashboard.tasks.queues import WRITTEN, WRITTEN_EVERY
 
 # Name of the task row that holds when a backup was last made. The row ``WRITTEN`` is written to
 # every ``WRITTEN_EVERY`` by any process: it shows a database that can be read but not written to,

@@ -9,15 +9,15 @@ from dashboard.findings.models import Cause
 from dashboard.fleet.models import Account
 from dashboard.notes import service as note_service
 from dashboard.notes.service import NoteTarget
-from dashboard.users.access import visitor
+from dashboard.users.authentication import visitor
 from dashboard.web import htmx
-from dashboard.web.access import requires
 from dashboard.web.lookup import (
     get_account_or_404,
     get_cause_or_404,
     get_connection_or_404,
     get_visible_cause_or_403,
 )
+from dashboard.web.required_role import requires
 
 bp = Blueprint("together", __name__)
 ACCOUNT, CAUSE = "/accounts/<int:account_id>", "/causes/<int:cause_id>"

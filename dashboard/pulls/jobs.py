@@ -8,7 +8,7 @@ from typing import Final
 
 from dashboard import peliqan
 from dashboard.context import Services
-from dashboard.core import addresses
+from dashboard.core import database_urls
 from dashboard.core.text import clean
 from dashboard.fleet.models import Connection
 from dashboard.pulls import service as pulls
@@ -17,7 +17,7 @@ from dashboard.pulls.destinations import registry
 from dashboard.pulls.manifest import PullResult
 from dashboard.pulls.models import PullRun, PullSchedule
 from dashboard.pulls.pull import DEFAULT_OPTIONS, Pull, PullOptions, Selection
-from dashboard.tables.of_connection import tables_of
+from dashboard.tables.connection_tables import tables_of
 
 LEASE_EXTENDED_EVERY: Final = timedelta(seconds=30)
 BY_SCHEDULE: Final = "schedule"
@@ -78,7 +78,7 @@ def work_on(services: Services, schedule: PullSchedule, stop: Event) -> None:
     try:
         if text is None:
             raise ValueError(UNREADABLE)
-        address = addresses.read(text)
+        address = database_urls.read(text)
         services.settings.egress_policy.ensure(address)
         destination = registry.open_destination(address)
     except ValueError as error:

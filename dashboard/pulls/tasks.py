@@ -5,7 +5,7 @@ from datetime import datetime
 from dashboard.context import services
 from dashboard.pulls import jobs as pull_jobs
 from dashboard.pulls import service as pulls
-from dashboard.tasks.queue import task
+from dashboard.tasks.queues import task
 
 
 @task("pull", queue="pulls")

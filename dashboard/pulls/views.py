@@ -7,7 +7,7 @@ from flask.typing import ResponseReturnValue
 
 from dashboard.audit import service as audit
 from dashboard.context import services
-from dashboard.core import addresses
+from dashboard.core import database_urls
 from dashboard.core.times import MINUTES_A_DAY, read_minute, read_zone, shown_minute
 from dashboard.pulls import service as pulls
 from dashboard.pulls.destinations import base as destinations
@@ -18,10 +18,10 @@ from dashboard.pulls.pull import FULL_EVERY
 from dashboard.pulls.schedule import EVERY, when_words
 from dashboard.pulls.tasks import run_pull
 from dashboard.sql.backends import postgresql
-from dashboard.users.access import visitor
+from dashboard.users.authentication import visitor
 from dashboard.web import times
-from dashboard.web.access import requires
 from dashboard.web.lists import render_list
+from dashboard.web.required_role import requires
 
 bp = Blueprint("pulls", __name__)
 
@@ -233,9 +233,9 @@ def _read_into(schedule: PullSchedule, form: Mapping[str, str]) -> None:
 
 def _checked(text: str) -> str:
     """Open the destination once, to check it; return the part of the address that may be shown."""
-    address = addresses.read(text)
+    address = database_urls.read(text)
     services().settings.egress_policy.ensure(address)
-    if isinstance(address, addresses.PostgresAddress):
+    if isinstance(address, database_urls.PostgresAddress):
         # Checked before anything is written: the address may lead to the console's own database.
         postgresql.check(address, services().settings.store_address)
     try:

@@ -13,7 +13,7 @@ from dashboard import peliqan
 from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.fleet.models import AccountRefreshState
-from dashboard.refresh import cpu_core, passes, writer
+from dashboard.refresh import cpu_affinity, passes, writer
 from dashboard.refresh.fetch import AccountToRead, read_account
 from dashboard.refresh.reader import POLL_SECONDS, Reader
 
@@ -96,5 +96,5 @@ def read_due(
     ``stop`` is set, after saving what was read. An outage ends the refresh. Waits for a database
     that is unavailable.
     """
-    with cpu_core.run_on_one_core():
+    with cpu_affinity.run_on_one_core():
         Reader(services, stop or Event(), progress).run()

@@ -7,7 +7,7 @@ from dashboard.context import services
 from dashboard.refresh import passes
 from dashboard.refresh import queue as refresh_queue
 from dashboard.refresh import service as refresh
-from dashboard.tasks.queue import task
+from dashboard.tasks.queues import task
 
 # Seconds until a worker checks again on a refresh whose rest other workers have leased.
 COME_BACK_AFTER: Final = 5

@@ -15,7 +15,7 @@ It is written from public knowledge of the API and shares no code with the clien
 ``route_specs``     the routes by name; ``openapi`` makes a document of them
 ``faults``          latency, errors and named faults, switchable at run time
 ``webhooks``        sends an event to one address for each change
-``deps``            functions that the routes share
+``route_helpers``   functions that the routes share
 ``routes``          the API, the pages for people (consent, widget) and the control routes
 ``server``          serves the app with gunicorn; ``python -m dashboard.sandbox`` starts it
 

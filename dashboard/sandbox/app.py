@@ -11,8 +11,8 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from dashboard.sandbox import openapi
 from dashboard.sandbox.auth import Tokens
-from dashboard.sandbox.deps import Sandbox
 from dashboard.sandbox.faults import Faults
+from dashboard.sandbox.route_helpers import Sandbox
 from dashboard.sandbox.route_specs import ROUTES
 from dashboard.sandbox.routes import control, data, partner, servers
 from dashboard.sandbox.routes import pages as people

@@ -13,7 +13,7 @@ from typing import Final
 import psycopg
 
 from dashboard.context import Services
-from dashboard.core import addresses
+from dashboard.core import database_urls
 from dashboard.core.database import db
 from dashboard.core.egress import NotAllowed
 from dashboard.sql import service as query_runs
@@ -103,9 +103,9 @@ def _run_directly(
     if text is None:
         raise Failed(UNREADABLE)
     try:
-        address = addresses.read_postgresql(text)
+        address = database_urls.read_postgresql(text)
         services.settings.egress_policy.ensure(address)
-    except (addresses.BadAddress, NotAllowed) as error:
+    except (database_urls.BadAddress, NotAllowed) as error:
         raise Failed(str(error)) from None
     postgresql.run_query(address, statement, result, watcher.cancel_with)
 

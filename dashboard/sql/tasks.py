@@ -5,7 +5,7 @@ from datetime import datetime
 from dashboard.context import services
 from dashboard.sql import jobs
 from dashboard.sql import service as query_runs
-from dashboard.tasks.queue import task
+from dashboard.tasks.queues import task
 
 
 @task("question", queue="questions")

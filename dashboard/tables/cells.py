@@ -4,7 +4,7 @@ import json
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
-from dashboard.masking.rules import MASKED
+from dashboard.masking.rule_file import MASKED
 
 SHORT = 140
 # Characters that a column shows of a text before it is cut off (``.rows td`` in console.css).

@@ -7,7 +7,7 @@ from dashboard.context import services
 from dashboard.masking import service as reveals
 from dashboard.masking.presenters import MaskingContext, masking_context
 from dashboard.tables.query import TableQuery, read_table_query
-from dashboard.users.access import visitor
+from dashboard.users.authentication import visitor
 
 
 def read_query(

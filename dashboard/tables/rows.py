@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 from markupsafe import Markup, escape
 
 from dashboard import peliqan
-from dashboard.masking.rules import is_masked
+from dashboard.masking.rule_file import is_masked
 from dashboard.tables.cells import Cell, cell, masked, short_line
 
 # Marks around a short cell until it gets its markup. They never occur in a short cell, and escaping

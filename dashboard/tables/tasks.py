@@ -9,7 +9,7 @@ from dashboard.tables.data_checks import service as data_check_rows
 from dashboard.tables.health import jobs as table_check_jobs
 from dashboard.tables.health import service as table_checks
 from dashboard.tables.search import service as searches
-from dashboard.tasks.queue import task
+from dashboard.tasks.queues import task
 
 
 @task("count")

@@ -25,18 +25,18 @@ from dashboard.fleet.models import Account
 from dashboard.listing.query import BadQuery, Page
 from dashboard.masking import presenters as masking
 from dashboard.masking import service as reveals
-from dashboard.masking.rules import mask
-from dashboard.tables import addresses, presenters
+from dashboard.masking.rule_file import mask
+from dashboard.tables import presenters, short_links
 from dashboard.tables.cells import plain, raw
 from dashboard.tables.filters import KINDS, can_sort, key_of, kinds_of
 from dashboard.tables.query import PREFIX, TableQuery, reference
 from dashboard.tables.rows import cell_of, line
 from dashboard.tables.saved_views import SavedView
-from dashboard.users.access import visitor
-from dashboard.web import htmx, recent
-from dashboard.web.access import requires, safe_next
+from dashboard.users.authentication import visitor
+from dashboard.web import api_response_cache, htmx
 from dashboard.web.lists import csv_response
 from dashboard.web.lookup import get_account_or_404
+from dashboard.web.required_role import requires, safe_next
 from dashboard.web.security import limiter
 
 bp = Blueprint("tables", __name__, url_prefix="/accounts/<int:account_id>")
@@ -70,7 +70,7 @@ class RowsPage:
     table: peliqan.Table
     columns: Sequence[peliqan.Column]
     shown: Sequence[peliqan.Column]
-    list: addresses.ShownRows
+    list: short_links.ShownRows
     query: TableQuery
     sight: masking.MaskingContext
     others: Mapping[str, str]
@@ -139,13 +139,13 @@ def rows(account_id: int, table_id: int) -> ResponseReturnValue:
     """Show a page of a table's rows, as HTML, JSON or CSV."""
     account = get_account_or_404(account_id)
     api = services().api.for_account(account_id)
-    columns = recent.cached_briefly(
+    columns = api_response_cache.cached_briefly(
         ("columns", account_id, table_id), lambda: api.columns(table_id), refresh=_needs_refresh()
     )
-    parsed = addresses.read(account_id, table_id, request.args)
+    parsed = short_links.read(account_id, table_id, request.args)
     if (
         request.endpoint == "tables.rows"
-        and (shorter := addresses.plain_args(parsed.args, request.args, columns)) is not None
+        and (shorter := short_links.plain_args(parsed.args, request.args, columns)) is not None
     ):
         return redirect(url_for("tables.rows", account_id=account_id, table_id=table_id, **shorter))
     query, context = presenters.read_query(
@@ -182,14 +182,14 @@ def ask(account_id: int, table_id: int) -> ResponseReturnValue:
     get_account_or_404(account_id)
     api = services().api.for_account(account_id)
     # Read again and cached for the page to which this redirects.
-    columns = recent.cached_briefly(
+    columns = api_response_cache.cached_briefly(
         ("columns", account_id, table_id), lambda: api.columns(table_id), refresh=True
     )
-    parsed = addresses.read(account_id, table_id, request.form).args
-    shorter = addresses.plain_args(parsed, request.form, columns)
+    parsed = short_links.read(account_id, table_id, request.form).args
+    shorter = short_links.plain_args(parsed, request.form, columns)
     args = parsed if shorter is None else MultiDict(shorter)
     query, _ = presenters.read_query(account_id, table_id, args, args.getlist("column"), columns)
-    return redirect(addresses.url_of(account_id, table_id, query), 303)
+    return redirect(short_links.url_of(account_id, table_id, query), 303)
 
 
 @bp.get("/tables/<int:table_id>/rows/<int:row_id>")
@@ -300,14 +300,14 @@ def _render_rows(
 ) -> ResponseReturnValue:
     account, table_id, query = wanted.account, wanted.table_id, wanted.query
     url_values = {"account_id": account.id, "table_id": table_id}
-    view = addresses.view_for(account.id, table_id, query, wanted.view)
-    list_ = addresses.ShownRows("tables.rows", url_values, page, default_sort="", view=view)
+    view = short_links.view_for(account.id, table_id, query, wanted.view)
+    list_ = short_links.ShownRows("tables.rows", url_values, page, default_sort="", view=view)
     api = services().api.for_account(account.id)
     # The table's name is in the heading, which a fragment does not have.
     table = (
         peliqan.Table(id=table_id)
         if htmx.is_htmx()
-        else recent.cached_briefly(
+        else api_response_cache.cached_briefly(
             ("table", account.id, table_id), lambda: api.table(table_id), refresh=_needs_refresh()
         )
     )

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from dashboard.telemetry import metrics, tracing
+from dashboard.telemetry import process_metrics, tracing
 from dashboard.telemetry import request_id as ids
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _endpoint(environ: "WSGIEnvironment") -> str:
 
 def _log_request(environ: "WSGIEnvironment", status: int, seconds: float) -> None:
     endpoint = _endpoint(environ)
-    metrics.request_ended(endpoint, status, seconds)
+    process_metrics.request_ended(endpoint, status, seconds)
     fields = {
         "method": environ["REQUEST_METHOD"],
         "endpoint": endpoint,

@@ -7,7 +7,7 @@ from time import perf_counter
 from types import TracebackType
 
 from dashboard import peliqan
-from dashboard.telemetry import metrics, request_id, tracing
+from dashboard.telemetry import process_metrics, request_id, tracing
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class _Call:
                 f"Peliqan {route}", {"peliqan.route": route, "peliqan.result": result}
             )
             self._span.__exit__(kind, error, trace)
-        metrics.call_ended(route, result, seconds)
+        process_metrics.call_ended(route, result, seconds)
         if result != "ok":
             fields = {
                 "route": route,

@@ -16,7 +16,7 @@ from pythonjsonlogger.json import JsonFormatter
 from dashboard.core.error_values import without_values
 from dashboard.core.redaction import scrubbed
 from dashboard.telemetry import request_id as ids
-from dashboard.telemetry.outages import AWAY
+from dashboard.telemetry.outage_log import AWAY
 
 OURS = "dashboard"
 LONGEST = 1_000

@@ -12,7 +12,7 @@ from typing import Any
 from dashboard.core.error_values import without_values
 from dashboard.core.redaction import scrubbed
 from dashboard.telemetry import request_id
-from dashboard.telemetry.outages import outage_of_record
+from dashboard.telemetry.outage_log import outage_of_record
 from dashboard.telemetry.tracing import Missing
 from dashboard.version import VERSION
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from time import perf_counter
 
-from dashboard.telemetry import metrics, request_id, tracing
+from dashboard.telemetry import process_metrics, request_id, tracing
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ def around_task(task: str) -> Iterator[None]:
             yield
             result = "ok"
         finally:
-            metrics.task_ended(task, result)
+            process_metrics.task_ended(task, result)
             log.debug(
                 "Task %s: %s",
                 task,

@@ -13,9 +13,9 @@ from flask_login import current_user
 from limits import parse_many
 from redis.exceptions import RedisError
 
-from dashboard.telemetry.outages import AWAY
-from dashboard.users.access import visitor
-from dashboard.web.access import PUBLIC, role_of_view
+from dashboard.telemetry.outage_log import AWAY
+from dashboard.users.authentication import visitor
+from dashboard.web.required_role import PUBLIC, role_of_view
 from dashboard.web.security import limiter
 
 FILES: Final = (".csv", ".jsonl", ".parquet")

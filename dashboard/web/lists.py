@@ -15,7 +15,7 @@ from dashboard.core.text import harmless
 from dashboard.listing.listing import Choice, Item, Listing
 from dashboard.listing.query import PAGE_SIZES, BadQuery, ListQuery, Page
 from dashboard.web import htmx
-from dashboard.web.coverage import coverage
+from dashboard.web.status_banner import coverage
 
 CSV_MOST = 100_000
 

@@ -13,9 +13,9 @@ from markupsafe import Markup
 
 from dashboard.peliqan.statuses import severity_of_health, severity_of_run
 from dashboard.version import VERSION
-from dashboard.web import htmx, labels
-from dashboard.web.access import requested_url
-from dashboard.web.coverage import coverage
+from dashboard.web import htmx, state_labels
+from dashboard.web.required_role import requested_url
+from dashboard.web.status_banner import coverage
 
 
 class NavigationItem(NamedTuple):
@@ -119,7 +119,7 @@ def init_app(app: Flask) -> None:
         connection_url=connection_url,
         coverage=coverage,
         htmx_config=Markup(json.dumps(HTMX_CONFIG, separators=(",", ":"))),  # noqa: S704 - a constant
-        labels=labels,
+        labels=state_labels,
         link_navigation=LINK_NAVIGATION,
         navigation=NAVIGATION,
         severity_of_health=severity_of_health,

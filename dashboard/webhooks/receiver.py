@@ -22,7 +22,7 @@ from dashboard.peliqan import webhooks as peliqan_webhooks
 from dashboard.tasks import periodic
 from dashboard.tasks.throttle import Throttle
 from dashboard.telemetry.access_log import ENDPOINT
-from dashboard.telemetry.outages import AWAY
+from dashboard.telemetry.outage_log import AWAY
 from dashboard.webhooks.service import EventBatcher
 from dashboard.webhooks.tasks import process_events
 

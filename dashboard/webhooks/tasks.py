@@ -8,7 +8,7 @@ from dashboard.actions.tasks import poll_action
 from dashboard.context import services
 from dashboard.deliveries.tasks import deliver
 from dashboard.refresh import service as refresh
-from dashboard.tasks.queue import task
+from dashboard.tasks.queues import task
 from dashboard.webhooks import jobs as webhook_jobs
 from dashboard.webhooks import service as webhook_events
 

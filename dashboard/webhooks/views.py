@@ -10,9 +10,9 @@ from flask.typing import ResponseReturnValue
 from dashboard.audit import service as audit
 from dashboard.context import services
 from dashboard.tasks import periodic
-from dashboard.users.access import visitor
-from dashboard.web.access import requires
+from dashboard.users.authentication import visitor
 from dashboard.web.lists import render_list
+from dashboard.web.required_role import requires
 from dashboard.webhooks import service as webhook_events
 from dashboard.webhooks.models import WebhookEvent
 from dashboard.webhooks.receiver import ADDRESS, NOTED_EVERY, REFUSED

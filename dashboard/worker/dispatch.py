@@ -16,7 +16,7 @@ from dashboard.refresh import tasks as refresh
 from dashboard.sql import tasks as sql
 from dashboard.tables import tasks as tables
 from dashboard.tasks import periodic
-from dashboard.tasks.queue import DAY, MINUTE, task
+from dashboard.tasks.queues import DAY, MINUTE, task
 from dashboard.webhooks import retention as event_retention
 from dashboard.webhooks import tasks as webhooks
 from dashboard.worker import retention

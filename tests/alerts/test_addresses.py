@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.alerts import delivery as alert_delivery
+from dashboard.alerts import sending as alert_delivery
 from dashboard.core.egress import AllowedDestination, EgressPolicy
 from tests.support.alert_receiver import Receiver
 

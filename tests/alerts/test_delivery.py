@@ -10,9 +10,9 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
-from dashboard.alerts import delivery as alert_delivery
 from dashboard.alerts import outbox
 from dashboard.alerts import rules as alert_rules
+from dashboard.alerts import sending as alert_delivery
 from dashboard.alerts.models import AlertMessage
 from dashboard.alerts.tasks import send_alerts
 from dashboard.app import create_app

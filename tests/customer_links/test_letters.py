@@ -18,7 +18,7 @@ from dashboard.customer_links.letters import (
     texts,
     write,
 )
-from dashboard.findings.rules.registry import BY_NAME
+from dashboard.findings.rules.definitions import BY_NAME
 
 AT = datetime(2026, 7, 23, 12, 5, tzinfo=UTC)
 URL = "https://login.example.com/oauth?state=a%2Fb&scope=read+write#x"

@@ -28,7 +28,7 @@ from dashboard.core.database import db
 from dashboard.exports import service as exports
 from dashboard.exports import table_files
 from dashboard.exports.tasks import write_export
-from dashboard.masking.rules import MASKED
+from dashboard.masking.rule_file import MASKED
 from dashboard.users import service as users
 from dashboard.users.models import User
 from tests.support.clock import Clock

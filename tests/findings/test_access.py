@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboard.findings.rules.access import refuses_access
+from dashboard.findings.rules.refused_access import refuses_access
 
 REFUSED = [
     "401 Client Error: Unauthorized for url: https://api.example.com/v1/invoices?page=3",

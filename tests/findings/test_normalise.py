@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboard.findings.rules.normalise import LONGEST, normalised, span
+from dashboard.findings.rules.error_texts import LONGEST, normalised, span
 
 
 @pytest.mark.parametrize(

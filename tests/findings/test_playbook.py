@@ -16,7 +16,7 @@ from dashboard.findings.playbook import (
     read_play,
     read_playbook,
 )
-from dashboard.findings.rules.registry import RULES, UNREADABLE
+from dashboard.findings.rules.definitions import RULES, UNREADABLE
 
 FOLDER = Path(__file__).parent.parent.parent / "playbook"
 GOOD = "\n".join(f"## {title}\n\nSomething." for title in SECTIONS)

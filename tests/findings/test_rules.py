@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from dashboard.findings.rules.definitions import BY_NAME, RULES, RuleResult, diagnose, may_be_unwell
+from dashboard.findings.rules.duplicates import find_recreated
 from dashboard.findings.rules.facts import (
     CheckedData,
     Drop,
@@ -14,8 +16,6 @@ from dashboard.findings.rules.facts import (
     TableFigures,
     Thresholds,
 )
-from dashboard.findings.rules.registry import BY_NAME, RULES, RuleResult, diagnose, may_be_unwell
-from dashboard.findings.rules.siblings import find_recreated
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 HOUR = 3600

@@ -19,7 +19,7 @@ from sqlalchemy import select
 
 from dashboard.core.database import db
 from dashboard.findings.models import Finding
-from dashboard.findings.rules.registry import BY_NAME
+from dashboard.findings.rules.definitions import BY_NAME
 from dashboard.fleet.models import Connection
 from dashboard.sandbox import scenario_builder as stage
 from dashboard.sandbox import scenarios
@@ -418,7 +418,7 @@ def test_a_table_of_seven_and_a_half_days_is_stale_to_the_console_and_not_yet_to
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Both report "more than seven days"; the application counts whole days. The console is right.
-    monkeypatch.setattr("dashboard.sandbox.deps.STALE_FOR", timedelta(days=7.5))
+    monkeypatch.setattr("dashboard.sandbox.route_helpers.STALE_FOR", timedelta(days=7.5))
     sandbox = create_sandbox(20, scenario="wrong-data", clock=lambda: NOON)
     stale = next(
         each for each in connections_of(sandbox).values() if each.fate.data_fault == "table_stale"

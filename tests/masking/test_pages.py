@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from bs4 import BeautifulSoup
 
-from dashboard.masking.rules import MASKED
-from dashboard.sandbox.deps import tables_of
+from dashboard.masking.rule_file import MASKED
+from dashboard.sandbox.route_helpers import tables_of
 from tests.support.clock import Clock
 from tests.support.people import Person, words
 from tests.support.sandbox import Sandbox

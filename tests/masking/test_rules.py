@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dashboard import peliqan
-from dashboard.masking.rules import MASKED, MasksError, mask, read_masks
+from dashboard.masking.rule_file import MASKED, MasksError, mask, read_masks
 
 FILE = Path(__file__).parents[2] / "masks.ini"
 MASKS = read_masks(FILE)

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from scripts import audit, bill, find_secrets
+from scripts import audit_dependencies as audit
+from scripts import bill, find_secrets
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from dashboard.web import labels
+from dashboard.web import state_labels
 from dashboard.web.templating import ADMIN_NAVIGATION, LINK_NAVIGATION, NAVIGATION
 
 ROOT = Path(__file__).parents[2]
@@ -137,17 +137,19 @@ def test_every_folder_of_templates_has_a_level() -> None:
 
 def test_every_menu_and_every_button_of_the_tables_leads_to_a_route(app: Flask) -> None:
     endpoints = {item.endpoint for item in (*NAVIGATION, *ADMIN_NAVIGATION, *LINK_NAVIGATION)}
-    endpoints |= {button.endpoint for button in labels.ACTION_BUTTONS.values()}
+    endpoints |= {button.endpoint for button in state_labels.ACTION_BUTTONS.values()}
     assert endpoints <= set(app.view_functions)
 
 
 def test_the_tones_of_all_states_are_severities_with_a_label_and_an_icon_of_the_sprite() -> None:
     tables = [
-        value for name, value in vars(labels).items() if name.isupper() and isinstance(value, dict)
+        value
+        for name, value in vars(state_labels).items()
+        if name.isupper() and isinstance(value, dict)
     ]
     entries = [each for table in tables for each in table.values()]
-    tones = {each.tone for each in entries if isinstance(each, labels.StateLabel)}
-    assert tones <= labels.SEVERITY_LABELS.keys()
+    tones = {each.tone for each in entries if isinstance(each, state_labels.StateLabel)}
+    assert tones <= state_labels.SEVERITY_LABELS.keys()
     sprite = (ROOT / "static/vendor/icons.svg").read_text()
     for icon in {each.icon for each in entries if hasattr(each, "icon")}:
         assert f'id="{icon}"' in sprite, icon

@@ -31,8 +31,8 @@ from dashboard.pulls.destinations.parquet import ParquetFolder
 from dashboard.pulls.pull import Pull, Selection
 from dashboard.refresh import passes
 from dashboard.refresh import service as refresh
+from dashboard.refresh.api_outages import DatabaseOutageStore
 from dashboard.refresh.models import ApiOutage
-from dashboard.refresh.outages import DatabaseOutageStore
 from dashboard.refresh.tasks import probe_api, read_due, start_refresh
 from dashboard.tables.health import service as table_checks
 from dashboard.tables.tasks import check_tables

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pyarrow.parquet
 import requests
 
-from dashboard.sandbox.deps import refuse
+from dashboard.sandbox.route_helpers import refuse
 from tests.support.databases import free_port, wait_for
 from tests.support.nginx import Nginx
 from tests.support.people import PASSWORD

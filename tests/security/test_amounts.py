@@ -6,7 +6,7 @@ from redis.exceptions import ConnectionError as RedisIsAway
 
 from dashboard.users import quotas
 from dashboard.users import service as users
-from dashboard.web.access import PUBLIC
+from dashboard.web.required_role import PUBLIC
 from dashboard.web.security import limiter
 from tests.security.route_requests import RouteRequests, ask
 from tests.support.people import Person

@@ -13,8 +13,8 @@ from flask import Flask
 from markdown_it import MarkdownIt
 from requests.adapters import HTTPAdapter
 
-from dashboard.alerts import delivery as alert_delivery
 from dashboard.alerts import outbox
+from dashboard.alerts import sending as alert_delivery
 from dashboard.alerts.models import AlertMessage
 from dashboard.alerts.tasks import send_alerts
 from dashboard.core.database import db

@@ -11,7 +11,7 @@ import requests
 from flask import Flask
 
 from dashboard.app import create_app
-from dashboard.http.client import canonical, client_of
+from dashboard.http.client_address import canonical, client_of
 from tests.security.downloads import sign_in
 from tests.security.served_console import COMMANDS, ROOT, ServedConsole, serving, status_of
 from tests.security.test_sign_in import attempt

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from dashboard.core import addresses
+from dashboard.core import database_urls
 from dashboard.core.egress import AllowedDestination, EgressPolicy, NotAllowed
 from dashboard.pulls.destinations.base import DestinationError
 from dashboard.pulls.destinations.registry import name_of, open_destination
@@ -134,14 +134,14 @@ def lookups() -> Iterator[set[str]]:
 
 
 def copy_to(address: str, places: EgressPolicy) -> None:
-    found = addresses.read(address)
+    found = database_urls.read(address)
     places.ensure(found)
     with open_destination(found):
         pass
 
 
 def ask_at(address: str, places: EgressPolicy) -> None:
-    found = addresses.read_postgresql(address)
+    found = database_urls.read_postgresql(address)
     places.ensure(found)
     postgresql.run_query(found, "select 1", Result(), lambda _cancel: None)
 
@@ -154,7 +154,7 @@ def test_nobody_is_dialled_but_the_host_that_was_checked(
     # Listeners close the connection, so even an allowed address ends with an error.
     with (
         lookups(),
-        pytest.raises((addresses.BadAddress, NotAllowed, DestinationError, Failed)) as refused,
+        pytest.raises((database_urls.BadAddress, NotAllowed, DestinationError, Failed)) as refused,
     ):
         go(address.replace("PORT", str(listeners.port)), MINE)
     assert SECRET not in str(refused.value)
@@ -172,8 +172,8 @@ def test_any_address_is_refused_or_leads_where_it_was_checked_to_lead(
 ) -> None:
     text = address.replace("PORT", str(listeners.port))
     try:
-        found = addresses.read_postgresql(text)
-    except addresses.BadAddress as error:
+        found = database_urls.read_postgresql(text)
+    except database_urls.BadAddress as error:
         said = str(error)
     else:
         said = ""
@@ -207,16 +207,16 @@ def test_any_address_is_refused_or_leads_where_it_was_checked_to_lead(
 
 @given(
     st.builds(
-        addresses.PostgresAddress,
+        database_urls.PostgresAddress,
         host=st.sampled_from(["db.example.com", "127.0.0.2", "2001:db8::1"]),
         port=st.integers(1, 65535),
         database=st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1),
         user=st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1),
         password=st.text(st.characters(exclude_categories=["C", "Z"])),
-        sslmode=st.sampled_from([None, *addresses.SSL_MODES]),
+        sslmode=st.sampled_from([None, *database_urls.SSL_MODES]),
     )
 )
-def test_libpq_gets_the_parts_and_nothing_else(address: addresses.PostgresAddress) -> None:
+def test_libpq_gets_the_parts_and_nothing_else(address: database_urls.PostgresAddress) -> None:
     text = psycopg.conninfo.make_conninfo("", **address.keywords())
     parts = psycopg.conninfo.conninfo_to_dict(text)
     wanted = {**address.keywords(), "port": str(address.port)}

@@ -11,8 +11,8 @@ import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dashboard.alerts import delivery as alert_delivery
-from dashboard.core.dialling import NotDialled, only_to
+from dashboard.alerts import sending as alert_delivery
+from dashboard.core.connection_guard import NotDialled, only_to
 from dashboard.core.egress import AllowedDestination, EgressPolicy, NotAllowed
 
 REFUSED = "its operator says where it may"

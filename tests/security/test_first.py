@@ -9,7 +9,7 @@ from flask import Flask
 from dashboard.core.database import db
 from dashboard.users import oidc_users
 from dashboard.users import service as users
-from dashboard.web.access import PUBLIC
+from dashboard.web.required_role import PUBLIC
 from tests.security.route_requests import RouteRequests, ask
 from tests.support.clock import Clock
 from tests.support.people import PASSWORD, PASSWORD_HASH, Person, words

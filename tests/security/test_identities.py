@@ -229,7 +229,7 @@ def test_a_browser_keeps_its_mark_and_nobody_signs_in_without_end(
         marks.add(cookie.value.rpartition(".")[0])
         assert Person(client).post("/logout").status_code == 302
     assert len(marks) == 1
-    monkeypatch.setattr("dashboard.users.access.MOST_SIGN_INS", parse("5 per hour"))
+    monkeypatch.setattr("dashboard.users.authentication.MOST_SIGN_INS", parse("5 per hour"))
     with app.app_context():
         limiter.reset()
         before = len(db.session.scalars(select(UserSession.id)).all())

@@ -22,7 +22,7 @@ from dashboard.core.database import db
 from dashboard.listing.query import BadQuery
 from dashboard.masking import service as reveals
 from dashboard.masking.models import ColumnMask, Reveal
-from dashboard.masking.rules import MASKED
+from dashboard.masking.rule_file import MASKED
 from dashboard.sandbox.tables import Field
 from dashboard.tables.filters import KINDS, kinds_of
 from dashboard.tables.query import read_table_query

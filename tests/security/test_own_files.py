@@ -8,9 +8,9 @@ import pytest
 
 from dashboard.app import create_app
 from dashboard.cli.common import close_store, upgrade_schema
-from dashboard.core import addresses
+from dashboard.core import database_urls
 from dashboard.core.egress import NotAllowed, OwnFiles
-from dashboard.tasks.queue import queue_file
+from dashboard.tasks.queues import queue_file
 from tests.support.processes import make_environ, run_here
 from tests.support.settings import make_settings
 
@@ -74,13 +74,13 @@ def test_no_copies_go_beside_the_store_or_into_the_folder(address: str, tmp_path
     own = OwnFiles(data, store)
     written = address.format(store=store, folder=folder, data=data, above=data.parent)
     with pytest.raises(NotAllowed, match="Copies need a place of their own"):
-        own.ensure_none(addresses.read(written))
+        own.ensure_none(database_urls.read(written))
     for other in (
         f"sqlite:///{folder}/copies.db",
         f"parquet://{tmp_path}/copies",
         "postgresql://user@db.example.com/console.db",
     ):
-        own.ensure_none(addresses.read(other))
+        own.ensure_none(database_urls.read(other))
 
 
 def test_neither_by_the_command_line(tmp_path: Path) -> None:

@@ -21,9 +21,9 @@ from dashboard.core.error_values import without_values
 from dashboard.core.paths import ASSETS
 from dashboard.core.redaction import scrubbed
 from dashboard.core.sql_text import without_literals
-from dashboard.findings.rules.access import refuses_access
-from dashboard.findings.rules.normalise import normalised
-from dashboard.masking.rules import read_masks
+from dashboard.findings.rules.error_texts import normalised
+from dashboard.findings.rules.refused_access import refuses_access
+from dashboard.masking.rule_file import read_masks
 from dashboard.peliqan.retries import retry_wait
 from dashboard.users.service import PeopleError, checked_address
 from tests.security.patterns import MEGABYTE, hostile_texts
@@ -46,13 +46,13 @@ def refused_or(read: Callable[[str], object]) -> Callable[[str], object]:
 # the 1 MB instead.
 CUT_FIRST: dict[str, tuple[str, Callable[[str], object]]] = {
     "dashboard.core.redaction._OUT": ("scrubbed", scrubbed),
-    "dashboard.findings.rules.normalise._PATTERNS": ("normalised", normalised.__wrapped__),
-    "dashboard.findings.rules.access._SIGNS": ("refuses_access", refuses_access),
-    "dashboard.findings.rules.access._HARMLESS": ("refuses_access", refuses_access),
-    "dashboard.findings.rules.access._ADDRESS": ("refuses_access", refuses_access),
+    "dashboard.findings.rules.error_texts._PATTERNS": ("normalised", normalised.__wrapped__),
+    "dashboard.findings.rules.refused_access._SIGNS": ("refuses_access", refuses_access),
+    "dashboard.findings.rules.refused_access._HARMLESS": ("refuses_access", refuses_access),
+    "dashboard.findings.rules.refused_access._ADDRESS": ("refuses_access", refuses_access),
     "dashboard.core.error_values._TOKENS": ("without_values", without_values),
     "dashboard.core.sql_text._TOKENS": ("without_literals", without_literals),
-    "dashboard.masking.rules._HUMP": ("_find", lambda text: MASKS.kind_of(text)),
+    "dashboard.masking.rule_file._HUMP": ("_find", lambda text: MASKS.kind_of(text)),
 }
 MASKS = read_masks(ASSETS / "masks.ini")
 # Their models have patterns of Rust's engine, which is linear (https://docs.rs/regex/, "Untrusted

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.alerts import delivery as alert_delivery
+from dashboard.alerts import sending as alert_delivery
 from dashboard.core.egress import AllowedDestination, EgressPolicy, NotAllowed
 from dashboard.pulls.destinations.registry import open_destination
 from dashboard.settings import SettingsError, read_settings

@@ -14,11 +14,11 @@ from flask import Flask
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboard.alerts import delivery as alert_delivery
+from dashboard.alerts import sending as alert_delivery
 from dashboard.app import create_app
 from dashboard.context import Services
-from dashboard.core import hosts
-from dashboard.core.dialling import NotDialled, only_to
+from dashboard.core import ip_addresses
+from dashboard.core.connection_guard import NotDialled, only_to
 from dashboard.core.egress import PRIVATE, REFUSED, AllowedDestination, EgressPolicy, NotAllowed
 from tests.security.test_dialled_alerts import answering, places
 from tests.support.people import Person
@@ -115,7 +115,7 @@ def written(address: str) -> str:
 def test_a_private_address_is_refused_when_it_is_entered_and_when_it_is_sent_to(
     address: str,
 ) -> None:
-    assert hosts.is_private(hosts.ip_of(address) or ip_address("8.8.8.8"))
+    assert ip_addresses.is_private(ip_addresses.ip_of(address) or ip_address("8.8.8.8"))
     text = f"json://{written(address.partition('%')[0])}:9/in"
     with noted_connections() as came:
         with pytest.raises((NotAllowed, alert_delivery.BadAddress)):
@@ -126,7 +126,7 @@ def test_a_private_address_is_refused_when_it_is_entered_and_when_it_is_sent_to(
 
 @pytest.mark.parametrize("address", PUBLIC_ADDRESSES)
 def test_a_public_address_is_dialled(address: str) -> None:
-    assert not hosts.is_private(hosts.ip_of(address) or ip_address("127.0.0.1"))
+    assert not ip_addresses.is_private(ip_addresses.ip_of(address) or ip_address("127.0.0.1"))
     with resolving(address), noted_connections() as came:
         assert alert_delivery.send(
             "json://hooks.example.com/in", "subject", "body", places=NOWHERE
@@ -322,7 +322,7 @@ def test_no_way_of_sockets_leads_around_it(way: Callable[[], None]) -> None:
 
 @given(st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)))
 def test_every_address_within_an_ipv6_one_is_judged_as_itself(address: Any) -> None:
-    is_private = hosts.is_private(address)
+    is_private = ip_addresses.is_private(address)
     if address.version == 4:
         number = int(address)
         within = [
@@ -330,14 +330,14 @@ def test_every_address_within_an_ipv6_one_is_judged_as_itself(address: Any) -> N
             f"64:ff9b::{address}",
             f"2002:{number >> 16:x}:{number & 0xFFFF:x}::1",
         ]
-        assert {hosts.is_private(ip_address(each)) for each in within} == {is_private}
+        assert {ip_addresses.is_private(ip_address(each)) for each in within} == {is_private}
         assert (
-            hosts.ip_of(str(number))
-            == hosts.ip_of(hex(number))
-            == hosts.ip_of(f"[::ffff:{address}]")
+            ip_addresses.ip_of(str(number))
+            == ip_addresses.ip_of(hex(number))
+            == ip_addresses.ip_of(f"[::ffff:{address}]")
             == address
         )
-    assert hosts.ip_of(f"[{address}]" if address.version == 6 else f"{address}.") == (
+    assert ip_addresses.ip_of(f"[{address}]" if address.version == 6 else f"{address}.") == (
         (address.version == 6 and address.ipv4_mapped) or address
     )
 

@@ -19,10 +19,10 @@ from dashboard.exports import service as exports
 from dashboard.exports.models import Export
 from dashboard.masking import service as reveals
 from dashboard.masking.models import ColumnMask, Reveal
-from dashboard.masking.rules import MASKED
+from dashboard.masking.rule_file import MASKED
 from dashboard.sandbox.tables import Field
 from dashboard.tables.search import jobs as search_jobs
-from dashboard.users import scopes
+from dashboard.users import access_rules
 from dashboard.users import service as users
 from dashboard.users.models import User
 from tests.security.route_requests import ACCOUNT
@@ -123,7 +123,7 @@ def mask(who: Somebody) -> None:
 
 
 def limit(who: Somebody) -> None:
-    who.change(lambda user: scopes.limit(user, [("nobody-", True)]))
+    who.change(lambda user: access_rules.limit(user, [("nobody-", True)]))
 
 
 def later(who: Somebody) -> None:

@@ -6,7 +6,7 @@ import pytest
 from flask import Flask
 
 from dashboard.users import service as users
-from dashboard.web.access import PUBLIC
+from dashboard.web.required_role import PUBLIC
 from tests.security.route_requests import RouteRequest, RouteRequests, ask
 from tests.support.people import Person
 

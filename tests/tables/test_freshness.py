@@ -14,9 +14,9 @@ from dashboard.findings.models import Finding
 from dashboard.fleet import queries
 from dashboard.fleet.models import Connection
 from dashboard.refresh import live
+from dashboard.tables.connection_tables import tables_of
 from dashboard.tables.health import freshness
 from dashboard.tables.health.freshness import FreshnessResult, read_time
-from dashboard.tables.of_connection import tables_of
 from tests.support.clock import Clock
 from tests.support.sandbox import ACCOUNTS, Sandbox
 

@@ -17,7 +17,7 @@ from dashboard.app import create_app
 from dashboard.context import Services
 from dashboard.refresh.service import refresh_fleet
 from dashboard.refresh.tasks import read_due
-from dashboard.telemetry import metrics
+from dashboard.telemetry import process_metrics
 from dashboard.worker import dispatch
 from tests.support.clock import Clock
 from tests.support.databases import free_port, wait_for
@@ -66,13 +66,13 @@ def test_requests_go_by_endpoint_and_status_and_never_by_address(
 
 
 def test_calls_go_by_route_and_result(services: Services, app: Flask, sandbox: Sandbox) -> None:
-    before = read(metrics.page().decode())
+    before = read(process_metrics.page().decode())
     sandbox.fault("sub_accounts", status=401, times=1)
     with app.app_context():
         with pytest.raises(Exception, match="does not accept"):
             services.api.account_page()
         services.api.account_page()
-    after = read(metrics.page().decode())
+    after = read(process_metrics.page().decode())
     for result in ("ok", "not_authorised"):
         labels = {"route": "sub_accounts", "result": result}
         assert (

@@ -6,7 +6,7 @@ from threading import Event
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from dashboard.telemetry import outages
+from dashboard.telemetry import outage_log
 from tests.support.databases import wait_for
 
 
@@ -22,7 +22,7 @@ def test_while_an_outage_lasts_it_is_said_again_now_and_then(
     failing = logging.getLogger("failing")
     caplog.set_level(logging.INFO)
     caplog.handler.addFilter(
-        held := outages.Outages({outages.REDIS: ask}, probe_every=0.01, log_every=0.05)
+        held := outage_log.Outages({outage_log.REDIS: ask}, probe_every=0.01, log_every=0.05)
     )
     try:
         for _ in range(50):

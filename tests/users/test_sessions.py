@@ -7,7 +7,7 @@ from bs4 import BeautifulSoup
 from flask import Flask
 
 from dashboard.core.database import db
-from dashboard.users import browsers
+from dashboard.users import browser_names
 from dashboard.users import service as users
 from tests.support.clock import Clock
 from tests.support.people import PASSWORD, Person, entries, words
@@ -182,5 +182,5 @@ def test_a_page_says_for_how_long_it_may_stay_on_the_screen(app: Flask, clock: C
     ],
 )
 def test_a_browser_is_told_in_words_of_the_consoles_own(agent: str, said: str) -> None:
-    assert browsers.in_words(agent) == said
+    assert browser_names.in_words(agent) == said
     assert not re.search(r"[<>&]", said)

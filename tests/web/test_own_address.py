@@ -14,7 +14,7 @@ from jinja2 import FileSystemBytecodeCache
 
 from dashboard.app import create_app
 from dashboard.cli.common import close_store
-from dashboard.http.client import scheme_of
+from dashboard.http.client_address import scheme_of
 from dashboard.settings import SettingsError, read_settings
 from dashboard.web.security import limiter
 from tests.support.clock import Clock

@@ -15,9 +15,9 @@ from dashboard.fleet.lists import ACCOUNTS, CONNECTIONS, serialize_account
 from dashboard.listing.query import ListQuery
 from dashboard.notes import service as notes
 from dashboard.refresh import live
-from dashboard.web.access import requires
 from dashboard.web.lists import render_list
 from dashboard.web.lookup import get_account_or_404
+from dashboard.web.required_role import requires
 
 bp = Blueprint("accounts", __name__)
 

@@ -34,11 +34,11 @@ from dashboard.refresh import live
 from dashboard.tables.data_checks import jobs as data_check_jobs
 from dashboard.tables.data_checks import service as checked_data
 from dashboard.tables.health import freshness
-from dashboard.users.access import visitor
+from dashboard.users.authentication import visitor
 from dashboard.web import htmx
-from dashboard.web.access import is_for_scripts, requires
 from dashboard.web.lists import render_list
 from dashboard.web.lookup import PATH, get_connection_or_404
+from dashboard.web.required_role import is_for_scripts, requires
 
 bp = Blueprint("connections", __name__)
 

@@ -9,10 +9,10 @@ from dashboard.audit import service as audit
 from dashboard.context import services
 from dashboard.customer_links.banks import queries as banks
 from dashboard.listing.listing import Listing
-from dashboard.users.access import visitor
-from dashboard.web.access import requires, safe_next
+from dashboard.users.authentication import visitor
 from dashboard.web.lists import render_list
 from dashboard.web.lookup import PATH, get_connection_or_404
+from dashboard.web.required_role import requires, safe_next
 from dashboard.web.times import today_began
 
 bp = Blueprint("banks", __name__)

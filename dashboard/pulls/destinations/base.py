@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Self
 
 from dashboard import peliqan
-from dashboard.core.addresses import FORMS
+from dashboard.core.database_urls import FORMS
 from dashboard.pulls.manifest import Copied, NameRules, PullResult
 from dashboard.pulls.spool import Spool
 

@@ -20,7 +20,7 @@ from sqlalchemy.engine import URL, Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from dashboard import peliqan
-from dashboard.core.addresses import Address, FileAddress
+from dashboard.core.database_urls import Address, FileAddress
 from dashboard.core.text import clean, name_for
 from dashboard.pulls import refusals
 from dashboard.pulls.column_types import (

@@ -1,6 +1,6 @@
 """Choice of the destination class by the kind of address."""
 
-from dashboard.core.addresses import Address, FileAddress, read
+from dashboard.core.database_urls import Address, FileAddress, read
 from dashboard.pulls.destinations.base import Destination
 
 

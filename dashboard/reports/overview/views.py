@@ -8,7 +8,7 @@ from dashboard.reports.overview import queries as overview
 from dashboard.reports.since import queries as since_report
 from dashboard.reports.since.views import since_left
 from dashboard.web import htmx, times
-from dashboard.web.access import requires
+from dashboard.web.required_role import requires
 
 bp = Blueprint("overview", __name__)
 
@@ -31,7 +31,7 @@ def show() -> ResponseReturnValue:
 @requires("viewer", poll=True)
 def refresh_status() -> ResponseReturnValue:
     """Render the refresh status line, which is polled only while a refresh is running."""
-    return render_template("components/_coverage.html")
+    return render_template("components/_status_banner.html")
 
 
 @bp.get("/find")

@@ -15,7 +15,7 @@ from dashboard.core.cache import cached
 from dashboard.core.database import db
 from dashboard.findings.models import RECOVERED as CAUSE_RECOVERED
 from dashboard.findings.models import SUPPRESSED, Cause, Finding
-from dashboard.findings.rules.registry import FINDING_SEVERITIES, UNREADABLE
+from dashboard.findings.rules.definitions import FINDING_SEVERITIES, UNREADABLE
 from dashboard.fleet.models import SEVERITIES, Account, ConnectionCount
 from dashboard.fleet.queries import accounts_by_reason
 from dashboard.refresh import passes

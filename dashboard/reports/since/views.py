@@ -13,12 +13,12 @@ from jinja2 import Environment
 
 from dashboard.context import services
 from dashboard.core.redaction import one_line
-from dashboard.findings.rules.normalise import span
+from dashboard.findings.rules.error_texts import span
 from dashboard.listing.query import BadQuery, read_integer
 from dashboard.reports.since import queries as since_report
-from dashboard.users.access import visitor
+from dashboard.users.authentication import visitor
 from dashboard.web import times
-from dashboard.web.access import requires
+from dashboard.web.required_role import requires
 
 bp = Blueprint("reports", __name__)
 DAY = timedelta(hours=24)

@@ -12,8 +12,8 @@ from dashboard.listing.query import BadQuery
 from dashboard.reports.timeline import queries as timeline
 from dashboard.reports.timeline.queries import KINDS, Cursor, Event
 from dashboard.web import htmx, times
-from dashboard.web.access import requires
 from dashboard.web.lookup import PATH, get_account_or_404, get_connection_or_404
+from dashboard.web.required_role import requires
 
 bp = Blueprint("timeline", __name__)
 

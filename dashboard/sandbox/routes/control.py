@@ -6,8 +6,8 @@ from typing import Any, NoReturn
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 
-from dashboard.sandbox.deps import body, refuse, sandbox
 from dashboard.sandbox.faults import KINDS, Fault
+from dashboard.sandbox.route_helpers import body, refuse, sandbox
 from dashboard.sandbox.route_specs import ROUTES
 from dashboard.sandbox.tables import DATA_FAULTS
 from dashboard.sandbox.webhooks import OF_RUNS, STARTED, payload

@@ -12,7 +12,7 @@ from flask.typing import ResponseReturnValue
 
 from dashboard.sandbox import baserow_fields as columns
 from dashboard.sandbox import query as row_query
-from dashboard.sandbox.deps import (
+from dashboard.sandbox.route_helpers import (
     body,
     need_account,
     own_table,

@@ -7,7 +7,7 @@ from flask import Blueprint, Response, abort, jsonify, redirect, request, send_f
 from flask.typing import ResponseReturnValue
 
 from dashboard.sandbox.connectors import BY_NAME, CONNECTORS
-from dashboard.sandbox.deps import body, sandbox
+from dashboard.sandbox.route_helpers import body, sandbox
 from dashboard.sandbox.seed import Connection
 from dashboard.sandbox.simulation import TooMany
 

@@ -5,7 +5,14 @@ from typing import Any
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 
-from dashboard.sandbox.deps import account_or_404, body, need_partner, positive, refuse, sandbox
+from dashboard.sandbox.route_helpers import (
+    account_or_404,
+    body,
+    need_partner,
+    positive,
+    refuse,
+    sandbox,
+)
 from dashboard.sandbox.seed import Account
 
 bp = Blueprint("partner", __name__)

@@ -6,7 +6,7 @@ from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from dashboard.sandbox import runs as run_views
-from dashboard.sandbox.deps import (
+from dashboard.sandbox.route_helpers import (
     body,
     need_account,
     own_connection,

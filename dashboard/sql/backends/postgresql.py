@@ -12,7 +12,7 @@ import psycopg
 from psycopg import generators, sql
 from psycopg.pq.abc import PGresult
 
-from dashboard.core.addresses import BadAddress, PostgresAddress, read_postgresql
+from dashboard.core.database_urls import BadAddress, PostgresAddress, read_postgresql
 from dashboard.core.error_values import without_values
 from dashboard.core.sql_text import names_in_statement
 from dashboard.sql.backends.bounded_proxy import LOOPBACK, Relay

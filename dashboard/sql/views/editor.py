@@ -23,24 +23,24 @@ from flask.typing import ResponseReturnValue
 
 from dashboard import peliqan
 from dashboard.context import services
-from dashboard.core import addresses
+from dashboard.core import database_urls
 from dashboard.core.egress import NotAllowed
 from dashboard.core.sql_text import title_of, without_literals
 from dashboard.core.text import name_for
 from dashboard.fleet.models import Account
 from dashboard.listing.query import Page, read_query
 from dashboard.masking import service as reveals
-from dashboard.masking.rules import SEES_ALL
+from dashboard.masking.rule_file import SEES_ALL
 from dashboard.sql import service as query_runs
 from dashboard.sql.backends import postgresql
 from dashboard.sql.models import QueryResult, QueryRun
 from dashboard.sql.parameters import BadStatement, checked, names_in
 from dashboard.sql.tasks import run_query
 from dashboard.tables.cells import cell, plain
-from dashboard.users.access import visitor
-from dashboard.web.access import requires
+from dashboard.users.authentication import visitor
 from dashboard.web.lists import ListContext, csv_response
 from dashboard.web.lookup import get_account_or_404
+from dashboard.web.required_role import requires
 
 bp = Blueprint("sql", __name__)
 bp = Blueprint("sql", __name__)
@@ -135,7 +135,7 @@ def keep_address(account_id: int) -> ResponseReturnValue:
     vault, shown = services().vault, ""
     try:
         if text:
-            address = addresses.read_postgresql(text)
+            address = database_urls.read_postgresql(text)
             services().settings.egress_policy.ensure(address)
             postgresql.check(address, services().settings.store_address)
             shown = address.shown

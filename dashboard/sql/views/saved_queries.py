@@ -26,9 +26,9 @@ from dashboard.sql.views.editor import (
     rows_of,
     start_queries,
 )
-from dashboard.users.access import visitor
-from dashboard.web.access import requires
+from dashboard.users.authentication import visitor
 from dashboard.web.lists import csv_response
+from dashboard.web.required_role import requires
 
 bp = Blueprint("queries", __name__)
 

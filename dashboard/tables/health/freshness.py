@@ -20,15 +20,15 @@ from dashboard.findings import evaluate
 from dashboard.fleet import queries
 from dashboard.fleet import runs as fleet_runs
 from dashboard.fleet.models import Connection
-from dashboard.tables.filters import can_sort
-from dashboard.tables.health import service as table_checks
-from dashboard.tables.of_connection import (
+from dashboard.tables.connection_tables import (
     LONGEST_NAME,
     RUNS_READ,
     loaded_by,
     table_prefix,
     tables_of,
 )
+from dashboard.tables.filters import can_sort
+from dashboard.tables.health import service as table_checks
 
 MOST_DATABASES, MOST_TABLES = 3, 5
 # The column that Singer-based loaders add to each row.

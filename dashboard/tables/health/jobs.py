@@ -15,9 +15,9 @@ from dashboard import peliqan
 from dashboard.core.text import clean
 from dashboard.core.times import CLOCK_SKEW
 from dashboard.fleet import queries
+from dashboard.tables.connection_tables import loaded_by
 from dashboard.tables.health import service as table_checks
 from dashboard.tables.health.freshness import read_time, received_at
-from dashboard.tables.of_connection import loaded_by
 from dashboard.tables.query import TableQuery
 from dashboard.tables.reader import Row
 

@@ -10,13 +10,13 @@ from flask.typing import ResponseReturnValue
 from dashboard import peliqan
 from dashboard.context import services
 from dashboard.fleet.models import Account, MonitoredTable
-from dashboard.tables import addresses, presenters
+from dashboard.tables import presenters, short_links
 from dashboard.tables.health import jobs as table_check_jobs
 from dashboard.tables.health import service as table_checks
 from dashboard.tables.health.models import TableCheck
 from dashboard.web import htmx
-from dashboard.web.access import requires
 from dashboard.web.lookup import get_account_or_404
+from dashboard.web.required_role import requires
 
 bp = Blueprint("table_health", __name__)
 
@@ -80,7 +80,7 @@ def show(account_id: int, table_id: int) -> ResponseReturnValue:
 def _check(account_id: int, table_id: int) -> None:
     api = services().api.for_account(account_id)
     table, columns = api.table(table_id), api.columns(table_id)
-    args = addresses.read(account_id, table_id, request.args).args
+    args = short_links.read(account_id, table_id, request.args).args
     query, _ = presenters.read_query(account_id, table_id, args, (), columns)
     table_check_jobs.check_table(api, table, columns, query, services().clock())
 

@@ -16,8 +16,8 @@ from dashboard import peliqan
 from dashboard.core.error_values import sentence_of
 from dashboard.core.text import clean
 from dashboard.fleet.models import Connection
+from dashboard.tables.connection_tables import tables_of
 from dashboard.tables.health.freshness import OF_ONE_TABLE
-from dashboard.tables.of_connection import tables_of
 from dashboard.tables.reader import PAGE
 from dashboard.tables.search import service as searches
 from dashboard.tables.search.matching import found_in

@@ -20,10 +20,10 @@ from dashboard.tables.search import service as searches
 from dashboard.tables.search.jobs import Hit, SearchedTable
 from dashboard.tables.search.matching import LONGEST
 from dashboard.tables.search.models import ValueSearch
-from dashboard.users.access import visitor
+from dashboard.users.authentication import visitor
 from dashboard.web import htmx
-from dashboard.web.access import requires
 from dashboard.web.lookup import PATH, get_connection_or_404
+from dashboard.web.required_role import requires
 
 bp = Blueprint("searches", __name__)
 LEAST = 2

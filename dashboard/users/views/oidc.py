@@ -31,9 +31,9 @@ from dashboard.context import services
 from dashboard.core import unreachable
 from dashboard.core.email_addresses import canonical
 from dashboard.users import issuers, oidc_users
-from dashboard.users.access import log_in
+from dashboard.users.authentication import log_in
 from dashboard.users.oidc_claims import find, values, verified
-from dashboard.web.access import PUBLIC, requires, safe_next
+from dashboard.web.required_role import PUBLIC, requires, safe_next
 from dashboard.web.security import limiter
 
 bp = Blueprint("provider", __name__)

@@ -6,8 +6,8 @@ from flask.typing import ResponseReturnValue
 from dashboard.audit import service as audit
 from dashboard.context import services
 from dashboard.users import service as users
-from dashboard.users.access import start_session, visitor
-from dashboard.web.access import requires
+from dashboard.users.authentication import start_session, visitor
+from dashboard.web.required_role import requires
 from dashboard.web.security import limiter
 
 bp = Blueprint("passwords", __name__)

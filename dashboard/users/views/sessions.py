@@ -10,8 +10,8 @@ from dashboard.audit import service as audit
 from dashboard.context import services
 from dashboard.users import service as users
 from dashboard.users import sessions
-from dashboard.users.access import visitor
-from dashboard.web.access import requires
+from dashboard.users.authentication import visitor
+from dashboard.web.required_role import requires
 from dashboard.web.security import limiter
 
 bp = Blueprint("sessions", __name__)

@@ -9,11 +9,11 @@ from dashboard.context import services
 from dashboard.core.email_addresses import canonical
 from dashboard.users import service as users
 from dashboard.users import sessions, two_factor
-from dashboard.users.access import log_in, visitor
+from dashboard.users.authentication import log_in, visitor
 from dashboard.users.views import oidc as provider
 from dashboard.users.views import two_factor as second
-from dashboard.web.access import PUBLIC, requires, safe_next
 from dashboard.web.login_throttle import by_account
+from dashboard.web.required_role import PUBLIC, requires, safe_next
 from dashboard.web.security import limiter
 
 bp = Blueprint("people", __name__)

@@ -12,10 +12,10 @@ from dashboard.context import services
 from dashboard.core.database import db
 from dashboard.users import service as users
 from dashboard.users import two_factor
-from dashboard.users.access import log_in, visitor
+from dashboard.users.authentication import log_in, visitor
 from dashboard.users.models import User
-from dashboard.web.access import PUBLIC, requires, safe_next
 from dashboard.web.login_throttle import by_address, count_key
+from dashboard.web.required_role import PUBLIC, requires, safe_next
 from dashboard.web.security import limiter
 
 bp = Blueprint("second", __name__)

@@ -353,7 +353,7 @@ def test_the_commands_hand_over_and_move(
 ) -> None:
     from click.testing import CliRunner
 
-    monkeypatch.setattr("dashboard.cli.identities.make_current_app", lambda **_: app)
+    monkeypatch.setattr("dashboard.cli.identity_providers.make_current_app", lambda **_: app)
     run = CliRunner().invoke
     new = "https://new.example.com"
     assert run(main, ["users", "move-issuer", bound, "ftp://x"]).output.startswith(

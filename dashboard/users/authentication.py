@@ -14,11 +14,11 @@ from limits import parse
 from dashboard.audit import service as audit
 from dashboard.context import services
 from dashboard.core import row_access
-from dashboard.users import browsers
+from dashboard.users import browser_names
 from dashboard.users import service as users
 from dashboard.users.models import User
 from dashboard.web import htmx
-from dashboard.web.access import (
+from dashboard.web.required_role import (
     PUBLIC,
     is_for_scripts,
     requested_url,
@@ -126,7 +126,7 @@ def log_in(user: User, detail: str = "") -> None:
 def start_session(user: User) -> None:
     """Replace this browser's session by a new one with a new key. Commits."""
     session.clear()
-    browser = browsers.in_words(request.user_agent.string)
+    browser = browser_names.in_words(request.user_agent.string)
     login_user(SessionUser(user, users.sign_in(user, services().clock(), browser).value))
 
 

@@ -1,4 +1,4 @@
-"""Report known vulnerabilities of the locked packages: `python scripts/audit.py`.
+"""Report known vulnerabilities of the locked packages: `python scripts/audit_dependencies.py`.
 
 Exit code 1 if there is one. pip-audit asks the package index for the advisories of each package. If
 the index has no advisories, as is often so for mirrors, pip-audit skips every package and reports

@@ -16,11 +16,11 @@ from typing import Any, Final
 
 from dashboard.alerts import outbox
 from dashboard.alerts import rules as alert_rules
-from dashboard.alerts.chat import make_message_inert
+from dashboard.alerts.chat_markup import make_message_inert
 from dashboard.alerts.models import AlertMessage, AlertRule
 from dashboard.context import Services
+from dashboard.core.connection_guard import only_to
 from dashboard.core.database import db
-from dashboard.core.dialling import only_to
 from dashboard.core.egress import ALLOW_ALL, PRIVATE, REFUSED, EgressPolicy, NotAllowed
 from dashboard.deliveries.hook import hide_paths_in_logs
 

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
-from dashboard.findings.rules.access import refuses_access
+from dashboard.findings.rules.error_texts import span
 from dashboard.findings.rules.facts import Facts, RuleContext, TableFigures
-from dashboard.findings.rules.normalise import span
+from dashboard.findings.rules.refused_access import refuses_access
 from dashboard.peliqan.statuses import RunOutcome, Severity, outcome_of_run
 
 # The exit code of a source that switched itself off (seen in Peliqan's published programs).

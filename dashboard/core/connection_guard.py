@@ -15,7 +15,7 @@ from typing import Any, Final, NoReturn
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-from dashboard.core.hosts import ip_of, is_private
+from dashboard.core.ip_addresses import ip_of, is_private
 
 Rule = Callable[[str, int | None], bool]
 Target = tuple[str, int | None]

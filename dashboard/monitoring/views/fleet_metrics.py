@@ -19,8 +19,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dashboard.context import Services, services
 from dashboard.monitoring import queries as service_status
-from dashboard.telemetry import metrics
-from dashboard.web.access import PUBLIC, requires
+from dashboard.telemetry import process_metrics
+from dashboard.web.required_role import PUBLIC, requires
 
 bp = Blueprint("measured", __name__)
 # Gauges of the age of an event: name, help text, and the field of ``ServiceStatus`` with its time.
@@ -58,15 +58,15 @@ AGES: Final = (
 def show() -> ResponseReturnValue:
     """Return all metrics to clients that may read them."""
     current = services()
-    if not metrics.may_read(request.environ, current.settings.dashboard_metrics_token):
+    if not process_metrics.may_read(request.environ, current.settings.dashboard_metrics_token):
         abort(
             403,
             "These are read by this machine alone,"
             " or with DASHBOARD_METRICS_TOKEN as a bearer token.",
         )
-    return metrics.page(FleetCollector(current), metrics.Disk(current.settings.dashboard_data)), {
-        "Content-Type": CONTENT_TYPE_LATEST
-    }
+    return process_metrics.page(
+        FleetCollector(current), process_metrics.Disk(current.settings.dashboard_data)
+    ), {"Content-Type": CONTENT_TYPE_LATEST}
 
 
 class FleetCollector(Collector):

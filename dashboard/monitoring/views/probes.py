@@ -12,8 +12,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from dashboard.context import Services, services
 from dashboard.core import schema
 from dashboard.monitoring import queries as service_status
-from dashboard.tasks.queue import MINUTE
-from dashboard.web.access import PUBLIC, requires
+from dashboard.tasks.queues import MINUTE
+from dashboard.web.required_role import PUBLIC, requires
 
 bp = Blueprint("health", __name__)
 OK = "ok"

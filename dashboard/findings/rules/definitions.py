@@ -1,4 +1,4 @@
-"""The rules, each with its check in ``checks.py`` and the rules that it hides.
+"""The rules, each with its check in ``detection.py`` and the rules that it hides.
 
 A rule hides the rules that it explains: with refused access, missing data is no further finding.
 So the findings of a connection are causes, not symptoms. The rules run in the order of ``RULES``.
@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from dashboard.findings.rules import checks
+from dashboard.findings.rules import detection
 from dashboard.findings.rules.facts import Facts, RuleContext
 from dashboard.peliqan.statuses import RunOutcome, Severity
 
@@ -73,7 +73,7 @@ def diagnose(facts: Facts, context: RuleContext) -> Iterator[RuleResult]:
             continue
         hidden |= rule.hides
         severity = rule.severity
-        if rule.name in _CRITICAL_IN_TIME and not checks.is_critical(facts, context):
+        if rule.name in _CRITICAL_IN_TIME and not detection.is_critical(facts, context):
             severity = FindingSeverity.WARNING
         text = (facts.last_error or "") if rule.by_text else ""
         is_healthy = facts.severity == Severity.OK
@@ -135,21 +135,21 @@ RULES: Final = (
         "config_needed",
         "Set-up is not finished",
         FindingSeverity.WARNING,
-        checks.config_needed,
+        detection.config_needed,
         _NO_DATA | _TROUBLE | {"auth_failed"},
     ),
     Rule(
         "disabled",
         "Switched off",
         FindingSeverity.WARNING,
-        checks.disabled,
+        detection.disabled,
         _NO_DATA | _TROUBLE | {"auth_failed", "consent_expiring"},
     ),
     Rule(
         "auth_failed",
         "Access is refused",
         FindingSeverity.CRITICAL,
-        checks.auth_failed,
+        detection.auth_failed,
         _NO_DATA | _TROUBLE | {"consent_expiring"},
         by_text=True,
     ),
@@ -157,7 +157,7 @@ RULES: Final = (
         "self_disabled",
         "The source switched itself off",
         FindingSeverity.CRITICAL,
-        checks.self_disabled,
+        detection.self_disabled,
         _NO_DATA | _TROUBLE,
         by_text=True,
     ),
@@ -165,7 +165,7 @@ RULES: Final = (
         "stuck_run",
         "A run is stuck",
         FindingSeverity.CRITICAL,
-        checks.stuck_run,
+        detection.stuck_run,
         _NO_DATA | _RUN_ERRORS,
         contradicts=True,
     ),
@@ -174,7 +174,7 @@ RULES: Final = (
         PARTIAL,
         "Only partly loaded",
         FindingSeverity.WARNING,
-        checks.partial_errors,
+        detection.partial_errors,
         _PARTIAL,
         by_text=True,
     ),
@@ -182,7 +182,7 @@ RULES: Final = (
         "runner_failed",
         "Peliqan’s runner fails",
         FindingSeverity.CRITICAL,
-        checks.runner_failed,
+        detection.runner_failed,
         _NO_DATA | {"noisy"},
         by_text=True,
         contradicts=True,
@@ -192,43 +192,47 @@ RULES: Final = (
         "failing",
         "Runs fail",
         FindingSeverity.CRITICAL,
-        checks.failing,
+        detection.failing,
         _NO_DATA | {"noisy"},
         by_text=True,
         contradicts=True,
     ),
     Rule(
-        "noisy", "Errors, but the data is current", FindingSeverity.INFO, checks.noisy, by_text=True
+        "noisy",
+        "Errors, but the data is current",
+        FindingSeverity.INFO,
+        detection.noisy,
+        by_text=True,
     ),
     Rule(
         "scheduler_off",
         "The schedule is off",
         FindingSeverity.INFO,
-        checks.scheduler_off,
+        detection.scheduler_off,
         _LATENESS | {"never_ran"},
     ),
-    Rule("never_ran", "It never ran", FindingSeverity.WARNING, checks.never_ran, _LATENESS),
+    Rule("never_ran", "It never ran", FindingSeverity.WARNING, detection.never_ran, _LATENESS),
     Rule(
         "dark",
         "No data for a long time",
         FindingSeverity.CRITICAL,
-        checks.dark,
+        detection.dark,
         frozenset({"late"}),
         contradicts=True,
     ),
-    Rule("late", "Data is late", FindingSeverity.WARNING, checks.late),
+    Rule("late", "Data is late", FindingSeverity.WARNING, detection.late),
     Rule(
         "loaded_nothing",
         "Nothing was loaded",
         FindingSeverity.WARNING,
-        checks.loaded_nothing,
+        detection.loaded_nothing,
         contradicts=True,
     ),
     Rule(
         "stale_rows",
         "Rows are older than the last run",
         FindingSeverity.WARNING,
-        checks.stale_rows,
+        detection.stale_rows,
         frozenset({"table_stale"}),
         contradicts=True,
     ),
@@ -236,49 +240,54 @@ RULES: Final = (
         "rows_dropped",
         "A table lost rows",
         FindingSeverity.WARNING,
-        checks.rows_dropped,
+        detection.rows_dropped,
         contradicts=True,
     ),
     Rule(
         "duplicate_keys",
         "Keys are there twice",
         FindingSeverity.CRITICAL,
-        checks.duplicate_keys,
+        detection.duplicate_keys,
         contradicts=True,
     ),
     Rule(
         "parent_table_empty",
         "A parent table is empty",
         FindingSeverity.CRITICAL,
-        checks.parent_table_empty,
+        detection.parent_table_empty,
         contradicts=True,
     ),
     Rule(
         "mixed_versions",
         "Old snapshots are still there",
         FindingSeverity.WARNING,
-        checks.mixed_versions,
+        detection.mixed_versions,
         contradicts=True,
     ),
-    Rule("table_stale", "A table gets no new rows", FindingSeverity.INFO, checks.table_stale),
+    Rule("table_stale", "A table gets no new rows", FindingSeverity.INFO, detection.table_stale),
     Rule(
         "consent_expiring",
         "A bank consent is about to end",
         FindingSeverity.WARNING,
-        checks.consent_expiring,
+        detection.consent_expiring,
     ),
     Rule(
-        "duplicate_connection", "Connected twice", FindingSeverity.INFO, checks.duplicate_connection
+        "duplicate_connection",
+        "Connected twice",
+        FindingSeverity.INFO,
+        detection.duplicate_connection,
     ),
-    Rule("orphan_target", "Its target is missing", FindingSeverity.WARNING, checks.orphan_target),
+    Rule(
+        "orphan_target", "Its target is missing", FindingSeverity.WARNING, detection.orphan_target
+    ),
     Rule(
         "unused_target",
         "Nothing loads into this target",
         FindingSeverity.INFO,
-        checks.unused_target,
+        detection.unused_target,
         of_targets=True,
     ),
-    Rule("status_unknown", "A status nobody knows", FindingSeverity.INFO, checks.status_unknown),
+    Rule("status_unknown", "A status nobody knows", FindingSeverity.INFO, detection.status_unknown),
 )
 UNREADABLE: Final = Rule(
     "account_unreadable",
