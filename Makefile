@@ -60,7 +60,7 @@ vendor: ## Fetch the vendored assets anew (needs npm)
 	$(PYTHON) scripts/vendor.py
 
 sbom: $(VENV)/dev ## What a release is made of: dist/sbom.cdx.json (CycloneDX)
-	@$(BIN)/python scripts/bill.py dist/sbom.cdx.json
+	@$(BIN)/python scripts/bill_of_materials.py dist/sbom.cdx.json
 
 release: clean-dist $(VENV)/dev secrets audit ## A wheel with everything in it, locks, deploy/, bill of materials and checksums, in dist/
 	@./scripts/make-release $(BIN)/python dist && cat dist/SHA256SUMS

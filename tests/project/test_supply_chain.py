@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from scripts import audit_dependencies as audit
-from scripts import bill, find_secrets
+from scripts import bill_of_materials as bill
+from scripts import find_secrets
 
 ROOT = Path(__file__).parents[2]
 

@@ -28,7 +28,8 @@ from joserfc.jwk import RSAKey
 from werkzeug.serving import make_server
 from werkzeug.test import TestResponse
 
-from tests.support.people import Person, check_page, words
+from tests.support.page_checks import check_page
+from tests.support.people import Person, words
 
 CLIENT_ID, CLIENT_SECRET = "console", "a secret of the console's own"
 

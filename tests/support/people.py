@@ -1,4 +1,4 @@
-"""Users of the console over HTTP, and the checks that hold for every page."""
+"""Users of the console over HTTP; each page that they open passes ``page_checks``."""
 
 import re
 from typing import Any
@@ -7,6 +7,8 @@ from argon2 import PasswordHasher
 from bs4 import BeautifulSoup, Tag
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
+
+from tests.support.page_checks import check_page
 
 PASSWORD = "correct horse battery"
 # A hash that is checked quickly: most tests sign in, and few are about guessing passwords.
@@ -60,21 +62,6 @@ class Person:
         return self.client.post(
             path, data={"csrf_token": self.token(page), **fields}, headers=headers
         )
-
-
-def check_page(soup: BeautifulSoup, path: str) -> None:
-    """Check: one heading, unique ids, every form with an action, every POST with a token."""
-    assert len(soup.find_all("h1")) == 1, f"{path} has not exactly one h1"
-    ids = [element["id"] for element in soup.find_all(id=True)]
-    assert len(ids) == len(set(ids)), (
-        f"{path} has an id twice: {sorted({each for each in ids if ids.count(each) > 1})}"
-    )
-    for form in soup.find_all("form"):
-        assert form.get("action"), f"{path} has a form without action"
-        if str(form.get("method", "")).lower() == "post":
-            assert form.find("input", {"name": "csrf_token"}), (
-                f"{path} has a form without its token"
-            )
 
 
 def path_of(connection: Any, below: str = "") -> str:

@@ -1,4 +1,4 @@
-"""Write a CycloneDX bill of materials of a release: `python scripts/bill.py FILE`.
+"""Write a CycloneDX bill of materials of a release: `python scripts/bill_of_materials.py FILE`.
 
 It lists the locked Python packages with their hashes, by cyclonedx-py, and the vendored files of
 static/vendor/vendor.json.

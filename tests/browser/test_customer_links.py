@@ -6,7 +6,7 @@ from contextlib import suppress
 from playwright.sync_api import Error, Page, Route, expect
 
 from tests.browser.accessibility import barriers
-from tests.browser.test_journeys import LIMIT
+from tests.browser.test_agents_work import LIMIT
 from tests.support.databases import wait_for
 
 
