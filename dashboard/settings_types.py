@@ -11,7 +11,8 @@ from urllib3.util import parse_url
 
 from dashboard.core.egress import AllowedDestination
 from dashboard.peliqan.client import LOOPBACK
-from dashboard.users.service import ROLES, PeopleError, checked_address
+from dashboard.users.errors import PeopleError
+from dashboard.users.service import ROLES, checked_address
 
 FUNCTION: Final = re.compile(
     r"(?<![\w.])[A-Za-z_]\w*+(\.[A-Za-z_]\w*+)*+:[A-Za-z_]\w*+(\.[A-Za-z_]\w*+)*+", re.ASCII

@@ -17,6 +17,8 @@ from pathlib import Path
 import click
 from werkzeug.serving import run_simple
 
+from dashboard.users import passwords
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
@@ -73,7 +75,7 @@ def prepare(port: int) -> None:
             if user is None:
                 users.create_user(email, role, password, utc_now())
             else:
-                users.set_password(user, password, utc_now())
+                passwords.set_password(user, password, utc_now())
             click.echo(f"  {email:<24} {password}")
     close_store(app)
     click.echo("\n  Restarts when a file changes. Ctrl-C ends everything.\n")

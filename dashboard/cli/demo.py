@@ -21,6 +21,7 @@ from dashboard.masking.rule_file import MasksError
 from dashboard.sandbox.scenarios import SCENARIOS, listing
 from dashboard.settings import read_settings
 from dashboard.telemetry.multiprocess import SHARED, shared_counts, temporary_folder
+from dashboard.users import passwords
 from dashboard.users import service as users
 
 SCENARIO = click.option(
@@ -135,12 +136,12 @@ def _run_demo(port: int, accounts: int, scenario: str, folder: Path, counts: str
     )
     try:
         app = create_app(read_settings(environ, Path(os.devnull)))
-        passwords = _prepare(app)
+        sign_ins = _prepare(app)
 
         def print_addresses() -> None:
             click.echo(f"\n  Partner Console   http://127.0.0.1:{port}")
             click.echo(f"  Sandbox           http://127.0.0.1:{sandbox_port}\n")
-            for email, password in passwords:
+            for email, password in sign_ins:
                 click.echo(f"  {email:<24} {password}")
             click.echo("\n  The fleet fills within seconds. Ctrl-C ends all of it.")
 
@@ -155,7 +156,7 @@ def _run_demo(port: int, accounts: int, scenario: str, folder: Path, counts: str
 def _prepare(app: Flask) -> list[tuple[str, str]]:
     """Create the schema and a user for each role; return addresses and new passwords. Commits."""
     upgrade_schema(app)
-    passwords = []
+    sign_ins = []
     with app.app_context():
         for role in users.ROLES:
             email, password = f"{role}@example.com", f"{role}-{secrets.token_hex(6)}"
@@ -163,7 +164,7 @@ def _prepare(app: Flask) -> list[tuple[str, str]]:
             if known is None:
                 users.create_user(email, role, password, utc_now())
             else:
-                users.set_password(known, password, utc_now())
-            passwords.append((email, password))
+                passwords.set_password(known, password, utc_now())
+            sign_ins.append((email, password))
     close_store(app)
-    return passwords
+    return sign_ins

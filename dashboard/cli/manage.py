@@ -15,8 +15,9 @@ from dashboard.core import schema
 from dashboard.core.database import db
 from dashboard.fleet import queries
 from dashboard.refresh import service as fleet
+from dashboard.users import passwords, two_factor
 from dashboard.users import service as people
-from dashboard.users import two_factor
+from dashboard.users.errors import PeopleError
 from dashboard.users.models import User
 
 WHO = "command line"
@@ -93,7 +94,7 @@ def create_user(email: str, role: str, password_stdin: bool, own_password: bool)
     with make_current_app().app_context():
         try:
             user = people.create_user(email, role, password, utc_now(), given=not own_password)
-        except people.PeopleError as error:
+        except PeopleError as error:
             raise click.ClickException(str(error)) from None
         audit.record(utc_now(), WHO, "create_user", audit.DONE, detail=f"{user.email} as {role}")
         click.echo(f"{user.email} can sign in as {role}.")
@@ -135,8 +136,8 @@ def set_password(email: str, password_stdin: bool, own_password: bool) -> None:
     with make_current_app().app_context():
         user = get_user(email)
         try:
-            people.set_password(user, password, utc_now(), given=not own_password)
-        except people.PeopleError as error:
+            passwords.set_password(user, password, utc_now(), given=not own_password)
+        except PeopleError as error:
             raise click.ClickException(str(error)) from None
         audit.record(
             utc_now(), WHO, "change_user", audit.DONE, detail=f"{user.email}: set-password"

@@ -14,9 +14,10 @@ from limits import parse
 from dashboard.audit import service as audit
 from dashboard.context import services
 from dashboard.core import row_access
-from dashboard.users import browser_names
+from dashboard.users import browser_names, sessions, tokens
 from dashboard.users import service as users
 from dashboard.users.models import User
+from dashboard.users.sessions import ABSOLUTE, IDLE
 from dashboard.web import htmx
 from dashboard.web.required_role import (
     PUBLIC,
@@ -52,7 +53,7 @@ class SessionUser(UserMixin):  # type: ignore[misc]  # Flask-Login has no types
     ``idle``: seconds without use after which a session ends.
     """
 
-    idle = int(users.IDLE.total_seconds())
+    idle = int(IDLE.total_seconds())
 
     def __init__(self, user: User, key: str = "", ends_at: datetime | None = None) -> None:
         self.user = user
@@ -65,7 +66,7 @@ class SessionUser(UserMixin):  # type: ignore[misc]  # Flask-Login has no types
 
     def lasts(self) -> int:
         """Return the seconds until the session ends however much it is used."""
-        left = self._ends_at - services().clock() if self._ends_at is not None else users.ABSOLUTE
+        left = self._ends_at - services().clock() if self._ends_at is not None else ABSOLUTE
         return max(int(left.total_seconds()), 0)
 
     @property
@@ -127,13 +128,13 @@ def start_session(user: User) -> None:
     """Replace this browser's session by a new one with a new key. Commits."""
     session.clear()
     browser = browser_names.in_words(request.user_agent.string)
-    login_user(SessionUser(user, users.sign_in(user, services().clock(), browser).value))
+    login_user(SessionUser(user, sessions.sign_in(user, services().clock(), browser).value))
 
 
 def _by_session(key: str) -> SessionUser | None:
-    found = users.signed_in(key, services().clock(), counts_as_use=not view_mark("poll", False))
+    found = sessions.signed_in(key, services().clock(), counts_as_use=not view_mark("poll", False))
     return (
-        _with_row_access(SessionUser(found.user, key, found.started_at + users.ABSOLUTE))
+        _with_row_access(SessionUser(found.user, key, found.started_at + ABSOLUTE))
         if found
         else None
     )
@@ -145,7 +146,7 @@ def _by_token(incoming: Request) -> SessionUser | None:
     is_read = incoming.method in {"GET", "HEAD"}
     if scheme.lower() != "bearer" or not is_for_scripts() or not is_read:
         return None
-    user = users.owner_of_token(token.strip(), services().clock())
+    user = tokens.owner_of_token(token.strip(), services().clock())
     return _with_row_access(SessionUser(user)) if user else None
 
 

@@ -18,7 +18,8 @@ from sqlalchemy import or_, select, update
 from dashboard.audit import service as audit
 from dashboard.core.database import add_if_new, change, db
 from dashboard.users import service as users
-from dashboard.users import two_factor
+from dashboard.users import sessions, two_factor
+from dashboard.users.errors import PeopleError
 from dashboard.users.models import User
 
 
@@ -112,7 +113,7 @@ def _bind(user: User, identity: OidcIdentity, at: datetime) -> bool:
         return False
     db.session.expire(user)
     two_factor.switch_off(user)
-    users.end_all(user, at)
+    sessions.end_all(user, at)
     detail = f"First sign-in at {identity.issuer}: the password and the second factor are removed."
     audit.record(at, user.email, "hand_over", audit.DONE, detail=detail)
     return True
@@ -121,7 +122,7 @@ def _bind(user: User, identity: OidcIdentity, at: datetime) -> bool:
 def _address(identity: OidcIdentity) -> str:
     try:
         return users.checked_address(identity.email)
-    except users.PeopleError:
+    except PeopleError:
         quoted = (
             f" (its claim “{identity.claim}” says “{identity.email[:80]}”, which is none)"
             if identity.email
@@ -187,7 +188,7 @@ def _end_sessions(identity: OidcIdentity, at: datetime) -> None:
     """End the sessions of a user whose account no longer has a role here."""
     user = _bound(identity)
     if user is not None:
-        users.end_all(user, at)
+        sessions.end_all(user, at)
 
 
 def _create(identity: OidcIdentity, address: str, at: datetime, domains: Collection[str]) -> User:

@@ -16,7 +16,7 @@ import pyotp
 from sqlalchemy import delete, or_, select, update
 
 from dashboard.core.database import change, db
-from dashboard.users import service as users
+from dashboard.users import keys
 from dashboard.users.models import RecoveryCode, User
 
 STEP: Final = 30
@@ -57,7 +57,7 @@ def switch_on(user: User, secret: str, step: int, seal: Seal) -> list[str]:
     codes = [_new_code() for _ in range(RECOVERY_CODES)]
     _delete_codes(user)
     db.session.add_all(
-        RecoveryCode(user_id=user.id, code_hash=users.hashed(_plain(code))) for code in codes
+        RecoveryCode(user_id=user.id, code_hash=keys.hashed(_plain(code))) for code in codes
     )
     user.totp_secret, user.totp_step = seal(secret), step
     db.session.commit()
@@ -89,7 +89,7 @@ def use_code(user: User, secret: str | None, code: str, at: datetime, seal: Seal
         return "code" if accepted else None
     unused = update(RecoveryCode).where(
         RecoveryCode.user_id == user.id,
-        RecoveryCode.code_hash == users.hashed(_plain(code)),
+        RecoveryCode.code_hash == keys.hashed(_plain(code)),
         RecoveryCode.used_at.is_(None),
     )
     accepted = change(unused.values(used_at=at))

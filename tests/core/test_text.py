@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from dashboard.core.email_addresses import canonical
 from dashboard.core.text import casefolded, comparable, meant
-from dashboard.users.service import PeopleError, checked_address
+from dashboard.users.errors import PeopleError
+from dashboard.users.service import checked_address
 
 CHARACTERS = [chr(each) for each in range(sys.maxunicode + 1) if not 0xD800 <= each < 0xE000]
 FORMS = ("NFC", "NFD", "NFKC", "NFKD")

@@ -29,7 +29,7 @@ from dashboard.exports import service as exports
 from dashboard.exports import table_files
 from dashboard.exports.tasks import write_export
 from dashboard.masking.rule_file import MASKED
-from dashboard.users import service as users
+from dashboard.users import tokens
 from dashboard.users.models import User
 from tests.support.clock import Clock
 from tests.support.databases import wait_for
@@ -230,7 +230,7 @@ def served(
 ) -> Iterator[Served]:
     with app.app_context():
         olga = db.session.scalars(select(User).where(User.email == "olga@example.com")).one()
-        token = str(users.new_token(olga, "script", services.clock()).value)
+        token = str(tokens.new_token(olga, "script", services.clock()).value)
     processes = Processes(make_environ(sandbox.url, tmp_path, dashboard_api_timeout=3, **store))
     try:
         yield Served(processes.serve(), token)

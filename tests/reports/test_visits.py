@@ -7,6 +7,8 @@ import pytest
 from flask import Flask
 
 from dashboard.users import service as users
+from dashboard.users import sessions
+from dashboard.users.keys import Secret
 from dashboard.users.models import User
 
 pytestmark = pytest.mark.both_engines
@@ -28,8 +30,8 @@ def vera() -> User:
     )
 
 
-def use(key: users.Secret, at: datetime, *, poll: bool = False) -> None:
-    users.signed_in(key.value, at, counts_as_use=not poll)
+def use(key: Secret, at: datetime, *, poll: bool = False) -> None:
+    sessions.signed_in(key.value, at, counts_as_use=not poll)
 
 
 def left(user: User) -> datetime | None:
@@ -39,33 +41,33 @@ def left(user: User) -> datetime | None:
 
 
 def test_a_first_visit_has_none_before_it(vera: User) -> None:
-    key = users.sign_in(vera, AT)
+    key = sessions.sign_in(vera, AT)
     use(key, AT + timedelta(minutes=30))
     assert left(vera) is None
 
 
 def test_the_visit_before_ended_with_its_last_use_and_polls_do_not_count(vera: User) -> None:
-    key = users.sign_in(vera, AT)
+    key = sessions.sign_in(vera, AT)
     use(key, AT + timedelta(minutes=30))
     use(key, AT + timedelta(minutes=85), poll=True)
-    users.sign_in(vera, AT + timedelta(hours=15))
+    sessions.sign_in(vera, AT + timedelta(hours=15))
     assert left(vera) == AT + timedelta(minutes=30)
 
 
 def test_signing_in_again_soon_goes_on_with_the_same_visit(vera: User) -> None:
-    users.sign_in(vera, AT)
-    users.sign_in(vera, AT + timedelta(hours=3))
+    sessions.sign_in(vera, AT)
+    sessions.sign_in(vera, AT + timedelta(hours=3))
     assert left(vera) == AT
-    key = users.sign_in(vera, AT + timedelta(hours=3, minutes=59))
+    key = sessions.sign_in(vera, AT + timedelta(hours=3, minutes=59))
     use(key, AT + timedelta(hours=4, minutes=50))
     assert left(vera) == AT
 
 
 def test_a_poll_does_not_put_off_the_end_of_a_visit(vera: User) -> None:
-    key = users.sign_in(vera, AT)
-    other = users.sign_in(vera, AT + timedelta(minutes=1))
+    key = sessions.sign_in(vera, AT)
+    other = sessions.sign_in(vera, AT + timedelta(minutes=1))
     for minutes in range(5, 60, 5):
         use(key, AT + timedelta(minutes=minutes), poll=True)
         use(other, AT + timedelta(minutes=minutes), poll=True)
-    users.sign_in(vera, AT + timedelta(minutes=62))
+    sessions.sign_in(vera, AT + timedelta(minutes=62))
     assert left(vera) == AT + timedelta(minutes=1)

@@ -16,7 +16,7 @@ from werkzeug.datastructures import ImmutableMultiDict
 
 from dashboard.core.database import db
 from dashboard.fleet.models import Account, Connection
-from dashboard.users import service as users
+from dashboard.users import passwords
 from dashboard.users.models import User
 from tests.security.route_requests import RouteRequest, RouteRequests, ask
 from tests.support.people import PASSWORD_HASH, Person
@@ -176,7 +176,7 @@ def test_no_field_of_any_form_breaks_anything(app: Flask, asked: list[RouteReque
 
 
 def test_signing_in_with_anything_is_a_refusal(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(users, "_nobodys_hash", lambda: PASSWORD_HASH)
+    monkeypatch.setattr(passwords, "_nobodys_hash", lambda: PASSWORD_HASH)
     client = app.test_client()
     token = Person(client).token("/login")
     for number, value in enumerate((*SQL, *ODD)):

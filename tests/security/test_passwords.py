@@ -5,6 +5,7 @@ from flask import Flask
 
 from dashboard.core.database import db
 from dashboard.users import service as users
+from dashboard.users.errors import PeopleError
 from tests.support.people import PASSWORD, PASSWORD_HASH, Person
 
 NEW = "quite another horse"
@@ -87,7 +88,7 @@ def test_whoever_has_a_session_and_not_the_password_cannot_guess_on(
      "welcome123456", "WachtwoordAdmin", "qwertyqwerty1", "operatorsupport"],
 )  # fmt: skip
 def test_a_password_that_is_tried_first_is_refused(app: Flask, password: str) -> None:
-    with app.app_context(), pytest.raises(users.PeopleError, match="guessed too easily"):
+    with app.app_context(), pytest.raises(PeopleError, match="guessed too easily"):
         users.create_user("viv@example.com", "viewer", password, app.extensions["services"].clock())
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 from dashboard.audit import service as audit
 from dashboard.audit.models import AuditEntry
 from dashboard.core.database import db
-from dashboard.users import service as users
+from dashboard.users import passwords
 from dashboard.worker import retention
 from tests.security.route_requests import RouteRequests, ask
 from tests.security.test_sign_in import VIV, attempt
@@ -39,7 +39,7 @@ def changes() -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(users, "_nobodys_hash", lambda: PASSWORD_HASH)
+    monkeypatch.setattr(passwords, "_nobodys_hash", lambda: PASSWORD_HASH)
 
 
 @pytest.fixture

@@ -25,7 +25,8 @@ from dashboard.findings.rules.error_texts import normalised
 from dashboard.findings.rules.refused_access import refuses_access
 from dashboard.masking.rule_file import read_masks
 from dashboard.peliqan.retries import retry_wait
-from dashboard.users.service import PeopleError, checked_address
+from dashboard.users.errors import PeopleError
+from dashboard.users.service import checked_address
 from tests.security.patterns import MEGABYTE, hostile_texts
 
 LIMIT = 0.2  # seconds of processor time for 1 MB

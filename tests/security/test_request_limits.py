@@ -4,7 +4,7 @@ import pytest
 from flask import Flask
 from redis.exceptions import ConnectionError as RedisIsAway
 
-from dashboard.users import quotas
+from dashboard.users import quotas, tokens
 from dashboard.users import service as users
 from dashboard.web.required_role import PUBLIC
 from dashboard.web.security import limiter
@@ -50,7 +50,7 @@ def test_nobody_has_more_than_their_amount_by_session_and_token_together(
     with app.app_context():
         user = users.find_user("viv@example.com")
         assert user is not None
-        token = users.new_token(user, "report", app.extensions["services"].clock()).value
+        token = tokens.new_token(user, "report", app.extensions["services"].clock()).value
     script, bearer = app.test_client(), {"Authorization": f"Bearer {token}"}
     assert [viv.client.get("/accounts.json").status_code for _ in range(3)] == [200] * 3
     assert [script.get("/accounts.json", headers=bearer).status_code for _ in range(3)] == [

@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 
 from dashboard.core.database import db
-from dashboard.users import oidc_users
+from dashboard.users import oidc_users, tokens
 from dashboard.users import service as users
 from dashboard.web.required_role import PUBLIC
 from tests.security.route_requests import RouteRequests, ask
@@ -160,7 +160,7 @@ def test_who_comes_from_a_provider_and_what_an_access_token_opens_are_not_asked_
     with app.app_context():
         user = users.find_user("viv@example.com")
         assert user is not None
-        token = users.new_token(user, "report", app.extensions["services"].clock()).value
+        token = tokens.new_token(user, "report", app.extensions["services"].clock()).value
     assert (
         script.get("/accounts.json", headers={"Authorization": f"Bearer {token}"}).status_code
         == 200

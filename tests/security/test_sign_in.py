@@ -14,6 +14,7 @@ from dashboard.app import create_app
 from dashboard.audit.models import AuditEntry
 from dashboard.context import Services
 from dashboard.core.database import db
+from dashboard.users import passwords
 from dashboard.users import service as users
 from dashboard.web.security import limiter
 from tests.support.clock import Clock
@@ -51,7 +52,7 @@ def statuses(app: Flask, tries: list[tuple[str, str]]) -> list[int]:
 @pytest.fixture(autouse=True)
 def no_limits_left(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Make the check of unknown accounts' passwords fast; another test covers it."""
-    monkeypatch.setattr(users, "_nobodys_hash", lambda: PASSWORD_HASH)
+    monkeypatch.setattr(passwords, "_nobodys_hash", lambda: PASSWORD_HASH)
     yield
     with app.app_context():
         limiter.reset()
@@ -185,9 +186,9 @@ def test_an_account_that_is_not_there_costs_what_one_that_is_costs_and_is_told_n
             "gone@example.com", "viewer", PASSWORD, app.extensions["services"].clock()
         )
         users.disable(user, app.extensions["services"].clock())
-        users._nobodys_hash()
+        passwords._nobodys_hash()
     work: list[str] = []
-    verify = users._hasher.verify
+    verify = passwords._hasher.verify
 
     class Counted:
         @staticmethod
@@ -196,7 +197,7 @@ def test_an_account_that_is_not_there_costs_what_one_that_is_costs_and_is_told_n
             work.append(known.rpartition("$")[0].rpartition("$")[0])
             return bool(verify(known, password))
 
-    monkeypatch.setattr(users, "_hasher", Counted)
+    monkeypatch.setattr(passwords, "_hasher", Counted)
     answers = {
         email: attempt(app.test_client(), email)
         for email in ("viv@example.com", "nobody@example.com", "gone@example.com")
@@ -267,7 +268,7 @@ def test_a_stolen_cookie_ends_with_what_ends_the_session(
         if change == "left":
             assert victim.post("/logout").status_code == 302
         elif change == "password":
-            users.set_password(user, "another long password", services.clock())
+            passwords.set_password(user, "another long password", services.clock())
         elif change == "role":
             users.set_role(user, "operator", services.clock())
         elif change == "disabled":

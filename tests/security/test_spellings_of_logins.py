@@ -16,6 +16,7 @@ from sqlalchemy import select
 from dashboard.audit.models import AuditEntry
 from dashboard.core.database import db
 from dashboard.core.email_addresses import LONGEST, canonical
+from dashboard.users import passwords
 from dashboard.users import service as users
 from dashboard.users.models import UserSession
 from dashboard.web import login_throttle
@@ -73,7 +74,7 @@ def sam(app: Flask) -> None:
 
 @pytest.fixture(autouse=True)
 def quick(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(users, "_nobodys_hash", lambda: PASSWORD_HASH)
+    monkeypatch.setattr(passwords, "_nobodys_hash", lambda: PASSWORD_HASH)
     yield
     with app.app_context():
         limiter.reset()

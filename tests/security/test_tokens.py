@@ -9,6 +9,7 @@ from flask import Flask
 from sqlalchemy import select
 
 from dashboard.core.database import db
+from dashboard.users import keys, tokens
 from dashboard.users import service as users
 from dashboard.users.models import AccessToken
 from tests.security.route_requests import RouteRequests, ask
@@ -36,7 +37,7 @@ def test_a_token_opens_the_lists_of_its_owners_role_and_no_page_and_no_action(
     with app.app_context():
         owner = users.find_user(f"{name}@example.com")
         assert owner is not None
-        token = users.new_token(owner, "of a script", app.extensions["services"].clock()).value
+        token = tokens.new_token(owner, "of a script", app.extensions["services"].clock()).value
     csrf = Person(script).token("/login")
     for place in route_requests.all():
         if place.role == "public" or not (place.is_for_scripts or name == "viv"):
@@ -146,7 +147,7 @@ def test_a_token_stands_in_no_log_no_page_and_not_in_the_store(
     assert token not in caplog.text
     with app.app_context():
         kept = db.session.scalars(select(AccessToken).where(AccessToken.name == "seen once")).one()
-        assert kept.token_hash == users.hashed(token)
+        assert kept.token_hash == keys.hashed(token)
         assert kept.start == token[:9]
         db.session.remove()
     stored = b"".join(path.read_bytes() for path in folder.glob("console.db*"))

@@ -5,6 +5,7 @@ import re
 from flask import Flask
 
 from dashboard.context import Services
+from dashboard.users import passwords
 from dashboard.users import service as users
 from tests.support.clock import Clock
 from tests.support.people import PASSWORD, Person, entries, path_of, words
@@ -78,7 +79,7 @@ def test_a_new_password_a_new_role_and_being_shut_out_end_every_session(
     with app.app_context():
         user = users.find_user("olga@example.com")
         assert user is not None
-        users.set_password(user, "another long password", services.clock())
+        passwords.set_password(user, "another long password", services.clock())
         other = users.find_user("viv@example.com")
         assert other is not None
         number = other.id

@@ -10,8 +10,8 @@ from flask import Flask
 
 from dashboard.context import Services
 from dashboard.core.database import db
+from dashboard.users import keys, passwords, two_factor
 from dashboard.users import service as users
-from dashboard.users import two_factor
 from dashboard.users.models import RecoveryCode, User
 from dashboard.web.security import limiter
 from tests.support.clock import Clock
@@ -112,7 +112,7 @@ def test_a_recovery_code_signs_in_once_and_is_kept_as_a_hash_alone(
     assert len(set(codes)) == two_factor.RECOVERY_CODES
     with app.app_context():
         kept = [row.code_hash for row in db.session.scalars(db.select(RecoveryCode))]
-    assert sorted(kept) == sorted(users.hashed(code.replace("-", "")) for code in codes)
+    assert sorted(kept) == sorted(keys.hashed(code.replace("-", "")) for code in codes)
     half_in(mallory)
     assert mallory.post("/login/code", page="/login/code", code=codes[0].upper()).status_code == 302
     assert "7 left" in words(mallory.get("/me"))
@@ -205,7 +205,7 @@ def test_the_password_holds_for_five_minutes_and_while_it_is_theirs(
     with app.app_context():
         user = users.find_user("viv@example.com")
         assert user is not None
-        users.set_password(user, "another long password", services.clock())
+        passwords.set_password(user, "another long password", services.clock())
     answer = mallory.client.post(
         "/login/code", data={"csrf_token": token, "code": now(secret, clock)}
     )

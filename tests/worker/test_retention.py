@@ -67,9 +67,9 @@ def test_sign_ins_that_are_over_are_forgotten_and_those_that_last_stay(clock: Cl
     olga = users.find_user("olga@example.com")
     assert olga is not None
     for _ in range(3):
-        users.sign_in(olga, clock())
+        sessions.sign_in(olga, clock())
     clock.move(days=90)
-    key = users.sign_in(olga, clock()).value
+    key = sessions.sign_in(olga, clock()).value
     retention.delete_old(clock() - timedelta(days=7))
     assert count(UserSession) == 1
     assert [each.is_here for each in sessions.open_of(olga, clock(), key)] == [True]

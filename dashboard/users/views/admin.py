@@ -10,6 +10,7 @@ from dashboard.core.database import db
 from dashboard.users import access_rules, oidc_users, sessions, two_factor
 from dashboard.users import service as people
 from dashboard.users.authentication import visitor
+from dashboard.users.errors import PeopleError
 from dashboard.users.lists import USERS, serialize_user
 from dashboard.users.models import User
 from dashboard.users.views.oidc import ProviderUnavailable, provider
@@ -37,7 +38,7 @@ def create_user() -> ResponseReturnValue:
         user = people.create_user(
             email, role, request.form.get("password", ""), services().clock(), given=True
         )
-    except people.PeopleError as error:
+    except PeopleError as error:
         _audit("create_user", audit.FAILED, email)
         return render_template(
             "users/user_form.html", roles=people.ROLES, email=email, role=role, problem=str(error)
@@ -168,7 +169,7 @@ def end_sessions(user_id: int) -> ResponseReturnValue:
     if person.id == visitor().user.id:
         flash("Your own sessions are on your own page.", "danger")
         return redirect(url_for("people.me"), 303)
-    people.end_all(person, services().clock())
+    sessions.end_all(person, services().clock())
     _audit("end_sessions", audit.DONE, person.email)
     flash(f"{person.email} is signed out everywhere, and can sign in again.", "success")
     return redirect(url_for(".user", user_id=user_id), 303)

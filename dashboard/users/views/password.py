@@ -5,8 +5,10 @@ from flask.typing import ResponseReturnValue
 
 from dashboard.audit import service as audit
 from dashboard.context import services
-from dashboard.users import service as users
+from dashboard.users import passwords
 from dashboard.users.authentication import start_session, visitor
+from dashboard.users.errors import PeopleError
+from dashboard.users.passwords import SHORTEST_PASSWORD
 from dashboard.web.required_role import requires
 from dashboard.web.security import limiter
 
@@ -21,7 +23,7 @@ def _quota_key() -> str:
 @requires("viewer")
 def show() -> ResponseReturnValue:
     """Show the form."""
-    return render_template("users/password.html", problem="", least=users.SHORTEST_PASSWORD)
+    return render_template("users/password.html", problem="", least=SHORTEST_PASSWORD)
 
 
 @bp.post("/me/password")
@@ -31,17 +33,17 @@ def change() -> ResponseReturnValue:
     """Change the password, end the user's other sessions, and start a new one here."""
     at, user, new = services().clock(), visitor().user, request.form.get("new", "")
     try:
-        if not users.has_password(user, request.form.get("current", "")):
-            raise users.PeopleError("The password that you have now is another one.")
+        if not passwords.has_password(user, request.form.get("current", "")):
+            raise PeopleError("The password that you have now is another one.")
         if new == request.form.get("current", ""):
-            raise users.PeopleError("The new one is the one that you have now: choose another.")
+            raise PeopleError("The new one is the one that you have now: choose another.")
         if new != request.form.get("again", ""):
-            raise users.PeopleError("The two new ones are not the same.")
-        users.set_password(user, new, at)
-    except users.PeopleError as error:
+            raise PeopleError("The two new ones are not the same.")
+        passwords.set_password(user, new, at)
+    except PeopleError as error:
         audit.record(at, user.email, "change_password", audit.FAILED)
         return render_template(
-            "users/password.html", problem=str(error), least=users.SHORTEST_PASSWORD
+            "users/password.html", problem=str(error), least=SHORTEST_PASSWORD
         ), 400
     audit.record(at, user.email, "change_password", audit.DONE)
     start_session(user)

@@ -8,8 +8,7 @@ from flask.typing import ResponseReturnValue
 
 from dashboard.audit import service as audit
 from dashboard.context import services
-from dashboard.users import service as users
-from dashboard.users import sessions
+from dashboard.users import passwords, sessions
 from dashboard.users.authentication import visitor
 from dashboard.web.required_role import requires
 from dashboard.web.security import limiter
@@ -31,7 +30,7 @@ def end() -> ResponseReturnValue:
         flash(f"Nothing was ended. {_explanation(user.issuer)}", "danger")
         return redirect(url_for("people.me"), 303)
     if which == "others":
-        users.end_all(user, at, except_key=visitor().get_id())
+        sessions.end_all(user, at, except_key=visitor().get_id())
         ended, what, sentence = True, "all others", "You are signed in here alone now."
     else:
         ended, what, sentence = (
@@ -50,7 +49,7 @@ def end() -> ResponseReturnValue:
 def _proves_identity() -> bool:
     user, at = visitor().user, services().clock()
     if user.issuer is None:
-        return users.has_password(user, request.form.get("password", ""))
+        return passwords.has_password(user, request.form.get("password", ""))
     mine = sessions.open_of(user, at, visitor().get_id())
     return any(each.is_here and at - each.started_at <= RECENT_SIGN_IN for each in mine)
 

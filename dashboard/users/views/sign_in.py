@@ -8,8 +8,11 @@ from dashboard.audit import service as audit
 from dashboard.context import services
 from dashboard.core.email_addresses import canonical
 from dashboard.users import service as users
-from dashboard.users import sessions, two_factor
+from dashboard.users import sessions, tokens, two_factor
 from dashboard.users.authentication import log_in, visitor
+from dashboard.users.errors import PeopleError
+from dashboard.users.keys import Secret
+from dashboard.users.passwords import LONGEST_PASSWORD
 from dashboard.users.views import oidc as provider
 from dashboard.users.views import two_factor as second
 from dashboard.web.login_throttle import by_account
@@ -35,7 +38,7 @@ def login() -> ResponseReturnValue:
         not email
         or not password
         or len(email) > users.LONGEST_ADDRESS
-        or len(password) > users.LONGEST_PASSWORD
+        or len(password) > LONGEST_PASSWORD
     ):
         return provider.sign_in_page(
             target, email[: users.LONGEST_ADDRESS], WRONG if request.method == "POST" else ""
@@ -55,7 +58,7 @@ def login() -> ResponseReturnValue:
 def logout() -> ResponseReturnValue:
     """End this session on the server; users of a provider are then signed out there as well."""
     has_provider = visitor().user.issuer is not None
-    users.sign_out(visitor().get_id(), services().clock())
+    sessions.sign_out(visitor().get_id(), services().clock())
     audit.record(services().clock(), visitor().email, "sign_out", audit.DONE)
     logout_user()
     session.clear()
@@ -75,8 +78,8 @@ def create_token() -> ResponseReturnValue:
     """Create a token, which only this response shows."""
     name = request.form.get("name", "")
     try:
-        secret = users.new_token(visitor().user, name, services().clock())
-    except users.PeopleError as error:
+        secret = tokens.new_token(visitor().user, name, services().clock())
+    except PeopleError as error:
         flash(str(error), "danger")
         return redirect(url_for(".me"), 303)
     audit.record(services().clock(), visitor().email, "create_token", audit.DONE, detail=name[:80])
@@ -87,7 +90,7 @@ def create_token() -> ResponseReturnValue:
 @requires("viewer")
 def revoke_token(token_id: int) -> ResponseReturnValue:
     """Revoke a token."""
-    done = users.revoke_token(visitor().user, token_id, services().clock())
+    done = tokens.revoke_token(visitor().user, token_id, services().clock())
     audit.record(
         services().clock(), visitor().email, "revoke_token", audit.DONE if done else audit.FAILED
     )
@@ -98,10 +101,14 @@ def revoke_token(token_id: int) -> ResponseReturnValue:
     return redirect(url_for(".me"), 303)
 
 
-def _me(secret: users.Secret | None = None) -> str:
+def _me(secret: Secret | None = None) -> str:
     user = visitor().user
     left = two_factor.codes_left(user) if user.totp_secret is not None else 0
     mine = sessions.open_of(user, services().clock(), visitor().get_id())
     return render_template(
-        "users/me.html", tokens=users.tokens_of(user), secret=secret, codes_left=left, sessions=mine
+        "users/me.html",
+        tokens=tokens.tokens_of(user),
+        secret=secret,
+        codes_left=left,
+        sessions=mine,
     )

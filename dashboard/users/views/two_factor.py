@@ -10,8 +10,7 @@ from markupsafe import Markup
 from dashboard.audit import service as audit
 from dashboard.context import services
 from dashboard.core.database import db
-from dashboard.users import service as users
-from dashboard.users import two_factor
+from dashboard.users import keys, passwords, two_factor
 from dashboard.users.authentication import log_in, visitor
 from dashboard.users.models import User
 from dashboard.web.login_throttle import by_address, count_key
@@ -100,7 +99,7 @@ def switch_on() -> ResponseReturnValue:
         flash("Nothing was changed: this form was made for another moment. Begin again.", "warning")
         return redirect(url_for("people.me"), 303)
     step = two_factor.step_of(secret, request.form.get("code", ""), at)
-    if step is None or not users.has_password(user, request.form.get("password", "")):
+    if step is None or not passwords.has_password(user, request.form.get("password", "")):
         audit.record(at, user.email, "second_factor_on", audit.FAILED)
         return _form(
             secret,
@@ -118,7 +117,7 @@ def switch_on() -> ResponseReturnValue:
 def switch_off() -> ResponseReturnValue:
     """Remove the second factor; requires the password and a code."""
     user, vault, at = visitor().user, services().vault, services().clock()
-    knows = users.has_password(user, request.form.get("password", ""))
+    knows = passwords.has_password(user, request.form.get("password", ""))
     code = request.form.get("code", "")
     if (
         not knows
@@ -177,4 +176,4 @@ def half_signed_in_user() -> str:
 
 def _mark(user: User) -> str:
     """Return a value that changes with the password."""
-    return users.hashed(user.password_hash)[:16]
+    return keys.hashed(user.password_hash)[:16]

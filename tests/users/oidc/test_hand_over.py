@@ -12,8 +12,9 @@ from dashboard.audit import service as audit
 from dashboard.cli.check import _notes_on_users, provider_problem
 from dashboard.cli.main import main
 from dashboard.core.database import db
-from dashboard.users import issuers, oidc_users, two_factor
+from dashboard.users import issuers, oidc_users, passwords, two_factor
 from dashboard.users import service as users
+from dashboard.users.errors import PeopleError
 from dashboard.users.models import User
 from tests.support.clock import Clock
 from tests.support.oidc_provider import Provider, refusal_text, sign_in
@@ -81,8 +82,8 @@ def test_the_password_works_until_the_first_sign_in_at_the_provider_and_never_ag
     assert by_password(app) == 403
     assert before.client.get("/").status_code == 302
     assert mallory.client.get("/").status_code == 200
-    with app.app_context(), pytest.raises(users.PeopleError, match="has no password here"):
-        users.set_password(
+    with app.app_context(), pytest.raises(PeopleError, match="has no password here"):
+        passwords.set_password(
             db.session.get_one(User, viv.id),
             "a long enough one",
             app.extensions["services"].clock(),
@@ -209,7 +210,7 @@ def test_whom_an_earlier_version_handed_over_comes_in_or_gets_a_password_again(
         return user
 
     with app.app_context():
-        users.set_password(as_before(), "a long enough one", clock())
+        passwords.set_password(as_before(), "a long enough one", clock())
     assert as_kept(app, viv.id) == (None, None, provider.url, True)
     with app.app_context():
         as_before()

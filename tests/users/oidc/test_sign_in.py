@@ -16,7 +16,9 @@ from dashboard.app import create_app
 from dashboard.cli.check import provider_problem
 from dashboard.core.database import db
 from dashboard.settings import SettingsError, read_settings
+from dashboard.users import passwords
 from dashboard.users import service as users
+from dashboard.users.errors import PeopleError
 from dashboard.web.security import limiter
 from tests.support.clock import Clock
 from tests.support.oidc_provider import (
@@ -244,8 +246,8 @@ def test_who_signs_in_there_has_no_password_here_and_gets_none(
     with app.app_context():
         sue = users.find_user("sue@example.com")
         assert sue is not None
-        with pytest.raises(users.PeopleError, match="has no password here"):
-            users.set_password(sue, "a long enough one", clock())
+        with pytest.raises(PeopleError, match="has no password here"):
+            passwords.set_password(sue, "a long enough one", clock())
         number = sue.id
     mallory.post("/logout")
     for guess in ("", " ", PASSWORD):
