@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import func, select
 
+from dashboard.actions.limits import OUTCOME_GRACE, OUTCOME_WITHIN
 from dashboard.actions.models import Action
 from dashboard.core.database import db
 from dashboard.findings.models import Finding
@@ -23,7 +24,6 @@ from dashboard.peliqan.statuses import RunOutcome, Severity, outcome_of_run, sev
 WORKED, NO_EFFECT, WORSE = "worked", "no_effect", "worse"
 VERDICTS = (WORKED, NO_EFFECT, WORSE)
 DONE, SUPERSEDED = "done", "superseded"
-AT_MOST, GRACE = timedelta(hours=24), timedelta(minutes=30)
 # Peliqan's health statuses that are worse than all others.
 _HOW_BAD = {Severity.ERROR.value: 2, Severity.ATTENTION.value: 1}
 
@@ -72,7 +72,7 @@ def on_recovered(
         return
     accounts = {account_id for account_id, _ in named}
     recent = select(Action).where(
-        Action.account_id.in_(accounts), Action.started_at > at - 3 * AT_MOST
+        Action.account_id.in_(accounts), Action.started_at > at - 3 * OUTCOME_WITHIN
     )
     newest: dict[tuple[int, int], Action] = {}
     for action in db.session.scalars(recent.order_by(Action.id)):
@@ -147,4 +147,4 @@ def _verdict(action: Action, connection: Connection) -> str:
 
 def _time_to_help(connection: Connection) -> timedelta:
     """Return how long after an action a recovery counts as its effect."""
-    return min(timedelta(seconds=connection.interval) + GRACE, AT_MOST)
+    return min(timedelta(seconds=connection.interval) + OUTCOME_GRACE, OUTCOME_WITHIN)

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from dashboard import peliqan
 from dashboard.actions import polling
 from dashboard.actions import service as actions
+from dashboard.actions.limits import GIVE_UP_AFTER
 from dashboard.actions.models import Action
 from dashboard.actions.polling import next_poll
 from dashboard.actions.service import ActionRequest
@@ -23,7 +24,6 @@ CONTRADICTION_WAIT = timedelta(seconds=10)
 POLLS_FOR_A_RUN = 3
 # Peliqan's clock may be behind ours, so a run may seem to start before its request.
 CLOCK_SKEW = timedelta(seconds=60)
-GIVE_UP_AFTER = timedelta(hours=24)
 
 
 def start(api: peliqan.Peliqan, connection: Connection, request: ActionRequest) -> Action:

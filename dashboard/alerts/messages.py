@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import func, select
 
+from dashboard.alerts.limits import LONGEST_SUBJECT, MOST_LINES
 from dashboard.alerts.models import AlertRule
 from dashboard.core.database import db
 from dashboard.core.redaction import one_line, scrubbed
@@ -18,8 +19,6 @@ from dashboard.findings import queries as finding_queries
 from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.models import Account
 
-LONGEST_SUBJECT = 200
-LINES = 10
 DAY = timedelta(hours=24)
 
 
@@ -115,14 +114,14 @@ def of_digest(
         if not causes:
             continue
         lines += ["", f"{title}:"]
-        for cause in causes[:LINES]:
+        for cause in causes[:MOST_LINES]:
             many = had.get(cause.id, 0) if title == "Recovered" else cause.accounts
             more = f", {deltas[cause.id].came} more" if title == "Worse" else ""
             lines.append(
                 f"- {cause.severity.capitalize()}: {cause_name(cause)}, {customers(many)}{more}"
             )
-        if len(causes) > LINES:
-            lines.append(f"- and {len(causes) - LINES} others")
+        if len(causes) > MOST_LINES:
+            lines.append(f"- and {len(causes) - MOST_LINES} others")
     if not any(sections.values()):
         lines += ["", "Nothing came, nothing is open."]
     return _text(subject, lines, _link(base, "/causes"))

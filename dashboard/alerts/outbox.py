@@ -19,6 +19,7 @@ from sqlalchemy import ColumnElement, String, and_, cast, func, literal, or_, se
 from sqlalchemy.orm import aliased
 
 from dashboard.alerts import messages as alert_texts
+from dashboard.alerts.limits import RECOVERIES_SENT_FOR, RETRY_WAITS, SEND_AFTER
 from dashboard.alerts.messages import AlertText
 from dashboard.alerts.models import AlertMessage, AlertRule
 from dashboard.alerts.schedule import digest_due, quiet_until
@@ -32,17 +33,12 @@ from dashboard.findings.rules.definitions import FINDING_SEVERITIES
 NEW, RECOVERED, DIGEST, TEST = "new", "recovered", "digest", "test"
 WAITING, SENT, FAILED, DROPPED, KNOWN = "waiting", "sent", "failed", "dropped", "known"
 MESSAGE_STATES: Final = (WAITING, SENT, FAILED, DROPPED, KNOWN)
-SETTLED: Final = timedelta(minutes=5)
-# After the first, second and third failed attempt; after the fourth, the message is given up.
-WAITS: Final = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=30))
 # Longer than any service takes to answer: a worker that still has the lease was killed.
 LEASE: Final = timedelta(minutes=10)
 LOST: Final = (
     "The worker that sent it was stopped: whether it arrived is not known."
     " Send it again if it did not."
 )
-# An older recovery, from a time without a worker, is not sent.
-NEWS_FOR: Final = timedelta(days=2)
 MOST_IN_ONE_QUERY = 500
 
 
@@ -53,7 +49,7 @@ def queue_messages(at: datetime, base: str | None) -> None:
     ).all():
         sends = rule.sends.split()
         if NEW in sends:
-            new = _not_queued(rule, _matching(rule, at - SETTLED))
+            new = _not_queued(rule, _matching(rule, at - SEND_AFTER))
             _write(
                 rule,
                 (
@@ -206,11 +202,13 @@ def finish(message_id: int, error: str | None, at: datetime) -> None:
     if error is None:
         message.state, message.sent_at = SENT, at
     elif (
-        message.state == FAILED or message.key.startswith(f"{TEST}/") or message.tries > len(WAITS)
+        message.state == FAILED
+        or message.key.startswith(f"{TEST}/")
+        or message.tries > len(RETRY_WAITS)
     ):
         message.state = FAILED
     else:
-        message.due_at = at + WAITS[message.tries - 1]
+        message.due_at = at + RETRY_WAITS[message.tries - 1]
     db.session.commit()
 
 
@@ -285,11 +283,12 @@ def _recovered(rule: AlertRule, at: datetime) -> list[Cause]:
         )
         recovered = recovered.where(
             ~findings.where(Finding.recovered_at.is_(None)).exists(),
-            last.scalar_subquery().between(at - NEWS_FOR, at - SETTLED),
+            last.scalar_subquery().between(at - RECOVERIES_SENT_FOR, at - SEND_AFTER),
         )
     else:
         recovered = recovered.where(
-            Cause.state == states.RECOVERED, Cause.recovered_at.between(at - NEWS_FOR, at - SETTLED)
+            Cause.state == states.RECOVERED,
+            Cause.recovered_at.between(at - RECOVERIES_SENT_FOR, at - SEND_AFTER),
         )
         recovered = recovered.where(findings.where(Finding.recovered_at >= Cause.since).exists())
     return list(db.session.scalars(recovered.order_by(Cause.id)))

@@ -9,6 +9,7 @@ from sqlalchemy import case, delete, func, or_, select, update
 from sqlalchemy.orm import joinedload, undefer
 
 from dashboard.alerts import outbox
+from dashboard.alerts.limits import MOST_RULES
 from dashboard.alerts.models import AlertMessage, AlertRule
 from dashboard.core.database import change, db
 from dashboard.core.search_text import with_folds
@@ -22,7 +23,6 @@ SENDS: Final = {
     outbox.RECOVERED: "Recoveries",
     outbox.DIGEST: "Morning digest",
 }
-MOST_RULES: Final = 50
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,9 @@ cover both.
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from dashboard.alerts.limits import DIGEST_WITHIN
 from dashboard.alerts.models import AlertRule
 from dashboard.core.times import local_time
-
-# A digest that is later than this is skipped.
-DIGEST_WITHIN = timedelta(hours=12)
 
 
 def quiet_until(rule: AlertRule, at: datetime) -> datetime | None:

@@ -9,7 +9,6 @@ import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from functools import partial
 from threading import get_ident
 from typing import Any, Final
@@ -17,6 +16,7 @@ from typing import Any, Final
 from dashboard.alerts import outbox
 from dashboard.alerts import rules as alert_rules
 from dashboard.alerts.chat_markup import make_message_inert
+from dashboard.alerts.limits import LONGEST_ADDRESS, SEND_FOR, SEND_TIMEOUT
 from dashboard.alerts.models import AlertMessage, AlertRule
 from dashboard.context import Services
 from dashboard.core.connection_guard import only_to
@@ -34,10 +34,6 @@ LOCAL: Final = frozenset(
 WITH_HOST: Final = frozenset(
     {"json", "jsons", "xml", "xmls", "form", "forms", "mailto", "mailtos", "apprise", "apprises"}
 )
-LONGEST_ADDRESS = 2000
-# Seconds.
-LONGEST_WAIT = 10.0
-LONGEST_RUN = timedelta(seconds=45)
 # Apprise's message type, by the last part of a message's key.
 TONES: Final = {outbox.NEW: "failure", outbox.RECOVERED: "success"}
 UNREADABLE = (
@@ -97,7 +93,7 @@ def check_address(address: str, places: EgressPolicy = ALLOW_ALL) -> str:
 
 
 def send_due(services: Services, base: str | None) -> None:
-    """Queue new messages and send those that are due, for at most ``LONGEST_RUN``. Commits.
+    """Queue new messages and send those that are due, for at most ``SEND_FOR``. Commits.
 
     The next minute's task continues. After a failure, a rule's other messages wait until then.
     """
@@ -108,7 +104,7 @@ def send_due(services: Services, base: str | None) -> None:
     outbox.queue_messages(started, base)
     for rule_id in outbox.rules_due(started):
         for message_id in outbox.due(rule_id, started):
-            if services.clock() - started > LONGEST_RUN:
+            if services.clock() - started > SEND_FOR:
                 return
             message = outbox.lease(message_id, services.clock())
             rule = alert_rules.rule_or_none(rule_id, with_address=True)
@@ -182,8 +178,8 @@ def send(
         return str(error)
     # The outbox retries, not Apprise; no address may block a worker.
     server.retry = 0
-    server.socket_connect_timeout = min(server.socket_connect_timeout, LONGEST_WAIT)
-    server.socket_read_timeout = min(server.socket_read_timeout, LONGEST_WAIT)
+    server.socket_connect_timeout = min(server.socket_connect_timeout, SEND_TIMEOUT)
+    server.socket_read_timeout = min(server.socket_read_timeout, SEND_TIMEOUT)
     notifier = apprise.Apprise(asset=_asset())
     notifier.add(server)
     # Apprise converts plain text only for HTML: services that read Markdown would parse it.

@@ -11,6 +11,7 @@ from typing import Final, TypedDict, Unpack
 
 from sqlalchemy import column, func, select, table, update
 
+from dashboard.audit.limits import MOST_ROWS
 from dashboard.audit.models import AuditEntry
 from dashboard.core import row_access
 from dashboard.core.database import change, db, insert_for
@@ -20,8 +21,6 @@ PENDING, DONE, FAILED, REFUSED, UNKNOWN = "pending", "done", "failed", "refused"
 # A table by name, since the package ``users`` imports this one.
 _USERS = table("user", column("address"))
 COUNTED: Final = frozenset({FAILED, REFUSED})
-# Rows of failures and refusals an hour: for each user, and for all clients who are no users.
-MOST_ROWS: Final = 100
 BEYOND: Final = (
     f"One of more than {MOST_ROWS} different failures and refusals within this hour:"
     " from there on, counted together."

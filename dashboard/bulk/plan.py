@@ -16,6 +16,7 @@ from sqlalchemy import select
 from dashboard.actions import service as actions
 from dashboard.actions.models import Action
 from dashboard.bulk import service as bulk
+from dashboard.bulk.limits import MOST_CONNECTIONS
 from dashboard.bulk.models import BulkItem, BulkJob
 from dashboard.core.database import db
 from dashboard.findings.lists import FINDINGS
@@ -27,7 +28,6 @@ from dashboard.listing.listing import Listing
 from dashboard.listing.query import BadQuery, ListQuery, read_integer
 from dashboard.peliqan.statuses import is_oauth, is_saltedge
 
-MOST = 1_000_000
 AT_ONCE = 500
 IN_FLIGHT = {
     actions.SYNC: "a sync is under way already",
@@ -259,7 +259,9 @@ def _selected(selection: Selection) -> list[tuple[int, int | None]]:
         listing = replace(
             _FINDINGS, statement=_FINDINGS.statement.where(Finding.cause_id == selection.cause_id)
         )
-    return list(dict.fromkeys((row[0], row[1]) for row in listing.all(selection.query, MOST)))
+    return list(
+        dict.fromkeys((row[0], row[1]) for row in listing.all(selection.query, MOST_CONNECTIONS))
+    )
 
 
 def _rows(keys: Collection[ConnectionKey]) -> dict[ConnectionKey, Any]:

@@ -20,6 +20,7 @@ from dashboard.actions import service as actions
 from dashboard.actions.models import Action
 from dashboard.audit import service as audit
 from dashboard.audit.models import AuditEntry
+from dashboard.bulk.limits import STOP_AFTER_FAILURES
 from dashboard.bulk.models import BulkItem, BulkJob
 from dashboard.core import leases, row_access
 from dashboard.core.database import change, db
@@ -35,7 +36,6 @@ ITEM_STATES = (RUNNING, FAILED, NO_EFFECT, LEFT_OUT, WAITING, DONE, CANCELLED)
 RESULTS = (DONE, NO_EFFECT, FAILED)
 KINDS = (actions.SYNC, actions.REAUTHORISE)
 LEASE = timedelta(seconds=60)
-ENOUGH_FAILURES = 5
 WELL = {"ok", "busy"}
 
 
@@ -317,11 +317,13 @@ def _last_of_failures(job: BulkJob) -> int | None:
     results = BulkItem.job_id == job.id, BulkItem.state.in_(RESULTS)
     since = BulkItem.id != job.canary_id, BulkItem.settled_at >= canary(job).settled_at
     newest = select(BulkItem.id, BulkItem.state).where(*results, *since)
-    newest = newest.order_by(BulkItem.settled_at.desc(), BulkItem.id.desc()).limit(ENOUGH_FAILURES)
+    newest = newest.order_by(BulkItem.settled_at.desc(), BulkItem.id.desc()).limit(
+        STOP_AFTER_FAILURES
+    )
     found = db.session.execute(newest).all()
     return (
         found[0].id
-        if len(found) == ENOUGH_FAILURES and all(state == FAILED for _, state in found)
+        if len(found) == STOP_AFTER_FAILURES and all(state == FAILED for _, state in found)
         else None
     )
 

@@ -8,6 +8,7 @@ from flask.typing import ResponseReturnValue
 
 from dashboard.audit import service as audit
 from dashboard.bulk import service as bulk
+from dashboard.bulk.limits import MOST_OFFERED
 from dashboard.bulk.lists import (
     JOBS,
     items_of,
@@ -30,8 +31,6 @@ from dashboard.web.lists import csv_response, render_list
 from dashboard.web.required_role import requires
 
 bp = Blueprint("bulk", __name__)
-# Most connections that the page offers to try first.
-OFFERED = 200
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class ConfirmPage:
     @property
     def offered(self) -> list[Candidate]:
         """The connections that can be tried first."""
-        return self.plan.items[:OFFERED]
+        return self.plan.items[:MOST_OFFERED]
 
     @property
     def too_many(self) -> bool:
@@ -286,7 +285,7 @@ def _job_page(job: BulkJob) -> JobPage:
         job=job,
         now=now,
         first=one_item(bulk.canary(job).id),
-        others=waiting_items(job.id, OFFERED) if job.state == bulk.TRIED else [],
+        others=waiting_items(job.id, MOST_OFFERED) if job.state == bulk.TRIED else [],
         cause=finding_queries.cause_or_none(job.cause_id) if job.cause_id is not None else None,
         may_do_all=most is None or now.total <= most,
     )

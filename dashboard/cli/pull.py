@@ -15,8 +15,9 @@ from dashboard.pulls import jobs as pull_jobs
 from dashboard.pulls import service as pulls
 from dashboard.pulls.destinations import base as destinations
 from dashboard.pulls.destinations import registry
+from dashboard.pulls.limits import FULL_EVERY
 from dashboard.pulls.manifest import Copied, PullResult
-from dashboard.pulls.pull import FULL_EVERY, PullOptions, Selection
+from dashboard.pulls.pull import PullOptions, Selection
 
 
 @click.command()

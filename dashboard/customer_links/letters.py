@@ -15,13 +15,11 @@ from zoneinfo import ZoneInfo
 
 from dashboard.core.paths import ASSETS
 from dashboard.core.redaction import one_line
+from dashboard.customer_links.limits import LONGEST_MAILTO, LONGEST_NAME
 
 LANGUAGES: Final = ("en", "nl", "fr", "de", "es")
 # Rules with a text of their own; all others share a general text.
 EXPLAINED: Final = ("auth_failed", "consent_expiring")
-# Some mail programs cut longer addresses, and with them the message.
-LONGEST_MAILTO: Final = 2000
-LONGEST_NAME: Final = 120
 _HEADING: Final = re.compile(r"^# (\w+)\n", re.MULTILINE)
 _WORD: Final = re.compile(r"\{(\w+)\}")
 

@@ -11,7 +11,8 @@ from dashboard.context import services
 from dashboard.core.text import meant
 from dashboard.customer_links import letters
 from dashboard.customer_links import queries as waiting_links
-from dashboard.customer_links.service import GIVE_UP_AFTER, SafeLink, check_link
+from dashboard.customer_links.limits import GIVE_UP_AFTER
+from dashboard.customer_links.service import SafeLink, check_link
 from dashboard.fleet.models import Account, Connection
 from dashboard.listing.query import BadQuery
 from dashboard.web.times import zone

@@ -6,7 +6,7 @@ send its message.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import case, func, select, tuple_, update
@@ -16,13 +16,12 @@ from dashboard.actions import service as actions
 from dashboard.actions.models import Action
 from dashboard.core.database import change, db
 from dashboard.core.text import comparable
+from dashboard.customer_links.limits import REMIND_AFTER
 from dashboard.findings.lists import FINDINGS
 from dashboard.findings.models import RECOVERED, SUPPRESSED, Finding
 from dashboard.fleet.models import Account, Connection, HealthChange
 from dashboard.listing.listing import Filter, Listing, shown_time
 
-# After this time an unused link needs a reminder: it is valid for 4 more hours.
-REMIND_AFTER = timedelta(hours=20)
 REMIND, UNSENT, SENT, FOLLOWED = "remind", "unsent", "sent", "followed"
 # The order in which the list sorts: what needs a user first.
 STAGES = (REMIND, UNSENT, SENT, FOLLOWED)

@@ -18,11 +18,11 @@ from dashboard.actions.polling import next_poll
 from dashboard.actions.service import ActionRequest
 from dashboard.core.ip_addresses import ip_of, is_private
 from dashboard.customer_links import queries as waiting_links
+from dashboard.customer_links.limits import GIVE_UP_AFTER
 from dashboard.fleet.models import Account, Connection
 from dashboard.peliqan.statuses import RunOutcome, Severity, outcome_of_run
 from dashboard.refresh import live
 
-GIVE_UP_AFTER = timedelta(hours=24)
 # Statuses while a customer follows a link. Peliqan may set RE_AUTHORISING at the request already.
 FOLLOWING = ("AUTHORIZING", "RE_AUTHORISING", "RE_AUTHORISED")
 # A host name in its plain form. Browsers accept more and rewrite it: %2e, numbers, full-width

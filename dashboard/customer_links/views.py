@@ -14,6 +14,7 @@ from dashboard.core.database import db
 from dashboard.core.text import comparable
 from dashboard.customer_links import queries as waiting_links
 from dashboard.customer_links import service as customer_links
+from dashboard.customer_links.limits import GIVE_UP_AFTER, SHOWN_NEEDED
 from dashboard.customer_links.presenters import chosen_language, message_of, service_name
 from dashboard.findings.lists import serialize_finding
 from dashboard.findings.models import Finding
@@ -28,7 +29,6 @@ from dashboard.web.times import today_began
 
 bp = Blueprint("desk", __name__)
 LONGEST_CONNECTOR = 80
-SHOWN_NEEDED = 6
 
 
 @bp.get("/desk", endpoint="index")
@@ -43,7 +43,7 @@ def index() -> ResponseReturnValue:
         waiting_links.serialize_link,
         "customer_links/links.html",
         "customer_links/_links.html",
-        good_for=customer_links.GIVE_UP_AFTER,
+        good_for=GIVE_UP_AFTER,
         service_name=service_name,
         needed=waiting_links.needed(SHOWN_NEEDED) if is_page else None,
         back=waiting_links.reconnected(today_began()) if is_page else None,

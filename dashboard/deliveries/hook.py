@@ -26,6 +26,7 @@ from urllib3.exceptions import HTTPError
 from dashboard.core import unreachable
 from dashboard.core.error_values import without_values
 from dashboard.core.redaction import scrubbed
+from dashboard.deliveries.limits import HOOK_TIMEOUT
 from dashboard.exports.formats import finite
 from dashboard.peliqan.retries import retry_wait
 from dashboard.peliqan.webhooks import signature_of
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 
 Message = Mapping[str, Any]
 KEY, TIMESTAMP, SIGNATURE = "Idempotency-Key", "X-Console-Timestamp", "X-Console-Signature"
-# Seconds to connect, and to wait for each byte of a response.
-TIMEOUT: Final = (5.0, 30.0)
 # Bytes read of a response, so that the connection can be reused; the content is ignored.
 READ: Final = 64 * 1024
 NONE: Final = "No hook is set. Set DASHBOARD_HOOK and start the console and its workers again."
@@ -168,7 +167,7 @@ class AddressHook:
             hide_paths_in_logs()
             request = requests.Request("POST", self._url, headers, data=body).prepare()
             with self._adapter.send(
-                request, True, TIMEOUT, self._verify, None, self._proxies
+                request, True, HOOK_TIMEOUT, self._verify, None, self._proxies
             ) as response:
                 failure = _refusal(response)
                 with suppress(HTTPError, OSError):

@@ -20,27 +20,18 @@ from dashboard.core.error_values import sentence_of
 from dashboard.core.text import clean, comparable
 from dashboard.deliveries import service as deliveries
 from dashboard.deliveries.hook import NONE, Hook, HookError
+from dashboard.deliveries.limits import RETRY_WAITS, WAIT_FOR_RUN
 from dashboard.deliveries.models import Delivery
 from dashboard.exports.formats import with_id
 from dashboard.fleet import queries
 from dashboard.fleet import runs as fleet_runs
+from dashboard.fleet.limits import MOST_RUNS_STORED
 from dashboard.fleet.models import Connection, Run
 from dashboard.peliqan.statuses import RunOutcome, outcome_of_run, run_is_over
 from dashboard.refresh import live
 from dashboard.tables.connection_tables import tables_of
 from dashboard.tables.reader import Row, TableChanged, TableReading
 
-# How long the delivery waits for a completed run.
-WAITED: Final = timedelta(hours=24)
-# After the first failed attempt, the second, and so on. After the sixth, the delivery is dead until
-# a user sends it again.
-WAITS: Final = (
-    timedelta(minutes=1),
-    timedelta(minutes=5),
-    timedelta(minutes=30),
-    timedelta(hours=2),
-    timedelta(hours=6),
-)
 # A delivery works for this long, then others continue.
 TURN: Final = timedelta(minutes=1)
 # Pages read ahead.
@@ -71,7 +62,7 @@ def work_on(
 
     ``interval``: seconds between two polls of a run, see ``next_poll``.
     """
-    if delivery.tries > len(WAITS):
+    if delivery.tries > len(RETRY_WAITS):
         deliveries.complete(
             delivery, deliveries.DEAD, services.clock(), error=delivery.error or KILLED
         )
@@ -87,7 +78,10 @@ def work_on(
     except peliqan.ApiUnavailable as error:
         # No request was sent, so this is no attempt.
         deliveries.reschedule(
-            delivery, services.clock() + WAITS[0], tries=delivery.tries, error=sentence_of(error)
+            delivery,
+            services.clock() + RETRY_WAITS[0],
+            tries=delivery.tries,
+            error=sentence_of(error),
         )
     except peliqan.PeliqanError as error:
         _retry_later(delivery, sentence_of(error), services.clock(), error.retry_after)
@@ -97,11 +91,11 @@ def _retry_later(
     delivery: Delivery, error: str, at: datetime, retry_after: float | None = None
 ) -> None:
     tries = delivery.tries + 1
-    if tries > len(WAITS):
+    if tries > len(RETRY_WAITS):
         deliveries.complete(delivery, deliveries.DEAD, at, error=error, tries=tries)
         return
-    requested = min(timedelta(seconds=retry_after or 0), WAITS[-1])
-    due_at = at + max(WAITS[tries - 1], requested)
+    requested = min(timedelta(seconds=retry_after or 0), RETRY_WAITS[-1])
+    due_at = at + max(RETRY_WAITS[tries - 1], requested)
     deliveries.reschedule(delivery, due_at, tries=tries, error=error)
 
 
@@ -128,7 +122,7 @@ def _has_loaded(services: Services, delivery: Delivery, interval: float) -> bool
                 remarks = [*delivery.remarks, *_missing_in(run)]
                 values = {"state": deliveries.READING, "run_id": run.id, "remarks": remarks}
                 return deliveries.save_progress(delivery, at, error="", **values, **polls)
-    if at - delivery.waits_since > WAITED:
+    if at - delivery.waits_since > WAIT_FOR_RUN:
         reason = f"{NO_RUN} {remark}".strip()
         deliveries.complete(delivery, deliveries.DEAD, at, error=reason, **polls)
     else:
@@ -139,7 +133,7 @@ def _has_loaded(services: Services, delivery: Delivery, interval: float) -> bool
 
 def _completed_run(delivery: Delivery) -> tuple[Run | None, str]:
     """Return the newest run that completed, or None and a remark on the last failed one."""
-    runs = fleet_runs.latest(delivery.account_id, delivery.connection_id, fleet_runs.MOST_STORED)
+    runs = fleet_runs.latest(delivery.account_id, delivery.connection_id, MOST_RUNS_STORED)
     completed = next((run for run in runs if outcome_of_run(run.status).is_success), None)
     ended = next((run for run in runs if run_is_over(run.status)), None)
     if completed is not None or ended is None:

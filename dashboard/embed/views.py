@@ -9,7 +9,7 @@ import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from flask import Blueprint, abort, jsonify, render_template, request, url_for
@@ -22,6 +22,7 @@ from dashboard.context import services
 from dashboard.core.database import db
 from dashboard.core.text import comparable
 from dashboard.deliveries.tasks import deliver_new_connection
+from dashboard.embed.limits import LONGEST_CONNECTORS, MOST_OFFERED, TOKEN_LIFE
 from dashboard.fleet.models import Account, Connection
 from dashboard.listing.query import BadQuery, read_integer
 from dashboard.refresh import live
@@ -31,11 +32,6 @@ from dashboard.web.required_role import PUBLIC, requires
 from dashboard.web.security import allow_frame, is_widgets_host, own_policy
 
 bp = Blueprint("embed", __name__)
-TOKEN_LIFE = timedelta(minutes=30)
-# Most customers offered for completion; other external ids can be typed.
-OFFERED = 500
-# Most characters of the connectors to offer, which are part of the page's address.
-LONGEST_CONNECTORS = 1_000
 
 
 @dataclass(frozen=True)
@@ -186,7 +182,7 @@ def _page() -> EmbedPage:
         select(Account)
         .where(Account.external_id.is_not(None), Account.gone_at.is_(None))
         .order_by(Account.name_folded, Account.id)
-        .limit(OFFERED)
+        .limit(MOST_OFFERED)
     )
     wanted = request.args.getlist("connector") or request.args.get("connectors", "").split(",")
     if sum(map(len, wanted)) > LONGEST_CONNECTORS:

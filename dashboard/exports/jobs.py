@@ -12,7 +12,6 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import timedelta
 from pathlib import Path
 from threading import Event
 from typing import IO, Any, Final
@@ -23,6 +22,7 @@ from dashboard.core.private_files import make_private
 from dashboard.exports import parquet
 from dashboard.exports import service as exports
 from dashboard.exports.formats import make_file
+from dashboard.exports.limits import MOST_TRIES, RETRY_WAIT
 from dashboard.exports.models import Export
 from dashboard.masking.rule_file import mask
 from dashboard.tables.reader import TableChanged, TableReading
@@ -31,7 +31,6 @@ SAVE_EVERY: Final = 1.0
 # Errors that pass, even after the client's own retries. The export is resumed later, at most
 # ``MOST_TRIES`` times in a row without a new page.
 TEMPORARY_ERRORS: Final = (*peliqan.OUTAGE, peliqan.RateLimited)
-MOST_TRIES, TRY_AGAIN = 5, timedelta(seconds=30)
 RESTARTED: Final = "It was interrupted, and began anew."
 # Prefix of the folders in which a web process makes Parquet files. A process that was killed leaves
 # its folder; such a folder is deleted after a day.
@@ -77,7 +76,7 @@ def continue_export(
             if tries >= MOST_TRIES:
                 exports.fail(export, error.sentence, clock())
             else:
-                exports.reschedule(export, clock() + TRY_AGAIN, tries=tries, error=error.sentence)
+                exports.reschedule(export, clock() + RETRY_WAIT, tries=tries, error=error.sentence)
         except peliqan.PeliqanError as error:
             exports.fail(export, error.sentence, clock())
         except (TableChanged, parquet.ParquetFailed) as error:

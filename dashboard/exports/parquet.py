@@ -15,13 +15,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Self
 
+from dashboard.exports.limits import LONGEST_PARQUET_RUN
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
 # Bytes of lines that become one row group.
 TEXT_AT_ONCE = 1_000_000
-# Seconds.
-LONGEST: Final = 6 * 3600
 POLL_INTERVAL: Final = 0.2
 # The message of the writing process that all lines are written.
 COMPLETE: Final = b"whole"
@@ -72,7 +72,7 @@ class ParquetWriter:
             ParquetFailed: the disk is full, or the last line is incomplete.
         """
         try:
-            self._process.communicate(COMPLETE, timeout=LONGEST)
+            self._process.communicate(COMPLETE, timeout=LONGEST_PARQUET_RUN)
         except (OSError, subprocess.SubprocessError):
             self._process.kill()
         if self._process.wait() != 0:

@@ -15,6 +15,7 @@ from sqlalchemy import select, update
 from dashboard.audit import service as audit
 from dashboard.core import leases
 from dashboard.core.database import change, db
+from dashboard.exports.limits import KEPT_FOR, MOST_OPEN
 from dashboard.exports.models import Export
 from dashboard.users.models import User
 
@@ -27,9 +28,7 @@ WAITING, RUNNING, DONE, FAILED, CANCELLED, EXPIRED = (
     "expired",
 )
 OPEN: Final = (WAITING, RUNNING)
-LEASE, RETENTION = timedelta(seconds=120), timedelta(days=1)
-# Exports of one user that may be waiting or running at a time.
-MOST_OPEN: Final = 5
+LEASE = timedelta(seconds=120)
 
 
 class TooManyExports(ValueError):
@@ -139,7 +138,7 @@ def finish(export: Export, size: int, remarks: Sequence[str], at: datetime) -> b
         "state": DONE,
         "size": size,
         "remarks": list(remarks),
-        "expires_at": at + RETENTION,
+        "expires_at": at + KEPT_FOR,
         "error": "",
     }
     return _end(export, audit.DONE, summary, at, **values)

@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING
 
 from flask import request
 
@@ -28,15 +28,12 @@ from dashboard.core.database import db
 from dashboard.exports import parquet
 from dashboard.exports import service as exports
 from dashboard.exports.jobs import FOLDER_PREFIX, remove_abandoned
+from dashboard.exports.limits import LARGEST
 from dashboard.masking.rule_file import mask
 from dashboard.tables.reader import TableChanged
 
 if TYPE_CHECKING:
     from dashboard.exports.views import ExportRequest
-
-# Bytes. The disk may be shared with an SQLite database. An export job, of which one runs at a time,
-# writes larger files.
-LARGEST: Final = 1_000_000_000
 
 
 class ClientLeft(Exception):

@@ -17,6 +17,7 @@ from dashboard.core.database import change, change_many, db
 from dashboard.core.search_text import with_folds
 from dashboard.core.snapshot_version import lock_snapshot
 from dashboard.findings import causes, signals
+from dashboard.findings.limits import NEW_FOR
 from dashboard.findings.models import (
     NEW,
     OPEN,
@@ -39,8 +40,6 @@ from dashboard.findings.run_rules import (
 )
 from dashboard.fleet.models import Account, Connection
 
-# For this time a finding or a cause has the state "new".
-NEW_FOR = timedelta(hours=24)
 AT_ONCE = 200
 
 _STORED = (

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from flask import current_app
@@ -11,6 +11,7 @@ from sqlalchemy import case, func, select
 
 from dashboard.core.database import db
 from dashboard.core.text import clean, comparable
+from dashboard.findings.limits import DATA_LASTS, DROP_LASTS
 from dashboard.findings.models import DataCheck
 from dashboard.findings.rules.definitions import UNREADABLE, RuleResult, diagnose, may_be_unwell
 from dashboard.findings.rules.duplicates import find_recreated, find_same_name
@@ -24,11 +25,6 @@ from dashboard.findings.rules.facts import (
 )
 from dashboard.fleet.models import Account, AccountRefreshState, Connection, MonitoredTable, Run
 from dashboard.peliqan.statuses import RUNNING_WORDS, Severity
-
-# After this time the smaller row count is the table's normal count.
-DROP_LASTS = timedelta(days=7)
-# Older counts of the warehouse are no evidence of the present state.
-DATA_LASTS = timedelta(days=7)
 
 # Account id, connection id (None: the account itself) and rule.
 FindingKey = tuple[int, int | None, str]

@@ -7,9 +7,9 @@ from sqlalchemy import update
 from dashboard.core.database import change, db
 from dashboard.core.snapshot_version import lock_snapshot
 from dashboard.findings.evaluate import expire_states
+from dashboard.findings.limits import SUPPRESSION_DAYS
 from dashboard.findings.models import RECOVERED, STATES, SUPPRESSED, Cause, Finding
 
-DAYS = (1, 3, 7, 30)
 _RANK = STATES.index(SUPPRESSED)
 
 
@@ -21,12 +21,12 @@ def suppress(row: Finding | Cause, user_email: str, reason: str, days: int, at: 
     """Suppress a finding, or a cause with its present and future findings. Commits.
 
     Raises:
-        NoReason: The reason is empty, or ``days`` is not one of ``DAYS``.
+        NoReason: The reason is empty, or ``days`` is not one of ``SUPPRESSION_DAYS``.
     """
     if not reason.strip():
         raise NoReason("Say why: the page shows the reason while this is suppressed.")
-    if days not in DAYS:
-        raise NoReason(f"It can be suppressed for {', '.join(map(str, DAYS))} days.")
+    if days not in SUPPRESSION_DAYS:
+        raise NoReason(f"It can be suppressed for {', '.join(map(str, SUPPRESSION_DAYS))} days.")
     # With the lock no evaluation runs, so each finding that joins the cause later is suppressed.
     lock_snapshot()
     row.suppressed_until = at + timedelta(days=days)

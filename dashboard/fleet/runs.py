@@ -11,11 +11,8 @@ from sqlalchemy.orm import aliased
 from dashboard import peliqan
 from dashboard.core.database import change, db, upsert
 from dashboard.core.text import clean
+from dashboard.fleet.limits import ENOUGH_RUNS, MOST_RUNS_STORED
 from dashboard.fleet.models import Connection, Run
-
-MOST_STORED = 20
-# How many earlier runs show what is usual.
-ENOUGH_RUNS = 3
 
 
 def save(read: Sequence[tuple[Connection, Sequence[peliqan.Run], datetime]]) -> None:
@@ -103,7 +100,7 @@ def _drop_old_runs(account_ids: Collection[int]) -> None:
         select(newer.id)
         .where(newer.account_id == Run.account_id, newer.connection_id == Run.connection_id)
         .order_by(newer.id.desc())
-        .offset(MOST_STORED - 1)
+        .offset(MOST_RUNS_STORED - 1)
         .limit(1)
         .correlate(Run)
         .scalar_subquery()

@@ -13,7 +13,7 @@ from typing import Any
 
 from gunicorn.glogging import Logger
 
-from dashboard.http.request_reader import HEAD_BYTES
+from dashboard.http.limits import HEAD_BYTES
 
 
 class SharedLogger(Logger):  # type: ignore[misc]  # gunicorn has no types

@@ -7,10 +7,14 @@ from enum import Enum
 from time import monotonic
 from typing import Any, Final
 
+from dashboard.http.limits import (
+    BODY_SECONDS,
+    CLOSING_SECONDS,
+    HEAD_SECONDS,
+    RATE_BYTES,
+    WRITING_SECONDS,
+)
 from dashboard.http.request_reader import RequestReader
-
-# A response continues while the client accepts so many bytes in each ``Phase.WRITING``.
-RATE_BYTES: Final = 64 * 1024
 
 
 class Phase(Enum):
@@ -24,14 +28,14 @@ class Phase(Enum):
     LINGERING = "end"
 
 
-# Time limit of a phase in seconds, from its start and not from the last byte. The limit of IDLE is
-# gunicorn's ``keepalive``.
+# Time limit of a phase, from its start and not from the last byte. The limit of IDLE is gunicorn's
+# ``keepalive``.
 SECONDS: Final[dict[Phase, float]] = {
-    Phase.NEW: 10,
-    Phase.HEAD: 10,
-    Phase.BODY: 60,
-    Phase.WRITING: 60,
-    Phase.LINGERING: 2,
+    Phase.NEW: HEAD_SECONDS,
+    Phase.HEAD: HEAD_SECONDS,
+    Phase.BODY: BODY_SECONDS,
+    Phase.WRITING: WRITING_SECONDS,
+    Phase.LINGERING: CLOSING_SECONDS,
 }
 
 

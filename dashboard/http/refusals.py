@@ -16,7 +16,7 @@ from gunicorn.http.errors import (
     UnsupportedTransferCoding,
 )
 
-from dashboard.http.request_reader import HEAD_BYTES
+from dashboard.http.limits import HEAD_BYTES
 
 _KB: Final = HEAD_BYTES // 1024
 PAGE: Final = """<!doctype html>

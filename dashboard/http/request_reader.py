@@ -4,11 +4,8 @@ import re
 from enum import Enum, auto
 from typing import Final
 
-# Request line and headers together. Browsers store up to 180 cookies of 4 kB for a domain, from all
-# applications on it.
-HEAD_BYTES: Final = 64 * 1024
-# MAX_CONTENT_LENGTH of app.py plus the framing of chunks; the application refuses larger bodies.
-BODY_BYTES: Final = 1024 * 1024 + 64 * 1024
+from dashboard.http.limits import BODY_BYTES, HEAD_BYTES
+
 _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*\r\n", re.IGNORECASE)
 _CODING: Final = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
 _EXPECT: Final = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*\r\n", re.IGNORECASE)

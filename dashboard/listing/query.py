@@ -8,11 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from dashboard.core.text import comparable, meant
+from dashboard.listing.limits import LONGEST_FILTER, LONGEST_SEARCH, PAGE_SIZES
 
-PAGE_SIZES = (25, 50, 100, 200)
-LONGEST_SEARCH = 200
-# The longest filter value is an e-mail address; each link of the page repeats it.
-LONGEST_FILTER = 254
 Row = TypeVar("Row")
 # Names of filters, and the number of rows by the tuple of their values.
 Counted = tuple[list[str], dict[tuple[str | None, ...], int]]

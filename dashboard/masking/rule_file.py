@@ -18,12 +18,11 @@ from typing import Any, Final
 
 from dashboard import peliqan
 from dashboard.core.text import comparable
+from dashboard.masking.limits import LONGEST_NAME
 
 MASKED: Final = "••••••"
 SEES_ALL: Final = "admin"
 MOST_CACHED: Final = 5_000
-# A longer name is masked without a check: no column of Peliqan has one.
-LONGEST_NAME: Final = 1_000
 TOO_LONG: Final = "a name too long to check"
 _WORDS = re.compile(r"[^\W_]+")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")

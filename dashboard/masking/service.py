@@ -1,7 +1,7 @@
 """Reveals of masked columns: one user, one table, 15 minutes, with an audited reason."""
 
 from collections.abc import Collection, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import bindparam, delete, select
@@ -11,11 +11,10 @@ from dashboard.audit.models import AuditEntry
 from dashboard.core import row_access
 from dashboard.core.database import change, db, upsert
 from dashboard.core.text import clean
+from dashboard.masking.limits import LONGEST_REASON, REVEALED_FOR, SHORTEST_REASON
 from dashboard.masking.models import ColumnMask, Reveal
 from dashboard.users.models import User
 
-LASTS: Final = timedelta(minutes=15)
-LEAST, LONGEST = 5, 500
 # Audit entry: a masked column was filtered or searched by a whole value.
 COMPARED: Final = "masked_compared"
 # Built once, since every page of rows needs it.
@@ -55,7 +54,12 @@ def reveal(user: User, account_id: int, table_id: int, why: str, at: datetime) -
         detail=f"table {table_id}, for 15 minutes: {why}",
     )
     found = Reveal(
-        user_id=user.id, account_id=account_id, table_id=table_id, why=why, at=at, until=at + LASTS
+        user_id=user.id,
+        account_id=account_id,
+        table_id=table_id,
+        why=why,
+        at=at,
+        until=at + REVEALED_FOR,
     )
     db.session.add(found)
     db.session.commit()
@@ -69,12 +73,12 @@ def checked_reason(why: str) -> str:
         BadReason: The reason has fewer than 5 or more than 500 characters.
     """
     why = clean(why).strip()
-    if len(why) < LEAST:
+    if len(why) < SHORTEST_REASON:
         raise BadReason(
             "Say in a few words why you need to see it: the reason stands in the audit trail."
         )
-    if len(why) > LONGEST:
-        raise BadReason(f"The reason has {len(why)} characters; it can have {LONGEST}.")
+    if len(why) > LONGEST_REASON:
+        raise BadReason(f"The reason has {len(why)} characters; it can have {LONGEST_REASON}.")
     return why
 
 
@@ -116,7 +120,7 @@ def record_comparison(
     )
     with row_access.unrestricted():
         latest = db.session.scalars(
-            select(AuditEntry.id).where(*mine, AuditEntry.at > at - LASTS).limit(1)
+            select(AuditEntry.id).where(*mine, AuditEntry.at > at - REVEALED_FOR).limit(1)
         ).first()
     if latest is None:
         audit.record(at, user.email, COMPARED, audit.DONE, account_id=account_id, detail=detail)

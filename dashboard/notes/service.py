@@ -11,9 +11,8 @@ from dashboard.core.database import change, db
 from dashboard.core.text import clean
 from dashboard.findings.models import Cause
 from dashboard.fleet.models import Account, Connection
+from dashboard.notes.limits import LONGEST_NOTE
 from dashboard.notes.models import Note
-
-LONGEST_NOTE = 2000
 
 
 class BadNote(ValueError):

@@ -1,10 +1,10 @@
 """A circuit breaker for Peliqan's API, shared by all processes.
 
 During an outage no request waits for the API. The breaker covers the API, not an account.
-``IN_A_ROW`` tries in a row without an answer (none, or a 5xx), or a time-out together with a
-failure of another account, make the API *suspect*. Then ``Transport`` sends a probe: one cheap read
-that is independent of the failing accounts. If it is answered, nothing happens; if not, the breaker
-opens. A try does not count if any answer came after it was sent.
+``FAILURES_OF_OUTAGE`` tries in a row without an answer (none, or a 5xx), or a time-out together
+with a failure of another account, make the API *suspect*. Then ``Transport`` sends a probe: one
+cheap read that is independent of the failing accounts. If it is answered, nothing happens; if not,
+the breaker opens. A try does not count if any answer came after it was sent.
 
 While the breaker is open, no request is sent except one probe after 5 seconds, then 10, 20 and so
 on, at most one a minute, by one of all processes. The worker sends it (``claim_probe``), so no page
@@ -23,11 +23,11 @@ from typing import Final, Protocol
 
 from urllib3.exceptions import HTTPError
 
-IN_A_ROW: Final = 5
+from dashboard.peliqan.limits import FAILURES_OF_OUTAGE, FIRST_PROBE_AFTER, LONGEST_PROBE_WAIT
+
 # How long after an answered probe no other is sent. With many broken accounts every fifth failure
 # would cause one.
 PROBE_EVERY: Final = timedelta(seconds=1)
-FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=5), timedelta(seconds=60)
 # How long after its due time any process may send the probe: no worker seems to run.
 OVERDUE: Final = timedelta(seconds=10)
 # The greatest age of what a process knows from the shared store.
@@ -49,7 +49,7 @@ class Outage:
 
     def after_probe(self, at: datetime) -> "Outage":
         """Return the outage after one more probe at this time."""
-        wait = min(FIRST_WAIT * 2 ** min(self.turns + 1, 10), LONGEST_WAIT)
+        wait = min(FIRST_PROBE_AFTER * 2 ** min(self.turns + 1, 10), LONGEST_PROBE_WAIT)
         return replace(self, turn_at=at + wait, turns=self.turns + 1)
 
 
@@ -184,7 +184,7 @@ class CircuitBreaker:
             self._failing.add(account)
             self._failing_since = self._failing_since or at
             # Time-outs of one account mean nothing, however many: its requests may just be slow.
-            suspect = len(self._failing) > 1 if timed_out else self._failures >= IN_A_ROW
+            suspect = len(self._failing) > 1 if timed_out else self._failures >= FAILURES_OF_OUTAGE
             lately = timedelta() <= at - self._probed_at < PROBE_EVERY
             if not suspect or self._probing or lately:
                 return False
@@ -218,7 +218,7 @@ class CircuitBreaker:
     def _open(self, at: datetime, reason: str) -> None:
         if self._outage is None:
             self._outage = self._store.start(
-                Outage(self._failing_since or at, at + FIRST_WAIT, reason=reason)
+                Outage(self._failing_since or at, at + FIRST_PROBE_AFTER, reason=reason)
             )
             self._read_at = at
 

@@ -6,8 +6,8 @@ import time
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-# Seconds. If a server asks for a longer wait, the caller gets it as ``retry_after`` instead.
-LONGEST_WAIT: Final = 20.0
+from dashboard.peliqan.limits import LONGEST_RETRY_WAIT
+
 LONGEST_HEADER: Final = 100  # characters; a date has 29
 _SECONDS: Final = re.compile(r"[0-9]{1,9}")
 RETRIED: Final = frozenset({429, 502, 503, 504})
@@ -21,9 +21,9 @@ def next_wait(tries: int, retry_after: float | None, backoff: float) -> float | 
     processes do not retry at the same moment.
     """
     if retry_after is not None:
-        return retry_after if retry_after <= LONGEST_WAIT else None
+        return retry_after if retry_after <= LONGEST_RETRY_WAIT else None
     grown = backoff * 2 ** (tries - 1) if tries > 1 else 0.0
-    return min(LONGEST_WAIT, grown + random.uniform(0, backoff))  # noqa: S311 - no secret
+    return min(LONGEST_RETRY_WAIT, grown + random.uniform(0, backoff))  # noqa: S311 - no secret
 
 
 def retry_wait(header: str | None, now: float | None = None) -> float | None:

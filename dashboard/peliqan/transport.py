@@ -25,6 +25,7 @@ from dashboard.peliqan import errors
 from dashboard.peliqan.adapter import BoundedAdapter, CancelHandle
 from dashboard.peliqan.circuit_breaker import CircuitBreaker
 from dashboard.peliqan.error_mapping import away, lost, refusal
+from dashboard.peliqan.limits import CONNECT_TIMEOUT, LARGEST_BODY
 from dashboard.peliqan.observers import ApiCallObserver, NoObserver
 from dashboard.peliqan.rate_limit import RateLimiter
 from dashboard.peliqan.responses import decode, lines, read_body
@@ -33,8 +34,6 @@ from dashboard.peliqan.routes import Route
 from dashboard.version import VERSION
 
 log = logging.getLogger(__name__)
-CONNECT_TIMEOUT: Final = 5.0
-LARGEST_BODY: Final = 16 * 1024 * 1024
 # Seconds that the body of a refusal may take: the status alone is enough.
 REFUSAL_TIMEOUT: Final = 2.0
 # Seconds that a probe may take: requests have waited a full read timeout before it already.

@@ -18,6 +18,7 @@ from dashboard import peliqan
 from dashboard.core.error_values import sentence_of
 from dashboard.core.text import comparable
 from dashboard.pulls.destinations.base import Destination, DestinationError, Refused
+from dashboard.pulls.limits import FULL_EVERY
 from dashboard.pulls.manifest import (
     FULL,
     INCREMENTAL,
@@ -31,7 +32,6 @@ from dashboard.pulls.spool import Spool
 from dashboard.pulls.watermark import CursorColumn, cursor_column_of, until
 from dashboard.tables.reader import ReadRemarks, TableChanged, TableReading
 
-FULL_EVERY: Final = 20
 STOPPED = "It was stopped before its end; what had been copied is complete."
 TOO_DEEP = (
     "A value of the table is nested too deeply to be copied. An earlier copy stays as it was."

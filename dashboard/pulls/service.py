@@ -19,6 +19,7 @@ from dashboard.core.database import add_if_new, change, db
 from dashboard.core.search_text import with_folds
 from dashboard.core.text import clean, comparable
 from dashboard.listing.listing import Filter, Listing, Outer, shown_time
+from dashboard.pulls.limits import MOST_REMARKS_STORED, MOST_SCHEDULES
 from dashboard.pulls.models import PullRun, PullSchedule
 from dashboard.pulls.schedule import due_after, next_due, when_words
 
@@ -33,9 +34,6 @@ RUNNING, DONE, PARTLY, FAILED, STOPPED, LOST = (
 STATES: Final = (RUNNING, DONE, PARTLY, FAILED, STOPPED, LOST)
 # Renewed with every page that is read. Writing a large table to the destination takes minutes.
 LEASE = timedelta(minutes=10)
-MOST_SCHEDULES = 50
-# Failures and remarks that are stored of a run.
-MOST_STORED = 100
 NO_REPORT = (
     "It ended without a report: its process was killed, or its machine stopped."
     " What it had copied is complete."
@@ -182,8 +180,8 @@ def finish(run: PullRun, schedule: PullSchedule | None, outcome: PullOutcome, at
         "tables": outcome.tables,
         "rows": outcome.rows,
         "failed": outcome.failed,
-        "failures": list(outcome.failures)[:MOST_STORED],
-        "remarks": list(outcome.remarks)[:MOST_STORED],
+        "failures": list(outcome.failures)[:MOST_REMARKS_STORED],
+        "remarks": list(outcome.remarks)[:MOST_REMARKS_STORED],
         "error": outcome.error,
     }
     closed = {"ended_at": at, "leased_until": None, "now": "", **values}

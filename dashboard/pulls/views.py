@@ -13,8 +13,8 @@ from dashboard.pulls import service as pulls
 from dashboard.pulls.destinations import base as destinations
 from dashboard.pulls.destinations import registry
 from dashboard.pulls.jobs import in_words, selection_of
+from dashboard.pulls.limits import FULL_EVERY, MOST_SCHEDULES
 from dashboard.pulls.models import PullSchedule
-from dashboard.pulls.pull import FULL_EVERY
 from dashboard.pulls.schedule import EVERY, when_words
 from dashboard.pulls.tasks import run_pull
 from dashboard.sql.backends import postgresql
@@ -58,9 +58,7 @@ def create() -> ResponseReturnValue:
     schedule = PullSchedule(on=True, asked_by="", created_at=at, created_by=visitor().email)
     try:
         if pulls.is_full():
-            raise ValueError(
-                f"There are {pulls.MOST_SCHEDULES} schedules already: delete one first."
-            )
+            raise ValueError(f"There are {MOST_SCHEDULES} schedules already: delete one first.")
         _read_into(schedule, form)
         schedule = pulls.create(schedule, at)
     except ValueError as error:

@@ -7,22 +7,19 @@ has to name it. It shows added rows, but not changes of existing rows.
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
 from dashboard import peliqan
 from dashboard.core.text import comparable
 from dashboard.core.times import CLOCK_SKEW, read_time
+from dashboard.pulls.limits import NUMBERS_AGAIN, OVERLAP
 from dashboard.tables.filters import can_sort
 from dashboard.tables.reader import TableReading
 
 # Columns that loaders write. A ``last_modified`` column comes first: every change of a row sets it.
 CHANGE_COLUMNS: Final = ("_sdc_batched_at", "_sdc_received_at")
-# Loaders set the time before the row is visible, so rows from this long before are read again.
-OVERLAP: Final = timedelta(minutes=15)
-# Of two rows that are inserted together, the higher number may be visible first.
-NUMBERS_AGAIN: Final = 1000
 _BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
 NUMBER: Final = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?")
 

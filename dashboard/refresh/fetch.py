@@ -2,16 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from dashboard import peliqan
 from dashboard.context import Clock
 from dashboard.peliqan.statuses import Severity
-from dashboard.refresh.schedule import SHORTEST, next_reading
+from dashboard.refresh.limits import RUNS_READ_EVERY, SHORTEST_WAIT
+from dashboard.refresh.schedule import next_reading
 from dashboard.refresh.writer import AccountFetch, StoredConnection, is_news
 
-# If a run was due but the status did not change, its runs are read again after this time.
-RUNS_AGE = timedelta(hours=6)
 NOT_WELL = {Severity.ERROR, Severity.ATTENTION, Severity.UNKNOWN, Severity.BUSY}
 
 
@@ -92,8 +91,8 @@ def needs_runs(seen: peliqan.Connection, known: StoredConnection | None, at: dat
     age = at - known.runs_read_at
     if known.running:
         # After a quarter of the run's age, as ``next_reading`` does.
-        return age >= max(SHORTEST, (at - (known.last_run_at or known.runs_read_at)) / 4)
+        return age >= max(SHORTEST_WAIT, (at - (known.last_run_at or known.runs_read_at)) / 4)
     expected = known.last_run_at is None or (
         known.run_expected_at is not None and known.run_expected_at <= at
     )
-    return expected and age >= RUNS_AGE
+    return expected and age >= RUNS_READ_EVERY

@@ -1,6 +1,6 @@
 """Read one connection now, for a user's page or action, and update the snapshot."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from dashboard import peliqan
 from dashboard.context import Services
@@ -11,10 +11,8 @@ from dashboard.fleet import runs as fleet_runs
 from dashboard.fleet.models import Account, Connection
 from dashboard.refresh import queue as refresh_queue
 from dashboard.refresh import writer
+from dashboard.refresh.limits import FRESH_FOR
 from dashboard.refresh.schedule import soon
-
-# Data of this age is not read again when a page opens.
-FRESH = timedelta(seconds=30)
 
 
 def watch(services: Services, account_id: int) -> None:
@@ -30,7 +28,7 @@ def read_if_old(api: peliqan.Peliqan, connection: Connection, at: datetime) -> N
     Raises:
         peliqan.PeliqanError: the read failed; nothing is changed.
     """
-    if at - connection.looked_at >= FRESH and writer.start_read(
+    if at - connection.looked_at >= FRESH_FOR and writer.start_read(
         connection.account_id, connection.id, at
     ):
         try:

@@ -15,8 +15,6 @@ from dashboard.refresh.models import ApiOutage, Refresh
 
 # The lease of the worker that reads the list, and of leased accounts. Workers extend it earlier.
 LEASE = timedelta(seconds=30)
-# A refresh without progress for this time has no worker.
-IDLE_AFTER = timedelta(seconds=90)
 # The weight of the latest measurement in the displayed rate.
 # How much the latest second counts in the rate that is shown.
 SMOOTHING = 0.3

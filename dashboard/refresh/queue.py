@@ -12,9 +12,8 @@ from sqlalchemy import case, func, select, update
 
 from dashboard.core.database import change, db
 from dashboard.fleet.models import Account, AccountRefreshState
+from dashboard.refresh.limits import WATCHED_FOR
 from dashboard.refresh.passes import LEASE
-
-WATCHED_FOR = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from dashboard.context import Services
 from dashboard.core.database import db, gather_statistics, leave_transaction
 from dashboard.findings import evaluate
 from dashboard.fleet import hourly_counts, queries
-from dashboard.peliqan.circuit_breaker import IN_A_ROW
+from dashboard.peliqan.limits import FAILURES_OF_OUTAGE
 from dashboard.refresh import passes, writer
 from dashboard.refresh import queue as refresh_queue
 from dashboard.refresh.fetch import AccountToRead, read_account
@@ -190,7 +190,7 @@ class Reader:
         )
         if nothing_read or not answers:
             self._outage = error.explained
-            if len(self._suspects) >= IN_A_ROW:
+            if len(self._suspects) >= FAILURES_OF_OUTAGE:
                 # Customers' routes can fail while the partner's, which a probe may use, works.
                 self._api.breaker.open(error.sentence)
         else:

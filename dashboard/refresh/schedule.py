@@ -3,14 +3,15 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
+from dashboard.refresh.limits import SHORTEST_WAIT
+
 # Accounts without changes wait for the next refresh, which makes everything due.
 WITH_NEXT_REFRESH = datetime(9999, 1, 1, tzinfo=UTC)
-SHORTEST = timedelta(seconds=60)
 
 
 def soon(interval: float) -> timedelta:
     """Return how often a watched account is read: ``interval`` / 5 seconds, at least 60 seconds."""
-    return max(SHORTEST, timedelta(seconds=interval / 5))
+    return max(SHORTEST_WAIT, timedelta(seconds=interval / 5))
 
 
 def next_reading(

@@ -5,13 +5,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
-# Limits of a result, and of the time for it.
-MOST_ROWS: Final = 10_000
-MOST_BYTES: Final = 8_000_000
-SECONDS: Final = 60
+from dashboard.sql.limits import MOST_BYTES, MOST_ROWS
 
 
 class Failed(Exception):

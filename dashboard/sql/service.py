@@ -23,7 +23,9 @@ from dashboard.core.database import add_if_new, change, db, upsert
 from dashboard.core.sql_text import without_literals
 from dashboard.core.text import clean, comparable
 from dashboard.fleet.models import Account
-from dashboard.masking.service import LASTS, checked_reason
+from dashboard.masking.limits import REVEALED_FOR
+from dashboard.masking.service import checked_reason
+from dashboard.sql.limits import KEPT_FOR, MOST_OPEN
 from dashboard.sql.models import QueryResult, QueryRun, SavedQuery, WarehouseDsn
 from dashboard.users.models import User
 
@@ -38,9 +40,7 @@ WAITING, RUNNING, DONE, FAILED, CANCELLED, INCOMPLETE = (
 OPEN: Final = (WAITING, RUNNING)
 # The third part of a stored column. The previous version masks by it; this one does not read it.
 MASKED_BEFORE: Final = "an answer in SQL"
-LEASE, RETENTION = timedelta(seconds=180), timedelta(days=1)
-# Results of one user that may be waiting or running at a time.
-MOST_OPEN: Final = 300
+LEASE = timedelta(seconds=180)
 INTERRUPTED: Final = "The worker that asked was stopped. Nothing was changed by that: ask again."
 
 
@@ -205,11 +205,11 @@ def fail_lost(at: datetime) -> int:
 
 
 def delete_old(at: datetime) -> int:
-    """Delete statements and results older than ``RETENTION``. Commits.
+    """Delete statements and results older than ``KEPT_FOR``. Commits.
 
     The run's title, time and audit entry remain. Returns the number of results that had rows.
     """
-    old = select(QueryRun.id).where(QueryRun.asked_at < at - RETENTION)
+    old = select(QueryRun.id).where(QueryRun.asked_at < at - KEPT_FOR)
     emptied = change(
         update(QueryResult)
         .where(QueryResult.question_id.in_(old), QueryResult.rows.is_not(None))
@@ -251,7 +251,7 @@ def _reveal(run: QueryRun, why: str, account_id: int | None, at: datetime) -> No
     detail = f"answers to question {run.id}, for 15 minutes: {why}"
     entry = audit.begin(at, run.who, "reveal", account_id=account_id, detail=detail)
     entry.result, entry.settled_at = audit.DONE, at
-    run.revealed_until = at + LASTS
+    run.revealed_until = at + REVEALED_FOR
 
 
 def pack(rows: Sequence[Any], keys: MultiFernet, check: Callable[[], None] = lambda: None) -> bytes:

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from dashboard.masking.rule_file import MASKED
+from dashboard.tables.limits import LONGEST_CELL
 
-SHORT = 140
 # Characters that a column shows of a text before it is cut off (``.rows td`` in console.css).
 NARROW = 45
 # A table shows so many chips, and so many characters of each (``tables/cell_macros.html``).
@@ -33,9 +33,9 @@ class Cell(NamedTuple):
 
     @property
     def short(self) -> str:
-        """The start of the text, on one line and at most ``SHORT`` characters long."""
-        line = " ".join(self.text[: SHORT * 4].split())
-        return line if len(line) <= SHORT else line[: SHORT - 1] + "…"
+        """The start of the text, on one line and at most ``LONGEST_CELL`` characters long."""
+        line = " ".join(self.text[: LONGEST_CELL * 4].split())
+        return line if len(line) <= LONGEST_CELL else line[: LONGEST_CELL - 1] + "…"
 
     @property
     def is_cut(self) -> bool:

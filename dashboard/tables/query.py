@@ -33,13 +33,13 @@ from dashboard.tables.filters import (
     read_value,
     search_filter,
 )
+from dashboard.tables.limits import LONGEST_VALUE, MOST_FILTERS
 
 PREFIX: Final = "filter__"
 _ALTERNATIVES: Final = (
     "Filter by a whole value, or show the masked columns first: the table's page asks for a reason."
 )
 _SIGNS: Final = ("-", "+")
-MOST_FILTERS, LONGEST_VALUE = 20, 500
 # Characters of a filter tree in an address; proxies accept about 8,000 in all (nginx:
 # ``large_client_header_buffers``).
 LONGEST_TREE: Final = 6_000

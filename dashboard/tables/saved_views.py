@@ -3,7 +3,7 @@
 A view's id is a digest of its content and its table, so the same choice has the same address for
 every user and can be shared. It opens only with its table, whose access rights are checked first.
 The content is encrypted, since a filter's value can be personal data. A view that is not opened for
-``RETENTION`` is deleted.
+``VIEW_KEPT_FOR`` is deleted.
 """
 
 import base64
@@ -17,9 +17,9 @@ from typing import Final
 from sqlalchemy import delete, select, update
 
 from dashboard.core.database import change, db, upsert
+from dashboard.tables.limits import VIEW_KEPT_FOR
 from dashboard.tables.models import TableView
 
-RETENTION: Final = timedelta(days=90)
 # How often the use of a view is recorded.
 RECORD_USE_EVERY: Final = timedelta(days=1)
 Args = Mapping[str, Sequence[str]]
@@ -85,7 +85,7 @@ def find(
 
 
 def delete_old(at: datetime) -> int:
-    """Delete views that were not opened for ``RETENTION``; return how many. Commits."""
-    deleted = change(delete(TableView).where(TableView.used_at < at - RETENTION))
+    """Delete views that were not opened for ``VIEW_KEPT_FOR``; return how many. Commits."""
+    deleted = change(delete(TableView).where(TableView.used_at < at - VIEW_KEPT_FOR))
     db.session.commit()
     return deleted

@@ -1,4 +1,4 @@
-"""Addresses of a table's page, with a query string of at most ``LONGEST`` characters.
+"""Addresses of a table's page, with a query string of at most ``LONGEST_QUERY`` characters.
 
 If the parameters are longer, they are stored as a view (``tables.saved_views``). ``view=ID`` then
 replaces all of them except ``page``. Parameters next to it take precedence: a parameter replaces
@@ -18,11 +18,11 @@ from dashboard import peliqan
 from dashboard.context import services
 from dashboard.tables import saved_views
 from dashboard.tables.filters import KINDS
+from dashboard.tables.limits import LONGEST_QUERY
 from dashboard.tables.query import PREFIX, TableQuery
 from dashboard.tables.saved_views import SavedView
 from dashboard.web.lists import ListContext, query_of
 
-LONGEST = 1_000
 # Parameters that an address may have besides conditions; links do not repeat any other.
 PARAMETERS = frozenset({"q", "column", "sort", "page", "per_page", "fill"})
 # Parameters of the current page, which are not part of the query.
@@ -110,7 +110,7 @@ def url_of(account_id: int, table_id: int, query: TableQuery) -> str:
 
 def is_long(args: Mapping[str, Any]) -> bool:
     """Return whether parameters are too long for an address."""
-    return len(query_of(args)) > LONGEST
+    return len(query_of(args)) > LONGEST_QUERY
 
 
 @dataclass(frozen=True)

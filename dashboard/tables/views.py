@@ -29,6 +29,7 @@ from dashboard.masking.rule_file import mask
 from dashboard.tables import presenters, short_links
 from dashboard.tables.cells import plain, raw
 from dashboard.tables.filters import KINDS, can_sort, key_of, kinds_of
+from dashboard.tables.limits import ROW_REQUESTS
 from dashboard.tables.query import PREFIX, TableQuery, reference
 from dashboard.tables.rows import cell_of, line
 from dashboard.tables.saved_views import SavedView
@@ -173,7 +174,7 @@ def rows(account_id: int, table_id: int) -> ResponseReturnValue:
 
 @bp.post("/tables/<int:table_id>")
 @requires("viewer")
-@limiter.limit("120 per minute")
+@limiter.limit(ROW_REQUESTS)
 def ask(account_id: int, table_id: int) -> ResponseReturnValue:
     """Redirect a form for columns or conditions to the address of its query.
 

@@ -13,10 +13,8 @@ from dashboard.core.text import comparable
 from dashboard.fleet import visibility
 from dashboard.fleet.models import Account
 from dashboard.fleet.visibility import AccountAccessRule, VisibleAccount
+from dashboard.users.limits import LONGEST_RULE, MOST_RULES
 from dashboard.users.models import User
-
-MOST = 500
-LONGEST = 255
 
 
 class BadScope(ValueError):
@@ -43,15 +41,15 @@ def read(text: str) -> list[tuple[str, bool]]:
     lines = dict.fromkeys(filter(None, map(str.strip, text.replace(",", "\n").splitlines())))
     if not lines:
         raise BadScope("Name a customer at least, or let this person see all.")
-    if len(lines) > MOST:
+    if len(lines) > MOST_RULES:
         raise BadScope(
-            f"These are {len(lines)} lines; there can be {MOST}."
+            f"These are {len(lines)} lines; there can be {MOST_RULES}."
             " Give your customers’ ids a common beginning."
         )
     found = []
     for line in lines:
         name, is_prefix = line.removesuffix("*"), line.endswith("*")
-        if not name or "*" in name or len(name) > LONGEST or not name.isprintable():
+        if not name or "*" in name or len(name) > LONGEST_RULE or not name.isprintable():
             raise BadScope(
                 f"“{line[:60]}” names no customers: write an external id,"
                 " or its beginning with * behind it."

@@ -16,8 +16,8 @@ from dashboard.context import services
 from dashboard.core import row_access
 from dashboard.users import browser_names, sessions, tokens
 from dashboard.users import service as users
+from dashboard.users.limits import IDLE_TIMEOUT, LONGEST_SESSION, SIGN_INS_OF_A_USER
 from dashboard.users.models import User
-from dashboard.users.sessions import ABSOLUTE, IDLE
 from dashboard.web import htmx
 from dashboard.web.required_role import (
     PUBLIC,
@@ -42,7 +42,7 @@ REQUIRED_STEPS = {
     ),
 }
 login_manager = LoginManager()
-MOST_SIGN_INS = parse("100 per hour")
+MOST_SIGN_INS = parse(SIGN_INS_OF_A_USER)
 
 
 class SessionUser(UserMixin):  # type: ignore[misc]  # Flask-Login has no types
@@ -53,7 +53,7 @@ class SessionUser(UserMixin):  # type: ignore[misc]  # Flask-Login has no types
     ``idle``: seconds without use after which a session ends.
     """
 
-    idle = int(IDLE.total_seconds())
+    idle = int(IDLE_TIMEOUT.total_seconds())
 
     def __init__(self, user: User, key: str = "", ends_at: datetime | None = None) -> None:
         self.user = user
@@ -66,7 +66,7 @@ class SessionUser(UserMixin):  # type: ignore[misc]  # Flask-Login has no types
 
     def lasts(self) -> int:
         """Return the seconds until the session ends however much it is used."""
-        left = self._ends_at - services().clock() if self._ends_at is not None else ABSOLUTE
+        left = self._ends_at - services().clock() if self._ends_at is not None else LONGEST_SESSION
         return max(int(left.total_seconds()), 0)
 
     @property
@@ -134,7 +134,7 @@ def start_session(user: User) -> None:
 def _by_session(key: str) -> SessionUser | None:
     found = sessions.signed_in(key, services().clock(), counts_as_use=not view_mark("poll", False))
     return (
-        _with_row_access(SessionUser(found.user, key, found.started_at + ABSOLUTE))
+        _with_row_access(SessionUser(found.user, key, found.started_at + LONGEST_SESSION))
         if found
         else None
     )

@@ -10,12 +10,9 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from dashboard.users.errors import PeopleError
+from dashboard.users.limits import LONGEST_PASSWORD, MIN_REMAINDER, MIN_SCORE, SHORTEST_PASSWORD
 from dashboard.users.models import User
 from dashboard.users.sessions import end_all
-
-SHORTEST_PASSWORD: Final = 12
-LONGEST_PASSWORD: Final = 1000
-
 
 # Words that are guessed first for this console, besides zxcvbn's lists. Without them, a password
 # must have at least MIN_REMAINDER characters.
@@ -35,11 +32,8 @@ COMMON_WORDS: Final = (
     "contraseña",
     "azerty",
 )
-MIN_REMAINDER: Final = 8
 
 
-# zxcvbn's highest score, on a scale from 0: ten thousand million guesses or more.
-MIN_SCORE: Final = 4
 # Only so many characters are rated, since rating takes long and these are hard enough to guess.
 RATED_LENGTH: Final = 64
 _hasher = PasswordHasher()

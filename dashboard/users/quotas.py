@@ -15,15 +15,16 @@ from redis.exceptions import RedisError
 
 from dashboard.telemetry.outage_log import AWAY
 from dashboard.users.authentication import visitor
+from dashboard.users.limits import CHANGES_OF_A_USER, FILES_OF_A_USER, READS_OF_A_USER
 from dashboard.web.required_role import PUBLIC, role_of_view
 from dashboard.web.security import limiter
 
 FILES: Final = (".csv", ".jsonl", ".parquet")
 # Limit by kind, and the kind's name in the error message.
 AMOUNTS: Final = {
-    "files": ("60 per minute; 600 per hour", "files"),
-    "reads": ("1200 per minute; 30000 per hour", "pages of rows and lists for scripts"),
-    "changes": ("300 per minute; 3000 per hour", "changes"),
+    "files": (FILES_OF_A_USER, "files"),
+    "reads": (READS_OF_A_USER, "pages of rows and lists for scripts"),
+    "changes": (CHANGES_OF_A_USER, "changes"),
 }
 _parsed = cache(parse_many)
 

@@ -10,13 +10,12 @@ from dashboard.core.database import add_if_new, db
 from dashboard.core.email_addresses import canonical
 from dashboard.core.text import clean
 from dashboard.users.errors import PeopleError
+from dashboard.users.limits import LONGEST_ADDRESS
 from dashboard.users.models import AccessToken, User
 from dashboard.users.passwords import has_password, hash_password
 from dashboard.users.sessions import end_all
 
 ROLES: Final = ("viewer", "operator", "admin")
-# Characters of an e-mail address (RFC 5321, and the limit of email-validator).
-LONGEST_ADDRESS: Final = 254
 
 
 def create_user(email: str, role: str, password: str, at: datetime, *, given: bool = False) -> User:

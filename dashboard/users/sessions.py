@@ -3,16 +3,14 @@
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
 
 from sqlalchemy import bindparam, select, update
 
 from dashboard.core.database import change, db
 from dashboard.users.keys import Secret, hashed
+from dashboard.users.limits import IDLE_TIMEOUT, LONGEST_SESSION
 from dashboard.users.models import User, UserSession
 
-IDLE: Final = timedelta(hours=1)
-ABSOLUTE: Final = timedelta(hours=12)
 # Conditions of an open session: not ended, and not timed out (parameters: ``session_limits``).
 # Built once, since every request uses them.
 IS_OPEN = (
@@ -84,9 +82,9 @@ def sign_in(user: User, at: datetime, browser: str = "") -> Secret:
 def signed_in(key: str, at: datetime, *, counts_as_use: bool) -> UserSession | None:
     """Return the open session of this key; None if it ended or its user is disabled.
 
-    A session ends ``IDLE`` after its last use and ``ABSOLUTE`` after its start. Polls must pass
-    ``counts_as_use=False``, since an open tab must not keep a session alive. Commits when it
-    records the use, at most once a minute.
+    A session ends ``IDLE_TIMEOUT`` after its last use and ``LONGEST_SESSION`` after its start.
+    Polls must pass ``counts_as_use=False``, since an open tab must not keep a session alive.
+    Commits when it records the use, at most once a minute.
     """
     found = db.session.scalar(_BY_KEY, {"key_hash": hashed(key), **session_limits(at)})
     if found is None or found.user.disabled_at is not None:
@@ -100,12 +98,12 @@ def signed_in(key: str, at: datetime, *, counts_as_use: bool) -> UserSession | N
 
 def session_limits(at: datetime) -> dict[str, datetime]:
     """Return the parameters of ``IS_OPEN`` at this time."""
-    return {"used_since": at - IDLE, "begun_since": at - ABSOLUTE}
+    return {"used_since": at - IDLE_TIMEOUT, "begun_since": at - LONGEST_SESSION}
 
 
 def _record_use(user: User, at: datetime) -> None:
-    """Record a use; after a pause of more than ``IDLE``, also when the last visit ended."""
-    if user.seen_at is not None and at - user.seen_at > IDLE:
+    """Record a use; after a pause of more than ``IDLE_TIMEOUT``, also when the last visit ended."""
+    if user.seen_at is not None and at - user.seen_at > IDLE_TIMEOUT:
         user.left_at = user.seen_at
     user.seen_at = at
 

@@ -9,23 +9,22 @@ from sqlalchemy import select
 from dashboard.core.database import db
 from dashboard.users.errors import PeopleError
 from dashboard.users.keys import Secret, hashed
+from dashboard.users.limits import MOST_TOKENS, TOKEN_PAUSES_AFTER
 from dashboard.users.models import AccessToken, User
 
 TOKEN_PREFIX: Final = "pc_"
-# A provider does not report users who left, so their tokens pause after so long without sign-in.
-TOKEN_PAUSES_AFTER: Final = timedelta(days=30)
 
 
 def new_token(user: User, name: str, at: datetime) -> Secret:
     """Create a personal access token, to be shown once. Commits.
 
     Raises:
-        PeopleError: the name is empty, or the user has 20 tokens.
+        PeopleError: the name is empty, or the user has ``MOST_TOKENS`` tokens.
     """
     if not name.strip():
         raise PeopleError("Give the token a name that says what uses it.")
-    if len(tokens_of(user)) >= 20:
-        raise PeopleError("You have 20 tokens. Revoke one that is not used any more.")
+    if len(tokens_of(user)) >= MOST_TOKENS:
+        raise PeopleError(f"You have {MOST_TOKENS} tokens. Revoke one that is not used any more.")
     token = TOKEN_PREFIX + secrets.token_urlsafe(32)
     db.session.add(
         AccessToken(

@@ -17,12 +17,12 @@ from sqlalchemy import delete, or_, select, update
 
 from dashboard.core.database import change, db
 from dashboard.users import keys
+from dashboard.users.limits import RECOVERY_CODES
 from dashboard.users.models import RecoveryCode, User
 
 STEP: Final = 30
 # A telephone's clock may differ by so many steps.
 TOLERANCE: Final = 1
-RECOVERY_CODES: Final = 8
 TITLE: Final = "Partner Console"
 Seal = Callable[[str], bytes]
 

@@ -12,13 +12,11 @@ from flask import Response, jsonify, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from dashboard.core.text import harmless
+from dashboard.listing.limits import MOST_CSV_ROWS, PAGE_SIZES
 from dashboard.listing.listing import Choice, Item, Listing
-from dashboard.listing.query import PAGE_SIZES, BadQuery, ListQuery, Page
+from dashboard.listing.query import BadQuery, ListQuery, Page
 from dashboard.web import htmx
 from dashboard.web.status_banner import coverage
-
-CSV_MOST = 100_000
-
 
 # The characters that Flask's ``url_for`` leaves unquoted in a query.
 _SAFE = "!$'()*,/:;?@"
@@ -139,12 +137,12 @@ def read_full_list(listing: Listing, query: ListQuery) -> list[Any]:
     """Return every row that matches, for a CSV file.
 
     Raises:
-        BadQuery: more than ``CSV_MOST`` rows match, since a partial file would look complete.
+        BadQuery: more than ``MOST_CSV_ROWS`` rows match, since a partial file would look complete.
     """
-    page = listing.page(replace(query, page=1, per_page=CSV_MOST), full=True)
-    if page.total > CSV_MOST:
+    page = listing.page(replace(query, page=1, per_page=MOST_CSV_ROWS), full=True)
+    if page.total > MOST_CSV_ROWS:
         raise BadQuery(
-            f"The list has {page.total:,} rows, and a CSV file holds {CSV_MOST:,} at most."
+            f"The list has {page.total:,} rows, and a CSV file holds {MOST_CSV_ROWS:,} at most."
             " No file was made. Narrow the list by a search or a filter, or fetch its .json page by"
             " page."
         )

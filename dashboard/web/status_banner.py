@@ -9,6 +9,7 @@ from flask import g
 from dashboard.context import services
 from dashboard.fleet.queries import accounts_by_reason
 from dashboard.refresh import passes
+from dashboard.refresh.limits import IDLE_AFTER
 from dashboard.refresh.models import Refresh
 
 
@@ -44,7 +45,7 @@ class Coverage:
         return (
             self.running
             and self.last is not None
-            and services().clock() - self.last.alive_at > passes.IDLE_AFTER
+            and services().clock() - self.last.alive_at > IDLE_AFTER
         )
 
     @property

@@ -26,7 +26,7 @@ from dashboard.peliqan.webhooks import ADDED, REMOVED, is_known, run_status
 from dashboard.refresh import queue as refresh_queue
 from dashboard.webhooks import run_state
 from dashboard.webhooks import service as webhook_events
-from dashboard.webhooks.retention import EVENTS_KEPT
+from dashboard.webhooks.limits import EVENTS_KEPT_FOR, RETRY_WAIT
 from dashboard.webhooks.run_state import RunState
 
 # With more waiting events than this, events are still applied at once, but their accounts are read
@@ -101,7 +101,7 @@ def process_batch(at: datetime, interval: float, *, delivers: bool = False) -> P
     run_state.mark_missing(_connections_of(events, REMOVED, skip_too_late=True), at)
     webhook_events.finish(finished, at)
     is_storm = webhook_events.many_wait(MOST_WAITING)
-    webhook_events.await_reading(waiting, at, at + (STORM if is_storm else webhook_events.AGAIN))
+    webhook_events.await_reading(waiting, at, at + (STORM if is_storm else RETRY_WAIT))
     accounts = set() if is_storm else _prioritise(set(waiting.values()), at, interval)
     due_actions = actions.make_due(ended, at)
     due_deliveries: list[int] = []
@@ -204,7 +204,7 @@ class _Event:
             status=run_status(row.event, row.status),
             # Senders' clocks differ: no event is later than its receipt.
             at=min(row.sent_at or row.received_at, row.received_at),
-            too_late=row.sent_at is not None and row.received_at - row.sent_at > EVENTS_KEPT,
+            too_late=row.sent_at is not None and row.received_at - row.sent_at > EVENTS_KEPT_FOR,
         )
 
     @property

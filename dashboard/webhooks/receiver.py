@@ -23,6 +23,7 @@ from dashboard.tasks import periodic
 from dashboard.tasks.throttle import Throttle
 from dashboard.telemetry.access_log import ENDPOINT
 from dashboard.telemetry.outage_log import AWAY
+from dashboard.webhooks.limits import LARGEST_BODY
 from dashboard.webhooks.service import EventBatcher
 from dashboard.webhooks.tasks import process_events
 
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 ADDRESS = "/webhooks/peliqan"
-# Bytes of a body.
-LARGEST = 256 * 1024
 # Characters of an event's name or status.
 LONGEST_WORD = 64
 # Refused events are recorded at most this often, under this name.
@@ -103,12 +102,12 @@ class WebhookReceiver:
                 "405 Method Not Allowed", "method_not_allowed", "Events are posted to this address."
             )
         try:
-            body = get_input_stream(environ, max_content_length=LARGEST).read()
+            body = get_input_stream(environ, max_content_length=LARGEST_BODY).read()
         except RequestEntityTooLarge:
             raise _Refusal(
                 "413 Content Too Large",
                 "too_large",
-                f"The body is larger than {LARGEST // 1024} kB.",
+                f"The body is larger than {LARGEST_BODY // 1024} kB.",
             ) from None
         # The body is untrusted until its signature is verified, so it is parsed afterwards.
         if self._secret and not peliqan_webhooks.is_signed(

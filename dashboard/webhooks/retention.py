@@ -1,20 +1,19 @@
 """Deletion of old events."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import delete, select
 
 from dashboard.core.database import MOST_AT_ONCE, change, db
+from dashboard.webhooks.limits import EVENTS_KEPT_FOR
 from dashboard.webhooks.models import WebhookEvent
-
-EVENTS_KEPT = timedelta(days=14)
 
 
 def delete_old_events(at: datetime) -> int:
     """Delete events received more than 14 days ago; return how many. Commits, in small steps."""
     old = (
         select(WebhookEvent.id)
-        .where(WebhookEvent.received_at < at - EVENTS_KEPT)
+        .where(WebhookEvent.received_at < at - EVENTS_KEPT_FOR)
         .limit(MOST_AT_ONCE)
     )
     total = 0

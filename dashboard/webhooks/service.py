@@ -6,7 +6,7 @@ are answered after it.
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cache
 from operator import itemgetter
 from threading import Event, Lock
@@ -20,15 +20,12 @@ from dashboard.core.search_text import with_folds
 from dashboard.fleet.models import Connection
 from dashboard.listing.listing import Filter, Listing, shown_time
 from dashboard.refresh.writer import AccountFetch
+from dashboard.webhooks.limits import MOST_TRIES, RETRY_WAIT
 from dashboard.webhooks.models import WebhookEvent
 
 WAITING, DONE, IGNORED, FAILED = "waiting", "done", "ignored", "failed"
 STATES = (WAITING, DONE, IGNORED, FAILED)
 AT_ONCE = 200
-# The read of an account is requested again after this time, then after twice that, and so on: in
-# all, for about 20 minutes.
-AGAIN = timedelta(seconds=5)
-MOST_TRIES = 8
 # Seconds.
 GATHERED = 0.01
 READ = "Its content is in the snapshot, and the account was read after it."
@@ -254,7 +251,7 @@ def retry_overdue(late: Sequence[Any], at: datetime) -> set[int]:
     )
     retried = [row for row in late if row.tries + 1 < MOST_TRIES]
     rows = [
-        {"which": row.id, "now": row.tries + 1, "due": at + AGAIN * 2 ** (row.tries + 1)}
+        {"which": row.id, "now": row.tries + 1, "due": at + RETRY_WAIT * 2 ** (row.tries + 1)}
         for row in retried
     ]
     values: dict[str, Any] = {"tries": bindparam("now"), "due_at": bindparam("due")}

@@ -16,7 +16,7 @@ from dashboard.app import create_app
 from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.deliveries import service as deliveries
-from dashboard.deliveries.jobs import WAITS
+from dashboard.deliveries.limits import RETRY_WAITS
 from dashboard.deliveries.models import Delivery
 from dashboard.deliveries.tasks import deliver_new_connection
 from dashboard.peliqan import Outage
@@ -88,7 +88,7 @@ def tell(app: Flask, services: Services, *events: dict[str, Any]) -> None:
 
 
 def wait_of(number: int) -> float:
-    return WAITS[number].total_seconds() + 1
+    return RETRY_WAITS[number].total_seconds() + 1
 
 
 def test_a_new_connections_tables_are_handed_over_whole_in_parts(
@@ -233,7 +233,7 @@ def test_while_peliqan_answers_nobody_no_try_is_used_up(
     work(services)
     assert (the_delivery().state, the_delivery().tries) == ("reading", 1)
     services.outages.start(Outage(clock(), clock() + timedelta(days=2)))
-    for _ in range(len(WAITS) + 2):
+    for _ in range(len(RETRY_WAITS) + 2):
         work_after(services, clock, seconds=wait_of(0))
         assert (the_delivery().state, the_delivery().tries, hook.posts) == ("reading", 1, [])
         assert "Peliqan does not answer." in the_delivery().error

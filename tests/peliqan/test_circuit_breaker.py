@@ -10,15 +10,13 @@ import pytest
 
 from dashboard import peliqan
 from dashboard.peliqan.circuit_breaker import (
-    FIRST_WAIT,
-    IN_A_ROW,
-    LONGEST_WAIT,
     OVERDUE,
     PROBE_EVERY,
     CircuitBreaker,
     CircuitOpen,
     MemoryOutageStore,
 )
+from dashboard.peliqan.limits import FAILURES_OF_OUTAGE, FIRST_PROBE_AFTER, LONGEST_PROBE_WAIT
 from tests.support.fault_server import CUSTOMER, Answer, FaultServer, html
 
 BEGAN = datetime(2026, 1, 2, 10, 42, tzinfo=UTC)
@@ -75,8 +73,8 @@ def test_a_probe_is_asked_for_after_so_many_failures_in_a_row_and_not_one_before
     notes: MemoryOutageStore, hands: Hands
 ) -> None:
     breaker = CircuitBreaker(notes, clock=hands)
-    assert [fail_once(breaker, account) for account in range(IN_A_ROW)] == [False] * (
-        IN_A_ROW - 1
+    assert [fail_once(breaker, account) for account in range(FAILURES_OF_OUTAGE)] == [False] * (
+        FAILURES_OF_OUTAGE - 1
     ) + [True]
     assert not is_open(breaker)
     breaker.record_probe(breaker.answers, answered=False, reason="No.")
@@ -90,9 +88,9 @@ def test_a_probe_that_is_answered_keeps_it_closed_and_no_other_is_sent_for_a_whi
 ) -> None:
     breaker = CircuitBreaker(notes, clock=hands)
     for _ in range(3):
-        assert [fail_once(breaker, 7) for _ in range(IN_A_ROW)][-1]
+        assert [fail_once(breaker, 7) for _ in range(FAILURES_OF_OUTAGE)][-1]
         breaker.record_probe(breaker.answers, answered=True)
-        assert not any(fail_once(breaker, 7) for _ in range(10 * IN_A_ROW))
+        assert not any(fail_once(breaker, 7) for _ in range(10 * FAILURES_OF_OUTAGE))
         assert not is_open(breaker)
         hands.move(PROBE_EVERY)
         breaker.record_answer()
@@ -106,9 +104,9 @@ def test_only_one_probe_is_under_way_at_a_time(notes: MemoryOutageStore, hands: 
 
 def test_an_answer_between_begins_the_count_anew(notes: MemoryOutageStore, hands: Hands) -> None:
     breaker = CircuitBreaker(notes, clock=hands)
-    for account in range(3 * IN_A_ROW):
+    for account in range(3 * FAILURES_OF_OUTAGE):
         assert not fail_once(breaker, account)
-        if account % (IN_A_ROW - 1) == 0:
+        if account % (FAILURES_OF_OUTAGE - 1) == 0:
             breaker.record_answer()
 
 
@@ -119,7 +117,8 @@ def test_a_try_during_which_another_was_answered_is_not_counted(
     sent = breaker.answers
     breaker.record_answer()
     assert not any(
-        breaker.record_failure(account, sent, timed_out=True) for account in range(10 * IN_A_ROW)
+        breaker.record_failure(account, sent, timed_out=True)
+        for account in range(10 * FAILURES_OF_OUTAGE)
     )
 
 
@@ -139,7 +138,7 @@ def test_a_time_out_beside_another_accounts_failure_is_suspicious_at_once(
     notes: MemoryOutageStore, hands: Hands
 ) -> None:
     breaker = CircuitBreaker(notes, clock=hands)
-    assert not any(fail_once(breaker, 1, timed_out=True) for _ in range(10 * IN_A_ROW))
+    assert not any(fail_once(breaker, 1, timed_out=True) for _ in range(10 * FAILURES_OF_OUTAGE))
     assert fail_once(breaker, 2, timed_out=True)
 
 
@@ -155,18 +154,18 @@ def test_turns_come_ever_more_rarely_and_each_is_one_process_s(
         assert not other.claim_probe()
         waits.append((hands.now - began).total_seconds())
     assert waits == [
-        FIRST_WAIT.total_seconds(),
+        FIRST_PROBE_AFTER.total_seconds(),
         10,
         20,
         40,
-        LONGEST_WAIT.total_seconds(),
-        LONGEST_WAIT.total_seconds(),
+        LONGEST_PROBE_WAIT.total_seconds(),
+        LONGEST_PROBE_WAIT.total_seconds(),
     ]
 
 
 def test_of_many_threads_one_has_the_turn(notes: MemoryOutageStore, hands: Hands) -> None:
     breaker = opened(notes, hands)
-    hands.move(FIRST_WAIT)
+    hands.move(FIRST_PROBE_AFTER)
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(lambda _: breaker.claim_probe(), range(64))) == 1
 
@@ -175,7 +174,7 @@ def test_a_read_waits_for_the_worker_and_asks_only_where_none_does(
     notes: MemoryOutageStore, hands: Hands
 ) -> None:
     breaker = opened(notes, hands)
-    hands.move(FIRST_WAIT + OVERDUE - SECOND)
+    hands.move(FIRST_PROBE_AFTER + OVERDUE - SECOND)
     assert is_open(breaker, may_probe=True)
     hands.move(SECOND)
     assert is_open(breaker, may_probe=False)
@@ -227,7 +226,7 @@ def api(server: FaultServer, hands: Hands) -> Iterator[peliqan.Peliqan]:
     return made
 
 
-def fail(api: peliqan.Peliqan, times: int = IN_A_ROW) -> None:
+def fail(api: peliqan.Peliqan, times: int = FAILURES_OF_OUTAGE) -> None:
     for account_id in range(1, times + 1):
         # The breaker distinguishes accounts by their tokens.
         api.tokens.put(account_id, f"{CUSTOMER}{account_id}")
@@ -287,7 +286,7 @@ def test_a_read_that_is_answered_ends_it(
     server.say(ACCOUNTS, html(503))
     fail(api)
     server.say(SERVERS, Answer([]))
-    hands.move(FIRST_WAIT + OVERDUE)
+    hands.move(FIRST_PROBE_AFTER + OVERDUE)
     assert api.for_account(1).connections() == ()
     assert api.breaker.outage is None
     assert api.for_account(2).connections() == ()
@@ -300,10 +299,10 @@ def test_a_try_that_fails_is_one_request(server: FaultServer, hands: Hands) -> N
         with pytest.raises(peliqan.PeliqanError):
             api.account_page()
     # Four tries, one of the second call, and the probe; then the second call does not retry.
-    asked = IN_A_ROW + 1
+    asked = FAILURES_OF_OUTAGE + 1
     assert server.count(ACCOUNTS) == asked
     assert api.breaker.claim_probe() is False
-    hands.move(FIRST_WAIT)
+    hands.move(FIRST_PROBE_AFTER)
     assert api.breaker.claim_probe() is True
     assert api.answers_again() is False
     assert server.count(ACCOUNTS) == asked + 1
@@ -354,7 +353,7 @@ def test_a_count_of_requests_that_is_away_says_nothing_of_peliqan(
 ) -> None:
     pace = peliqan.RateLimiter(4, 10, "redis://127.0.0.1:1/0")
     api = server.client(breaker=CircuitBreaker(clock=hands), rate_limiter=pace)
-    for _ in range(2 * IN_A_ROW):
+    for _ in range(2 * FAILURES_OF_OUTAGE):
         with pytest.raises(peliqan.RateLimiterUnavailable):
             api.account_page()
     assert api.breaker.outage is None

@@ -26,7 +26,8 @@ from dashboard.exports import service as exports
 from dashboard.exports.tasks import write_export
 from dashboard.fleet import queries
 from dashboard.fleet.models import Account, AccountRefreshState, Connection
-from dashboard.peliqan.circuit_breaker import FIRST_WAIT, Outage
+from dashboard.peliqan.circuit_breaker import Outage
+from dashboard.peliqan.limits import FIRST_PROBE_AFTER
 from dashboard.pulls.destinations.parquet import ParquetFolder
 from dashboard.pulls.pull import Pull, Selection
 from dashboard.refresh import passes
@@ -57,7 +58,7 @@ def begin_outage(services: Services, clock: Clock) -> Outage:
     """Start an outage, as a process does; other processes know 1 second later."""
     at = clock()
     found = services.outages.start(
-        Outage(at, at + FIRST_WAIT, reason="Peliqan could not be reached.")
+        Outage(at, at + FIRST_PROBE_AFTER, reason="Peliqan could not be reached.")
     )
     clock.move(seconds=1)
     return found
@@ -86,11 +87,14 @@ def test_what_is_written_down_is_the_first_ones_and_each_turn_is_had_once(
     services: Services, clock: Clock
 ) -> None:
     notes, at = services.outages, clock()
-    outage = Outage(at, at + FIRST_WAIT, reason="No.")
+    outage = Outage(at, at + FIRST_PROBE_AFTER, reason="No.")
     assert notes.read() is None
     assert notes.ended_at() is None
     assert notes.start(outage) == outage
-    assert notes.start(Outage(at + FIRST_WAIT, at + FIRST_WAIT, reason="Another.")) == outage
+    assert (
+        notes.start(Outage(at + FIRST_PROBE_AFTER, at + FIRST_PROBE_AFTER, reason="Another."))
+        == outage
+    )
     assert not notes.claim_probe(outage, at)
     assert [notes.claim_probe(outage, outage.turn_at) for _ in range(2)] == [True, False]
     assert notes.read() == outage.after_probe(outage.turn_at)

@@ -10,7 +10,8 @@ from dashboard.actions.models import Action
 from dashboard.audit.models import AuditEntry
 from dashboard.context import Services
 from dashboard.core.database import db
-from dashboard.peliqan.circuit_breaker import FIRST_WAIT, Outage
+from dashboard.peliqan.circuit_breaker import Outage
+from dashboard.peliqan.limits import FIRST_PROBE_AFTER
 from tests.support.clock import Clock
 from tests.support.people import Person, path_of, words
 from tests.support.sandbox import Sandbox
@@ -21,7 +22,7 @@ PAGES = ("/", "/connections", "/accounts", "/causes", "/desk", "/accounts/1001",
 def begin_outage(app: Flask, services: Services, clock: Clock) -> None:
     with app.app_context():
         services.outages.start(
-            Outage(clock(), clock() + FIRST_WAIT, reason="Peliqan could not be reached.")
+            Outage(clock(), clock() + FIRST_PROBE_AFTER, reason="Peliqan could not be reached.")
         )
     clock.move(seconds=1)
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select
 
 from dashboard.audit import service as audit
+from dashboard.audit.limits import MOST_ROWS
 from dashboard.audit.models import AuditEntry
 from dashboard.core.database import db
 from dashboard.users import passwords
@@ -178,14 +179,14 @@ def adam_again(app: Flask) -> Person:
 def test_strangers_and_a_viewer_add_no_more_than_so_many_rows_an_hour(app: Flask) -> None:
     with app.app_context():
         before, at = entries(), app.extensions["services"].clock()
-        for number in range(3 * audit.MOST_ROWS):
+        for number in range(3 * MOST_ROWS):
             audit.record(at, f"guess{number}@example.com", "sign_in", audit.FAILED)
-        assert entries() - before == audit.MOST_ROWS + 1
-        for number in range(3 * audit.MOST_ROWS):
+        assert entries() - before == MOST_ROWS + 1
+        for number in range(3 * MOST_ROWS):
             audit.record(
                 at, VIV, "export", audit.REFUSED, account_id=number, detail=f"Table {number}"
             )
-        assert entries() - before == 2 * (audit.MOST_ROWS + 1)
+        assert entries() - before == 2 * (MOST_ROWS + 1)
         # A user is named, however many strangers tried.
         entry = audit.record(at, "olga@example.com", "sign_in", audit.FAILED)
         assert (entry.who, entry.times) == ("olga@example.com", 1)
@@ -195,8 +196,8 @@ def test_strangers_and_a_viewer_add_no_more_than_so_many_rows_an_hour(app: Flask
             .order_by(AuditEntry.id)
         ).all()
         assert [(each.who, each.times) for each in beyond] == [
-            ("", 2 * audit.MOST_ROWS),
-            (VIV, 2 * audit.MOST_ROWS),
+            ("", 2 * MOST_ROWS),
+            (VIV, 2 * MOST_ROWS),
         ]
 
 

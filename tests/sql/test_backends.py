@@ -11,8 +11,9 @@ import psycopg
 import pytest
 
 from dashboard.sql.backends import postgresql
+from dashboard.sql.limits import MOST_ROWS
 from dashboard.sql.parameters import BadStatement, checked, names_in, with_values
-from dashboard.sql.result import MOST_ROWS, Failed, Result
+from dashboard.sql.result import Failed, Result
 from tests.support.databases import Servers, wait_for
 
 SECRET = "s3cret-of-the-warehouse"

@@ -104,7 +104,7 @@ def test_beyond_the_bound_it_says_which_tables_were_not_read(
 ) -> None:
     connection = sandbox.healthy
     first, *_ = tables_of(sandbox, connection)
-    monkeypatch.setattr(search_jobs, "MOST_ROWS", 200)
+    monkeypatch.setattr(search_jobs, "SEARCHED_ROWS", 200)
     many = [{"id": number, "Number": "x"} for number in range(200)]
     sandbox.fault("rows", match=str(first.id), body={"count": 900, "next": None, "results": many})
     said = words(ask(viv, connection, "no such value").select_one("#search [role=status]"))

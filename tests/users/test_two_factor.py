@@ -10,8 +10,9 @@ from flask import Flask
 
 from dashboard.context import Services
 from dashboard.core.database import db
-from dashboard.users import keys, passwords, two_factor
+from dashboard.users import keys, passwords
 from dashboard.users import service as users
+from dashboard.users.limits import RECOVERY_CODES
 from dashboard.users.models import RecoveryCode, User
 from dashboard.web.security import limiter
 from tests.support.clock import Clock
@@ -109,7 +110,7 @@ def test_a_recovery_code_signs_in_once_and_is_kept_as_a_hash_alone(
     app: Flask, viv: Person, mallory: Person, clock: Clock, adam: Person
 ) -> None:
     _, codes = set_up(viv, clock)
-    assert len(set(codes)) == two_factor.RECOVERY_CODES
+    assert len(set(codes)) == RECOVERY_CODES
     with app.app_context():
         kept = [row.code_hash for row in db.session.scalars(db.select(RecoveryCode))]
     assert sorted(kept) == sorted(keys.hashed(code.replace("-", "")) for code in codes)

@@ -13,6 +13,7 @@ from dashboard.refresh import queue as refresh_queue
 from dashboard.refresh.schedule import WITH_NEXT_REFRESH
 from dashboard.webhooks import jobs as webhook_jobs
 from dashboard.webhooks import service as webhook_events
+from dashboard.webhooks.limits import MOST_TRIES
 from dashboard.webhooks.models import WebhookEvent
 from dashboard.webhooks.tasks import read_reported
 from tests.support.clock import Clock
@@ -109,7 +110,7 @@ def test_what_cannot_be_read_at_all_fails_in_the_end_and_says_why(
         read_reported()
         clock.move(minutes=1)
     event = db.session.scalars(select(WebhookEvent)).one()
-    assert (event.state, tries) == ("failed", webhook_events.MOST_TRIES)
+    assert (event.state, tries) == ("failed", MOST_TRIES)
     assert "Trial over." in event.detail
     assert webhook_events.next_due() is None
 

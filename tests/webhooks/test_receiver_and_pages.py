@@ -23,8 +23,8 @@ from dashboard.core.database import db
 from dashboard.peliqan.webhooks import is_signed
 from dashboard.settings import Settings, SettingsError, read_settings
 from dashboard.webhooks import retention as event_retention
+from dashboard.webhooks.limits import EVENTS_KEPT_FOR
 from dashboard.webhooks.models import WebhookEvent
-from dashboard.webhooks.retention import EVENTS_KEPT
 from dashboard.webhooks.service import EventBatcher
 from dashboard.webhooks.tasks import process_events, read_reported
 from tests.support.clock import Clock
@@ -468,6 +468,6 @@ def test_events_are_forgotten_after_two_weeks(
     clock.move(seconds=60)
     with app.app_context():
         assert event_retention.delete_old_events(clock()) == 1
-        assert timedelta(days=14) == EVENTS_KEPT
+        assert timedelta(days=14) == EVENTS_KEPT_FOR
     assert [event.key for event in stored(app)] == ["new"]
     assert datetime.now(UTC) < clock()

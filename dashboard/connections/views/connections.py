@@ -31,6 +31,7 @@ from dashboard.fleet.lists import CONNECTIONS, serialize_connection
 from dashboard.fleet.models import Connection, HealthChange, Run
 from dashboard.notes import service as notes
 from dashboard.refresh import live
+from dashboard.refresh.limits import FRESH_FOR
 from dashboard.tables.data_checks import jobs as data_check_jobs
 from dashboard.tables.data_checks import service as checked_data
 from dashboard.tables.health import freshness
@@ -119,7 +120,7 @@ def connection_page(
         message=message_of(ask, connection.account, connection)
         if ask is not None and visitor().may("operator")
         else None,
-        is_fresh=at - connection.looked_at < live.FRESH,
+        is_fresh=at - connection.looked_at < FRESH_FOR,
         delivery=deliveries.latest_of((account_id, connection_id)),
         may_hand_over=connection.may_sync and services().hook is not None,
         problem=problem,

@@ -9,6 +9,7 @@ from sqlalchemy.orm import aliased, contains_eager
 
 from dashboard.core.database import change, db, upsert
 from dashboard.customer_links.banks.models import BankReview
+from dashboard.customer_links.limits import SHOWN_AFTER_RENEWAL
 from dashboard.findings.models import Finding
 from dashboard.fleet.counters import LISTED
 from dashboard.fleet.lists import CONNECTIONS
@@ -20,7 +21,6 @@ TODO, TICKED, BACK = "to_do", "ticked", "back"
 ROUND = (TODO, TICKED, BACK)
 ENDED, ENDING, LASTING, UNTOLD = "ended", "ending", "lasting", "untold"
 CONSENTS = (ENDED, ENDING, LASTING, UNTOLD)
-BACK_WITHIN = timedelta(days=7)
 _KEY = (Connection.account_id, Connection.id)
 
 
@@ -34,7 +34,7 @@ def bank_list(at: datetime, today: datetime, ending_within: timedelta) -> Listin
     """
     refused = aliased(Finding)
     reconnected = and_(
-        BankReview.at >= today - BACK_WITHIN,
+        BankReview.at >= today - SHOWN_AFTER_RENEWAL,
         Connection.last_success_at > BankReview.at,
         refused.id.is_(None),
     )

@@ -1,9 +1,14 @@
 """The checks of the rules: each returns its evidence, a sentence with figures, or None."""
 
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Final
 
+from dashboard.findings.limits import (
+    DUPLICATE_KEYS_FROM,
+    LONGEST_QUOTE,
+    LONGEST_TABLE_NAME,
+    TABLE_STALE_AFTER,
+)
 from dashboard.findings.rules.error_texts import span
 from dashboard.findings.rules.facts import Facts, RuleContext, TableFigures
 from dashboard.findings.rules.refused_access import refuses_access
@@ -11,12 +16,6 @@ from dashboard.peliqan.statuses import RunOutcome, Severity, outcome_of_run
 
 # The exit code of a source that switched itself off (seen in Peliqan's published programs).
 SWITCHED_ITSELF_OFF: Final = 2
-# Characters of an error text and of a table name in evidence.
-QUOTED = 160
-NAMED = 60
-# Up to 1 % more rows than keys may be rows that changed while the warehouse counted.
-KEY_TWICE = 1.01
-STALE_AFTER = timedelta(days=7)
 
 
 def _age(facts: Facts) -> float | None:
@@ -75,7 +74,7 @@ def _in_trouble(facts: Facts) -> bool:
 def _quote(facts: Facts) -> str:
     text = " ".join((facts.last_error or "").split())
     return (
-        f"“{text if len(text) <= QUOTED else text[: QUOTED - 1] + '…'}”"
+        f"“{text if len(text) <= LONGEST_QUOTE else text[: LONGEST_QUOTE - 1] + '…'}”"
         if text
         else "no reason given"
     )
@@ -303,7 +302,9 @@ def rows_dropped(facts: Facts, context: RuleContext) -> str | None:
         if others
         else ""
     )
-    return f"“{worst.table[:NAMED]}”: {worst.rows:,} rows {when}: {fewer} % fewer.{more}"
+    return (
+        f"“{worst.table[:LONGEST_TABLE_NAME]}”: {worst.rows:,} rows {when}: {fewer} % fewer.{more}"
+    )
 
 
 def _worst_table(
@@ -334,11 +335,12 @@ def duplicate_keys(facts: Facts, context: RuleContext) -> str | None:
     """Report a table that has over 1 % more rows than different keys."""
 
     def judge(table: TableFigures) -> tuple[float, str] | None:
-        if not table.keys or table.rows <= KEY_TWICE * table.keys:
+        if not table.keys or table.rows <= DUPLICATE_KEYS_FROM * table.keys:
             return None
         times = table.rows / table.keys
         text = (
-            f"“{table.name[:NAMED]}”: {table.rows:,} rows with {table.keys:,} different values"
+            f"“{table.name[:LONGEST_TABLE_NAME]}”: {table.rows:,} rows with"
+            f" {table.keys:,} different values"
             f" of {table.key} ({times:.2f} times as many)"
         )
         return times, text
@@ -354,7 +356,7 @@ def mixed_versions(facts: Facts, context: RuleContext) -> str | None:
             return None
         return (
             table.versions,
-            f"“{table.name[:NAMED]}”: rows of {table.versions} snapshots side by side",
+            f"“{table.name[:LONGEST_TABLE_NAME]}”: rows of {table.versions} snapshots side by side",
         )
 
     return _worst_table(facts, context, judge)
@@ -367,10 +369,13 @@ def table_stale(facts: Facts, context: RuleContext) -> str | None:
     def judge(table: TableFigures) -> tuple[float, str] | None:
         if checked is None or table.received_at is None or success is None:
             return None
-        if min(checked.at, success) - table.received_at <= STALE_AFTER:
+        if min(checked.at, success) - table.received_at <= TABLE_STALE_AFTER:
             return None
         seconds = (checked.at - table.received_at).total_seconds()
-        return seconds, f"“{table.name[:NAMED]}”: no row was received for {span(seconds)}"
+        return (
+            seconds,
+            f"“{table.name[:LONGEST_TABLE_NAME]}”: no row was received for {span(seconds)}",
+        )
 
     return _worst_table(facts, context, judge)
 
@@ -387,8 +392,8 @@ def parent_table_empty(facts: Facts, context: RuleContext) -> str | None:
         ]
         if not below:
             return None
-        one = f"“{below[0].name[:NAMED]}” has {below[0].rows:,} rows"
-        return len(below), f"“{table.name[:NAMED]}” is empty, though {one}"
+        one = f"“{below[0].name[:LONGEST_TABLE_NAME]}” has {below[0].rows:,} rows"
+        return len(below), f"“{table.name[:LONGEST_TABLE_NAME]}” is empty, though {one}"
 
     return _worst_table(facts, context, judge)
 

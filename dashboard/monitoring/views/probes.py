@@ -12,14 +12,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from dashboard.context import Services, services
 from dashboard.core import schema
 from dashboard.monitoring import queries as service_status
+from dashboard.monitoring.limits import STALE_AFTER, WORKER_SEEN_WITHIN
 from dashboard.tasks.queues import MINUTE
 from dashboard.web.required_role import PUBLIC, requires
 
 bp = Blueprint("health", __name__)
 OK = "ok"
-OLD = timedelta(minutes=30)
-# The worker claims the minute task; after three minutes without a claim, no worker runs.
-SEEN_WITHIN = 3 * MINUTE
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ def ready() -> ResponseReturnValue:
         **({"reason": found.reason} if found.reason else {}),
         "checks": checks,
         "snapshot_age_seconds": round(age.total_seconds()) if age is not None else None,
-        "stale": age is None or age > OLD,
+        "stale": age is None or age > STALE_AFTER,
     }
     return jsonify(body), 503 if found.reason else 200
 
@@ -100,7 +98,7 @@ def check_readiness(current: Services) -> Readiness:
     worker = _since(
         found.ticked_at - MINUTE if found.ticked_at else None,
         at,
-        SEEN_WITHIN,
+        WORKER_SEEN_WITHIN,
         "no worker has done anything",
     )
     return Readiness(

@@ -39,7 +39,6 @@ from dashboard.pulls.destinations.base import Destination, DestinationError
 from dashboard.pulls.destinations.database_schema import (
     CONNECTIONS,
     CUSTOMERS,
-    LOCK_SECONDS,
     LOG,
     MANIFEST,
     META,
@@ -54,6 +53,7 @@ from dashboard.pulls.destinations.database_schema import (
     read_manifest,
     stored_columns,
 )
+from dashboard.pulls.limits import LOCK_SECONDS
 from dashboard.pulls.manifest import Copied, NameRules, PullResult
 from dashboard.pulls.spool import Spool
 

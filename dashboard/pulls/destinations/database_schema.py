@@ -9,10 +9,9 @@ from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.types import UserDefinedType
 
 from dashboard.pulls.column_types import NOT_A_NUMBER
+from dashboard.pulls.limits import LOCK_SECONDS
 from dashboard.pulls.manifest import Copied
 
-# Seconds to wait for a lock on SQLite's file, or on a table in PostgreSQL.
-LOCK_SECONDS = 30
 META = sa.MetaData()
 MANIFEST = sa.Table(
     "_pull_manifest",

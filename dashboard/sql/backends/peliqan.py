@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dashboard import peliqan
 from dashboard.core.error_values import sentence_of, without_values
 from dashboard.core.sql_text import names_in_statement
-from dashboard.sql.result import SECONDS, Failed, Result, ResultColumn
+from dashboard.sql.limits import QUERY_SECONDS
+from dashboard.sql.result import Failed, Result, ResultColumn
 
 
 def run_query(
@@ -28,7 +29,7 @@ def run_query(
     handle, known = peliqan.CancelHandle(), names_in_statement(statement)
     on_start(handle)
     try:
-        for part in api.query(statement, read_timeout=SECONDS, cancel=handle):
+        for part in api.query(statement, read_timeout=QUERY_SECONDS, cancel=handle):
             if part.columns is not None:
                 result.columns = [ResultColumn(column.name, column.type) for column in part.columns]
             if not result.add(part.records):

@@ -16,14 +16,13 @@ from dashboard.core.database_urls import BadAddress, PostgresAddress, read_postg
 from dashboard.core.error_values import without_values
 from dashboard.core.sql_text import names_in_statement
 from dashboard.sql.backends.bounded_proxy import LOOPBACK, Relay
-from dashboard.sql.result import MOST_BYTES, SECONDS, Failed, Result, ResultColumn
+from dashboard.sql.limits import CONNECT_SECONDS, LOCK_SECONDS, MOST_BYTES, QUERY_SECONDS
+from dashboard.sql.result import Failed, Result, ResultColumn
 
 __all__ = ["BadAddress", "check", "run_query", "shown"]
 NO_RESULT: Final = (
     "That gives no rows, and has changed nothing. A question begins with select, as a rule."
 )
-CONNECT_SECONDS: Final = 10
-LOCK_SECONDS: Final = 5
 # Bytes of the responses on a connection: more than ``MOST_BYTES``, since rows after the limit
 # arrive until the database receives the cancellation.
 MOST_RECEIVED: Final = 4 * MOST_BYTES
@@ -68,7 +67,7 @@ def run_query(
     statement: str,
     result: Result,
     on_start: Callable[[Callable[[], None]], None],
-    seconds: float = SECONDS,
+    seconds: float = QUERY_SECONDS,
 ) -> None:
     """Fill ``result`` with the columns and rows of a statement.
 

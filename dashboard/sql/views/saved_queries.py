@@ -12,6 +12,7 @@ from dashboard.fleet.models import Account
 from dashboard.listing.query import BadQuery, Page
 from dashboard.masking import service as reveals
 from dashboard.sql import service as query_runs
+from dashboard.sql.limits import MOST_OPEN
 from dashboard.sql.models import QueryResult, QueryRun, SavedQuery
 from dashboard.sql.parameters import TYPES, BadStatement, checked, names_in, with_values
 from dashboard.sql.views.editor import (
@@ -187,9 +188,9 @@ def _render_results(template: str, run: QueryRun, results: list[QueryResult]) ->
 
 def _most() -> int:
     return (
-        query_runs.MOST_OPEN
+        MOST_OPEN
         if visitor().may("admin")
-        else min(query_runs.MOST_OPEN, services().settings.dashboard_bulk_most)
+        else min(MOST_OPEN, services().settings.dashboard_bulk_most)
     )
 
 

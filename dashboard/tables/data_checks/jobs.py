@@ -23,8 +23,8 @@ from dashboard.fleet import queries
 from dashboard.fleet.models import Connection
 from dashboard.tables.data_checks import service as data_checks
 from dashboard.tables.data_checks.service import CheckedSchema, CountedTable
+from dashboard.tables.limits import MOST_CHECKED_TABLES
 
-MOST_TABLES: Final = 50
 MOST_ROWS: Final = 10_000
 KEYS: Final = ("id", "_id", "key", "uuid")
 VERSION, DELETED, RECEIVED = "_sdc_table_version", "_sdc_deleted_at", "_sdc_received_at"
@@ -84,8 +84,8 @@ def check(
     account = api.for_account(account_id)
     warehouse = account.warehouse()
     tables = _tables(account, warehouse, schema)
-    counted = _counted(account, warehouse, schema, tables[:MOST_TABLES])
-    result = DataResult(schema, counted, max(0, len(tables) - MOST_TABLES))
+    counted = _counted(account, warehouse, schema, tables[:MOST_CHECKED_TABLES])
+    result = DataResult(schema, counted, max(0, len(tables) - MOST_CHECKED_TABLES))
     source = CheckedSchema(warehouse, schema, result.more)
     data_checks.write(account_id, connection_id, counted, at, by_user=by_user, source=source)
     return result

@@ -15,11 +15,12 @@ from sqlalchemy import delete, select
 from dashboard.core import leases
 from dashboard.core.database import change, db
 from dashboard.core.snapshot_version import lock_snapshot
-from dashboard.findings import evaluate, run_rules
+from dashboard.findings import evaluate
+from dashboard.findings.limits import DATA_LASTS
 from dashboard.findings.models import DataCheck, Finding
-from dashboard.tables.health import service as table_checks
+from dashboard.tables.limits import CHECK_FRESH_FOR
 
-DAY, WEEK, LEASE = timedelta(days=1), run_rules.DATA_LASTS, timedelta(minutes=5)
+DAY, WEEK, LEASE = timedelta(days=1), DATA_LASTS, timedelta(minutes=5)
 # Without "no new rows": a table may never change, which is no reason to count it daily forever.
 LASTING: Final = ("duplicate_keys", "mixed_versions", "parent_table_empty")
 
@@ -60,7 +61,7 @@ def of_connection(account_id: int, connection_id: int) -> DataCheck | None:
 def is_fresh(account_id: int, connection_id: int, at: datetime) -> bool:
     """Return whether the latest check is so recent that a new one is not needed."""
     check = of_connection(account_id, connection_id)
-    return check is not None and at - check.checked_at < table_checks.FRESH
+    return check is not None and at - check.checked_at < CHECK_FRESH_FOR
 
 
 def tables_of(check: DataCheck) -> list[CountedTable]:

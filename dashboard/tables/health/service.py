@@ -8,24 +8,20 @@ drop ends when the rows are back, or a week after it was noticed: the lower coun
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
 
 from sqlalchemy import select
 
 from dashboard.core import leases
 from dashboard.core.database import db
 from dashboard.core.snapshot_version import lock_snapshot
-from dashboard.findings import evaluate, run_rules
+from dashboard.findings import evaluate
+from dashboard.findings.limits import DROP_LASTS
 from dashboard.fleet.models import MonitoredTable
 from dashboard.tables.health.models import TableCheck
+from dashboard.tables.limits import LEAST_ROWS, LEFT_AT_LEAST, WATCHED_FOR
 
-DAY, WEEK = timedelta(days=1), timedelta(days=7)
+DAY = timedelta(days=1)
 LEASE, LATER = timedelta(minutes=2), timedelta(hours=1)
-# Results up to this age are shown instead of a new check.
-FRESH: Final = timedelta(minutes=1)
-LEFT_AT_LEAST: Final = 0.7
-# Below this many rows a drop can be the deletion of a few rows by the customer.
-LEAST_ROWS: Final = 10
 
 
 @dataclass(frozen=True)
@@ -74,7 +70,7 @@ def write(account_id: int, stats: Sequence[TableStats], at: datetime) -> None:
             )
             db.session.add(table)
         table.name, table.connection_id = each.name, each.connection_id
-        table.watched_until, table.due_at = at + WEEK, at + DAY
+        table.watched_until, table.due_at = at + WATCHED_FOR, at + DAY
         _record(table, each, at)
     evaluate.evaluate([account_id], at)
     db.session.commit()
@@ -132,10 +128,7 @@ def _record(table: MonitoredTable, stats: TableStats, at: datetime) -> None:
 def _update_drop(table: MonitoredTable, rows: int, at: datetime) -> None:
     """Record that the table lost rows, or that the drop is over."""
     if table.dropped_at is not None and table.rows_before is not None:
-        if (
-            rows < LEFT_AT_LEAST * table.rows_before
-            and at - table.dropped_at < run_rules.DROP_LASTS
-        ):
+        if rows < LEFT_AT_LEAST * table.rows_before and at - table.dropped_at < DROP_LASTS:
             return
         table.rows_before = table.before_at = table.dropped_at = None
     before, before_at = _most_before(table, at)
@@ -151,7 +144,7 @@ def _most_before(table: MonitoredTable, at: datetime) -> tuple[int, datetime]:
     mine = select(TableCheck.rows, TableCheck.at).where(
         TableCheck.account_id == table.account_id,
         TableCheck.table_id == table.table_id,
-        TableCheck.at >= at - WEEK,
+        TableCheck.at >= at - WATCHED_FOR,
         TableCheck.at < at,
     )
     found = db.session.execute(

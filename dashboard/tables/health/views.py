@@ -14,6 +14,7 @@ from dashboard.tables import presenters, short_links
 from dashboard.tables.health import jobs as table_check_jobs
 from dashboard.tables.health import service as table_checks
 from dashboard.tables.health.models import TableCheck
+from dashboard.tables.limits import CHECK_FRESH_FOR
 from dashboard.web import htmx
 from dashboard.web.lookup import get_account_or_404
 from dashboard.web.required_role import requires
@@ -88,6 +89,6 @@ def _check(account_id: int, table_id: int) -> None:
 def _is_fresh(account_id: int, table_id: int) -> bool:
     at = services().clock()
     return any(
-        each.sampled is not None and at - each.at < table_checks.FRESH
+        each.sampled is not None and at - each.at < CHECK_FRESH_FOR
         for each in table_checks.latest(account_id, table_id, 3)
     )

@@ -18,15 +18,22 @@ from dashboard.core.text import clean
 from dashboard.fleet.models import Connection
 from dashboard.tables.connection_tables import tables_of
 from dashboard.tables.health.freshness import OF_ONE_TABLE
+from dashboard.tables.limits import (
+    MOST_HITS,
+    MOST_HITS_OF_A_TABLE,
+    SEARCHED_DATABASES,
+    SEARCHED_ROWS,
+    SEARCHED_SECONDS,
+    SEARCHED_TABLES,
+)
 from dashboard.tables.reader import PAGE
 from dashboard.tables.search import service as searches
 from dashboard.tables.search.matching import found_in
 from dashboard.tables.search.models import ValueSearch
 
 Clock = Callable[[], datetime]
-MOST_ROWS, MOST_SECONDS, MOST_TABLES, MOST_DATABASES = 20_000, 60, 200, 10
 # Stored hits, of all tables and of one table; and pages of the API's search that are checked.
-MOST_HITS, OF_A_TABLE, CHECKED_PAGES = 50, 10, 2
+CHECKED_PAGES = 2
 TURN: Final = 2.0
 # The states of a table in a search.
 WAITS, ASKED, REFUSED, FOUND, READ, PART, UNREADABLE, LEFT = (
@@ -144,19 +151,26 @@ class _Turn:
         databases = self._api.databases()
         found = tables_of(
             self._connection,
-            (table for each in databases[:MOST_DATABASES] for table in self._api.tables(each.id)),
+            (
+                table
+                for each in databases[:SEARCHED_DATABASES]
+                for table in self._api.tables(each.id)
+            ),
         )
         named = [SearchedTable(table.id, clean(table.name)) for table in found]
-        return [*named[:MOST_TABLES], *(replace(each, state=LEFT) for each in named[MOST_TABLES:])]
+        return [
+            *named[:SEARCHED_TABLES],
+            *(replace(each, state=LEFT) for each in named[SEARCHED_TABLES:]),
+        ]
 
     def _next(self) -> int | None:
         """Return the index of the next table; None if the search is finished."""
-        if self._seconds + self._elapsed() >= MOST_SECONDS or len(self._hits) >= MOST_HITS:
+        if self._seconds + self._elapsed() >= SEARCHED_SECONDS or len(self._hits) >= MOST_HITS:
             return None
         states = [each.state for each in self._tables]
         if WAITS in states:
             return states.index(WAITS)
-        if self._rows >= MOST_ROWS:
+        if self._rows >= SEARCHED_ROWS:
             return None
         # Started tables first. Once there is a hit, tables without one are not read by rows.
         for wanted in (PART, REFUSED) if self._hits else (PART, REFUSED, ASKED):
@@ -218,7 +232,7 @@ class _Turn:
         for row in rows:
             for column, exact in found_in(row, columns, self._value, masked):
                 found += 1
-                if before + found <= OF_A_TABLE and len(self._hits) < MOST_HITS:
+                if before + found <= MOST_HITS_OF_A_TABLE and len(self._hits) < MOST_HITS:
                     number = row.get("id")
                     hit = Hit(
                         table.table_id,

@@ -7,7 +7,6 @@ from typing import Any, Final
 from dashboard import peliqan
 from dashboard.core.text import comparable
 
-LONGEST: Final = 200
 # Keys of an option, a link or a file that hold none of its text.
 _NO_TEXT_KEYS: Final = frozenset(
     {

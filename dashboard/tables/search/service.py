@@ -10,9 +10,9 @@ from dashboard.audit import service as audit
 from dashboard.core import leases
 from dashboard.core.database import change, db
 from dashboard.fleet.models import Connection
+from dashboard.tables.limits import SEARCH_KEPT_FOR
 from dashboard.tables.search.models import ValueSearch
 
-RETENTION: Final = timedelta(days=1)
 # Longer than a turn, unless Peliqan is very slow.
 LEASE: Final = timedelta(seconds=60)
 
@@ -81,7 +81,10 @@ def reschedule(search: ValueSearch, *, error: str = "", ended_at: datetime | Non
 
 
 def delete_old(at: datetime) -> int:
-    """Delete searches older than ``RETENTION``, with their values; return how many. Commits."""
-    deleted = change(delete(ValueSearch).where(ValueSearch.asked_at < at - RETENTION))
+    """Delete searches older than ``SEARCH_KEPT_FOR``, with their values. Commits.
+
+    Returns their number.
+    """
+    deleted = change(delete(ValueSearch).where(ValueSearch.asked_at < at - SEARCH_KEPT_FOR))
     db.session.commit()
     return deleted

@@ -5,7 +5,6 @@ sent by POST, stored encrypted, shown only to the user who searches, and in no a
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -15,10 +14,16 @@ from dashboard.context import services
 from dashboard.core.text import clean, comparable
 from dashboard.fleet.models import Connection
 from dashboard.masking import presenters as masking
+from dashboard.tables.limits import (
+    LONGEST_SEARCHED,
+    MOST_HITS,
+    NAMED_TABLES,
+    SAME_SEARCH_WITHIN,
+    SHORTEST_SEARCHED,
+)
 from dashboard.tables.search import jobs as search_jobs
 from dashboard.tables.search import service as searches
 from dashboard.tables.search.jobs import Hit, SearchedTable
-from dashboard.tables.search.matching import LONGEST
 from dashboard.tables.search.models import ValueSearch
 from dashboard.users.authentication import visitor
 from dashboard.web import htmx
@@ -26,10 +31,6 @@ from dashboard.web.lookup import PATH, get_connection_or_404
 from dashboard.web.required_role import requires
 
 bp = Blueprint("searches", __name__)
-LEAST = 2
-# The same search within this time is not started again, for example after a double click.
-SAME = timedelta(minutes=1)
-NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -90,11 +91,7 @@ class SearchPage:
             return "No table of this connection was found, so nothing was read."
         tables = len({hit.table_id for hit in self.hits})
         if tables:
-            most = (
-                " These are the first; there may be more."
-                if len(self.hits) >= search_jobs.MOST_HITS
-                else ""
-            )
+            most = " These are the first; there may be more." if len(self.hits) >= MOST_HITS else ""
             found = f"Found in {tables} table{'' if tables == 1 else 's'}.{most}"
             return (
                 f"{found} Tables without it were asked with Peliqan's search, which can miss some."
@@ -106,8 +103,8 @@ class SearchPage:
             count = len(self.places)
             return f"{read}: these are all the rows of {count} table{'' if count == 1 else 's'}."
         count = len(self.unread)
-        named = ", ".join(_unread(each) for each in self.unread[:NAMED])
-        more = f" and {count - NAMED} more" if count > NAMED else ""
+        named = ", ".join(_unread(each) for each in self.unread[:NAMED_TABLES])
+        more = f" and {count - NAMED_TABLES} more" if count > NAMED_TABLES else ""
         return f"{read}; {count} table{'' if count == 1 else 's'} not read: {named}{more}."
 
     @property
@@ -131,11 +128,11 @@ def begin(account_id: int, connection_id: int) -> ResponseReturnValue:
     connection = get_connection_or_404(account_id, connection_id)
     value = clean(request.form.get("value", "")).strip()
     folded = comparable(value)
-    if len(folded) < LEAST or len(value) > LONGEST:
+    if len(folded) < SHORTEST_SEARCHED or len(value) > LONGEST_SEARCHED:
         length = len(value) if folded else 0
         flash(
-            f"Nothing was searched. A value to look for has {LEAST} to {LONGEST} characters;"
-            f" this has {length}.",
+            f"Nothing was searched. A value to look for has {SHORTEST_SEARCHED} to"
+            f" {LONGEST_SEARCHED} characters; this has {length}.",
             "danger",
         )
         return redirect(url_for(".index", account_id=account_id, connection_id=connection_id), 303)
@@ -143,7 +140,7 @@ def begin(account_id: int, connection_id: int) -> ResponseReturnValue:
     same = (
         each
         for each in searches.latest_of(user_email, connection)
-        if at - each.asked_at < SAME and comparable(_value(each) or "") == folded
+        if at - each.asked_at < SAME_SEARCH_WITHIN and comparable(_value(each) or "") == folded
     )
     search = next(same, None) or searches.start(
         user_email, connection, services().vault.encrypt(value), at

@@ -32,6 +32,7 @@ from dashboard.core import unreachable
 from dashboard.core.email_addresses import canonical
 from dashboard.users import issuers, oidc_users
 from dashboard.users.authentication import log_in
+from dashboard.users.limits import PROVIDER_SIGN_INS, PROVIDER_TIMEOUT
 from dashboard.users.oidc_claims import find, values, verified
 from dashboard.web.required_role import PUBLIC, requires, safe_next
 from dashboard.web.security import limiter
@@ -52,7 +53,6 @@ SIGNATURES = (
     "EdDSA",
     "Ed25519",
 )
-TIMEOUT = 8
 HIGHEST_FIRST = ("admin", "operator", "viewer")
 TRY_AGAIN = "Nobody was signed in. Begin again from here."
 
@@ -236,7 +236,7 @@ def init_app(app: Flask) -> None:
         client_kwargs={
             "scope": settings.dashboard_oidc_scope,
             "code_challenge_method": "S256",
-            "default_timeout": TIMEOUT,
+            "default_timeout": PROVIDER_TIMEOUT,
             **({} if secret else {"token_endpoint_auth_method": "none"}),
         },
     )
@@ -292,7 +292,7 @@ def sign_out_there() -> ResponseReturnValue:
 
 @bp.get("/login/provider")
 @requires(PUBLIC)
-@limiter.limit("30 per minute")
+@limiter.limit(PROVIDER_SIGN_INS)
 def begin() -> ResponseReturnValue:
     """Redirect to the provider's sign-in page."""
     current, target = provider(), safe_next(request.args.get("next"))
@@ -310,7 +310,7 @@ def begin() -> ResponseReturnValue:
 
 @bp.get("/login/provider/back")
 @requires(PUBLIC)
-@limiter.limit("30 per minute")
+@limiter.limit(PROVIDER_SIGN_INS)
 def back() -> ResponseReturnValue:
     """Complete the sign-in with the code that the provider sent along; it is valid once."""
     current, target = provider(), safe_next(session.pop("target", None))

@@ -8,7 +8,7 @@ from dashboard.context import services
 from dashboard.users import passwords
 from dashboard.users.authentication import start_session, visitor
 from dashboard.users.errors import PeopleError
-from dashboard.users.passwords import SHORTEST_PASSWORD
+from dashboard.users.limits import PASSWORD_CHANGES, SHORTEST_PASSWORD
 from dashboard.web.required_role import requires
 from dashboard.web.security import limiter
 
@@ -28,7 +28,7 @@ def show() -> ResponseReturnValue:
 
 @bp.post("/me/password")
 @requires("viewer")
-@limiter.limit("5 per minute; 20 per hour", key_func=_quota_key)
+@limiter.limit(PASSWORD_CHANGES, key_func=_quota_key)
 def change() -> ResponseReturnValue:
     """Change the password, end the user's other sessions, and start a new one here."""
     at, user, new = services().clock(), visitor().user, request.form.get("new", "")

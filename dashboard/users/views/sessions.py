@@ -1,7 +1,6 @@
 """Ending one's other sessions, after proving one's identity again."""
 
 import re
-from datetime import timedelta
 
 from flask import Blueprint, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
@@ -10,18 +9,17 @@ from dashboard.audit import service as audit
 from dashboard.context import services
 from dashboard.users import passwords, sessions
 from dashboard.users.authentication import visitor
+from dashboard.users.limits import IDENTITY_CHECKS, RECENT_SIGN_IN
 from dashboard.web.required_role import requires
 from dashboard.web.security import limiter
 
 bp = Blueprint("sessions", __name__)
-# A user without a password proves their identity by a sign-in at the provider of at most this age.
-RECENT_SIGN_IN = timedelta(minutes=10)
 _ID = re.compile(r"[0-9]{1,18}")
 
 
 @bp.post("/me/sessions/end")
 @requires("viewer")
-@limiter.limit("10 per minute; 50 per hour", key_func=lambda: f"own {visitor().user.id}")
+@limiter.limit(IDENTITY_CHECKS, key_func=lambda: f"own {visitor().user.id}")
 def end() -> ResponseReturnValue:
     """End one other session, or all others."""
     at, user, which = services().clock(), visitor().user, request.form.get("which", "")

@@ -12,7 +12,12 @@ from dashboard.users import sessions, tokens, two_factor
 from dashboard.users.authentication import log_in, visitor
 from dashboard.users.errors import PeopleError
 from dashboard.users.keys import Secret
-from dashboard.users.passwords import LONGEST_PASSWORD
+from dashboard.users.limits import (
+    ATTEMPTS_AT_AN_ACCOUNT,
+    ATTEMPTS_OF_AN_ADDRESS,
+    LONGEST_ADDRESS,
+    LONGEST_PASSWORD,
+)
 from dashboard.users.views import oidc as provider
 from dashboard.users.views import two_factor as second
 from dashboard.web.login_throttle import by_account
@@ -25,8 +30,8 @@ WRONG = "This e-mail address and password do not fit together."
 
 @bp.route("/login", methods=["GET", "POST"])
 @requires(PUBLIC)
-@limiter.limit("10 per minute; 100 per hour", methods=["POST"])
-@limiter.limit("10 per minute; 50 per hour", methods=["POST"], key_func=by_account)
+@limiter.limit(ATTEMPTS_OF_AN_ADDRESS, methods=["POST"])
+@limiter.limit(ATTEMPTS_AT_AN_ACCOUNT, methods=["POST"], key_func=by_account)
 def login() -> ResponseReturnValue:
     """Sign in. The message does not say whether the address or the password was wrong."""
     target = safe_next(request.values.get("next"))
@@ -37,11 +42,11 @@ def login() -> ResponseReturnValue:
     if (
         not email
         or not password
-        or len(email) > users.LONGEST_ADDRESS
+        or len(email) > LONGEST_ADDRESS
         or len(password) > LONGEST_PASSWORD
     ):
         return provider.sign_in_page(
-            target, email[: users.LONGEST_ADDRESS], WRONG if request.method == "POST" else ""
+            target, email[:LONGEST_ADDRESS], WRONG if request.method == "POST" else ""
         )
     user = users.check_password(email, password)
     if user is None:

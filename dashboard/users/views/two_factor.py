@@ -1,7 +1,5 @@
 """Pages of the second factor: the code after the password, set-up and removal."""
 
-from datetime import timedelta
-
 import segno
 from flask import Blueprint, flash, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
@@ -12,14 +10,18 @@ from dashboard.context import services
 from dashboard.core.database import db
 from dashboard.users import keys, passwords, two_factor
 from dashboard.users.authentication import log_in, visitor
+from dashboard.users.limits import (
+    ATTEMPTS_AT_AN_ACCOUNT,
+    ATTEMPTS_OF_AN_ADDRESS,
+    CODE_WITHIN,
+    IDENTITY_CHECKS,
+)
 from dashboard.users.models import User
 from dashboard.web.login_throttle import by_address, count_key
 from dashboard.web.required_role import PUBLIC, requires, safe_next
 from dashboard.web.security import limiter
 
 bp = Blueprint("second", __name__)
-# The code must arrive within this time after the password.
-CODE_WITHIN = timedelta(minutes=5)
 
 
 def ask_for_code(user: User, target: str) -> ResponseReturnValue:
@@ -40,8 +42,8 @@ def _attempts_key() -> str:
 
 @bp.route("/login/code", methods=["GET", "POST"])
 @requires(PUBLIC)
-@limiter.limit("10 per minute; 100 per hour", methods=["POST"])
-@limiter.limit("10 per minute; 50 per hour", methods=["POST"], key_func=_attempts_key)
+@limiter.limit(ATTEMPTS_OF_AN_ADDRESS, methods=["POST"])
+@limiter.limit(ATTEMPTS_AT_AN_ACCOUNT, methods=["POST"], key_func=_attempts_key)
 def code() -> ResponseReturnValue:
     """Complete the sign-in with a code."""
     user, target = _half_in()
@@ -90,7 +92,7 @@ def new() -> ResponseReturnValue:
 
 @bp.post("/me/second-factor")
 @requires("viewer")
-@limiter.limit("10 per minute; 50 per hour", key_func=lambda: f"own {visitor().user.id}")
+@limiter.limit(IDENTITY_CHECKS, key_func=lambda: f"own {visitor().user.id}")
 def switch_on() -> ResponseReturnValue:
     """Set up the second factor; requires the password and a code of the new secret."""
     user, vault, at = visitor().user, services().vault, services().clock()
@@ -113,7 +115,7 @@ def switch_on() -> ResponseReturnValue:
 
 @bp.post("/me/second-factor/remove")
 @requires("viewer")
-@limiter.limit("10 per minute; 50 per hour", key_func=lambda: f"own {visitor().user.id}")
+@limiter.limit(IDENTITY_CHECKS, key_func=lambda: f"own {visitor().user.id}")
 def switch_off() -> ResponseReturnValue:
     """Remove the second factor; requires the password and a code."""
     user, vault, at = visitor().user, services().vault, services().clock()
