@@ -5,9 +5,10 @@
 ``serve``               ``serve`` and ``worker``
 ``gunicorn_server``     gunicorn with a given application
 ``demo``                ``demo`` and ``sandbox``, if ``dashboard.sandbox`` is installed
-``manage``              ``refresh``, ``users`` and ``db``
+``store_checks``        whether database, data folder and Redis can be used
+``users``               ``users``
 ``identity_providers``  ``users hand-over`` and ``users move-issuer``
-``check``, ``backup`` (with ``restore``), ``report``, ``pull``
+``refresh``, ``db``, ``check``, ``backup`` (with ``restore``), ``report``, ``pull``
 """
 
 import gc

@@ -6,7 +6,7 @@ import click
 
 from dashboard.audit import service as audit
 from dashboard.cli.common import close_store, make_app
-from dashboard.cli.manage import WHO
+from dashboard.cli.users import WHO
 from dashboard.context import Services, utc_now
 from dashboard.core import backup as store_backup
 from dashboard.core.schema import needs_upgrade

@@ -19,7 +19,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from dashboard import peliqan
-from dashboard.cli.common import make_app, queue_problem, sharing_problem, store_problem
+from dashboard.cli.common import make_app
+from dashboard.cli.store_checks import queue_problem, sharing_problem, store_problem
 from dashboard.context import Services
 from dashboard.core.backup import is_pooled, missing_programs
 from dashboard.deliveries.hook import NONE

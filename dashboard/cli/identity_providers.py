@@ -4,7 +4,7 @@ import click
 
 from dashboard.audit import service as audit
 from dashboard.cli.common import make_current_app
-from dashboard.cli.manage import WHO, get_user
+from dashboard.cli.users import WHO, get_user
 from dashboard.context import utc_now
 from dashboard.settings_types import origin
 from dashboard.users import issuers, oidc_users

@@ -10,8 +10,8 @@ import click
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
-from dashboard.cli import backup, check, identity_providers, manage, pull, report, serve
-from dashboard.cli.common import own_words
+from dashboard.cli import backup, check, db, identity_providers, pull, refresh, report, serve, users
+from dashboard.cli.store_checks import own_words
 from dashboard.version import VERSION
 
 # Errors of a full, read-only or inaccessible disk; Python's search for a temporary folder reports
@@ -65,9 +65,9 @@ def main() -> None:
 for command in (
     serve.serve,
     serve.worker,
-    manage.refresh,
-    manage.users,
-    manage.database,
+    refresh.refresh,
+    users.users,
+    db.database,
     check.check,
     backup.backup,
     backup.restore,
@@ -76,7 +76,7 @@ for command in (
 ):
     main.add_command(command)
 for command in (identity_providers.hand_over, identity_providers.move_issuer):
-    manage.users.add_command(command)
+    users.users.add_command(command)
 if find_spec("dashboard.sandbox"):
     # The sandbox is not installed in production.
     from dashboard.cli import demo

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from dashboard.cli.common import make_current_app
-from dashboard.cli.manage import WHO
+from dashboard.cli.users import WHO
 from dashboard.context import Services
 from dashboard.core import database_urls
 from dashboard.core.text import clean

@@ -16,7 +16,7 @@ from types import NoneType
 from typing import Any, Final
 
 from dashboard import peliqan
-from dashboard.core.text import SEPARATORS, SUSPECT_STARTS, harmless
+from dashboard.core.spreadsheet_text import SEPARATORS, SUSPECT_STARTS, harmless
 
 Row = Mapping[str, Any]
 # The name of the row's id at Peliqan, and on the console's pages.

@@ -4,6 +4,7 @@ It is written from public knowledge of the API and shares no code with the clien
 
 ``connectors``      connectors, the ways in which they fail, and their tables
 ``seed``            accounts and connections: pure functions of a seed, computed on demand
+``company_names``   their made-up names
 ``scenarios``       fleets with one known problem, by name; ``scenario_builder`` makes them
 ``accounts``        the accounts and connections of the seed, and those added since the start
 ``runs``            runs of a connection: start, outcome and log; pure functions of the seed

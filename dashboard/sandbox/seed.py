@@ -6,35 +6,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
+from dashboard.sandbox.company_names import (
+    CONNECTION_PURPOSES,
+    COUNTRIES,
+    FIRST_WORDS,
+    GIVEN_NAMES,
+    LEGAL_FORMS,
+    ODD_NAMES,
+    SECOND_WORDS,
+)
 from dashboard.sandbox.connectors import CONNECTORS, FAULTY_DATA, PLACED, Connector, Failure
 
 FIRST_ACCOUNT = 1001
 INTERVALS = (900, 3600, 3600, 21600, 86400)
-ODD_NAMES = (
-    "Bäckerei Größenwahn GmbH",
-    "O'Malley & Sons “Quality” Ltd",
-    "<script>alert(1)</script> NV",
-    "شركة المثال للتجارة",
-    "Pizzeria 🍕 Volante",
-    "Ünïcode Søn ApS",
-    "=SUM(A1:A9) Consulting",
-)
-FIRST = (
-    "Amber", "Blue", "Cedar", "Delta", "Ember", "Fjord", "Golden", "Harbour", "Iris", "Juniper",
-    "Kite", "Lumen", "Maple", "North", "Opal", "Pine", "Quartz", "River", "Silver", "Tulip",
-    "Umber", "Violet", "Willow", "Zephyr",
-)  # fmt: skip
-SECOND = (
-    "Bikes", "Logistics", "Foods", "Dental", "Studio", "Garage", "Textiles", "Books", "Optics",
-    "Farms", "Clinics", "Travel", "Robotics", "Flowers", "Timber", "Coffee",
-)  # fmt: skip
-LEGAL = ("BV", "NV", "GmbH", "Ltd", "SARL", "ApS")
-GIVEN = (
-    "Amélie", "Bram", "Chiara", "Dries", "Esra", "Femke", "Goran", "Hanne", "İpek", "Jonas",
-    "Kaat", "Leïla",
-)  # fmt: skip
-PURPOSES = ("production", "main", "Benelux", "webshop", "archive")
-COUNTRIES = ("BE", "NL", "DE", "FR", "GB", "DK")
 STUCK_AT = 131
 FLIPPING_INTERVAL = 900
 
@@ -132,7 +116,7 @@ class World:
             self._name(position),
             f"cust-{position + 1:05d}",
             position,
-            first_name=GIVEN[self.number("given", position) % len(GIVEN)],
+            first_name=GIVEN_NAMES[self.number("given", position) % len(GIVEN_NAMES)],
             email=f"owner{position + 1}@example.com",
             country=COUNTRIES[self.number("country", position) % len(COUNTRIES)],
         )
@@ -171,10 +155,10 @@ class World:
         if position % 23 == 5:
             return ODD_NAMES[(position // 23) % len(ODD_NAMES)]
         first, second = (
-            FIRST[position % len(FIRST)],
-            SECOND[self.number("second", position) % len(SECOND)],
+            FIRST_WORDS[position % len(FIRST_WORDS)],
+            SECOND_WORDS[self.number("second", position) % len(SECOND_WORDS)],
         )
-        return f"{first} {second} {LEGAL[self.number('legal', position) % len(LEGAL)]}"
+        return f"{first} {second} {LEGAL_FORMS[self.number('legal', position) % len(LEGAL_FORMS)]}"
 
     def _connections(self, account_id: int) -> tuple[Connection, ...]:
         return tuple(
@@ -203,7 +187,7 @@ class World:
         return Connection(
             id=account_id * 100 + place,
             account_id=account_id,
-            name=f"{connector.title} {PURPOSES[place - 1]}",
+            name=f"{connector.title} {CONNECTION_PURPOSES[place - 1]}",
             connector=connector,
             interval=interval,
             scheduler_off=chance("scheduler", 40) == 0 and not (flips or stuck),

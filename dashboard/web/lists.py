@@ -1,21 +1,19 @@
 """Lists of all pages: HTML, JSON and CSV from one view."""
 
-import csv
-import io
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 from urllib.parse import urlencode
 
-from flask import Response, jsonify, render_template, request, url_for
+from flask import jsonify, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from dashboard.core.text import harmless
-from dashboard.listing.limits import MOST_CSV_ROWS, PAGE_SIZES
+from dashboard.listing.limits import PAGE_SIZES
 from dashboard.listing.listing import Choice, Item, Listing
-from dashboard.listing.query import BadQuery, ListQuery, Page
+from dashboard.listing.query import Page
 from dashboard.web import htmx
+from dashboard.web.list_csv import csv_response, read_full_list
 from dashboard.web.status_banner import coverage
 
 # The characters that Flask's ``url_for`` leaves unquoted in a query.
@@ -131,38 +129,3 @@ def render_list(
     return render_template(
         fragment if htmx.is_htmx() else template, list=shown, beside=extra(page.items), **more
     )
-
-
-def read_full_list(listing: Listing, query: ListQuery) -> list[Any]:
-    """Return every row that matches, for a CSV file.
-
-    Raises:
-        BadQuery: more than ``MOST_CSV_ROWS`` rows match, since a partial file would look complete.
-    """
-    page = listing.page(replace(query, page=1, per_page=MOST_CSV_ROWS), full=True)
-    if page.total > MOST_CSV_ROWS:
-        raise BadQuery(
-            f"The list has {page.total:,} rows, and a CSV file holds {MOST_CSV_ROWS:,} at most."
-            " No file was made. Narrow the list by a search or a filter, or fetch its .json page by"
-            " page."
-        )
-    return page.items
-
-
-def csv_response(items: Sequence[dict[str, Any]], name: str) -> Response:
-    """Return rows as a CSV file, with formulas made harmless."""
-    out = io.StringIO()
-    if items:
-        writer = csv.writer(out)
-        # Headings are made harmless too, since they may be customers' column names.
-        writer.writerow([csv_cell(name) for name in items[0]])
-        writer.writerows([csv_cell(row[name]) for name in items[0]] for row in items)
-    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return Response(out.getvalue(), mimetype="text/csv", headers=headers)
-
-
-def csv_cell(value: Any) -> Any:
-    """Return a value for CSV, where text that a spreadsheet would run is made harmless."""
-    if isinstance(value, dict):
-        value = "; ".join(f"{key} {count}" for key, count in value.items())
-    return harmless(str(value)) if isinstance(value, (str, list, tuple)) else value

@@ -3,7 +3,7 @@
 import json
 import re
 from functools import cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from flask import Flask, current_app, request, url_for
@@ -14,17 +14,9 @@ from markupsafe import Markup
 from dashboard.peliqan.statuses import severity_of_health, severity_of_run
 from dashboard.version import VERSION
 from dashboard.web import htmx, state_labels
+from dashboard.web.navigation import ADMIN_NAVIGATION, LINK_NAVIGATION, NAVIGATION
 from dashboard.web.required_role import requested_url
 from dashboard.web.status_banner import coverage
-
-
-class NavigationItem(NamedTuple):
-    """A link of a menu. ``role``: the least role that sees it."""
-
-    endpoint: str
-    label: str
-    role: str
-
 
 # The browser's storage stays empty, no script is evaluated, and errors are not put into the page.
 HTMX_CONFIG: Final = {
@@ -38,33 +30,6 @@ HTMX_CONFIG: Final = {
         {"code": "[45]..", "swap": False, "error": True},
     ],
 }
-# The bar on top of every page.
-NAVIGATION: Final = (
-    NavigationItem("overview.show", "Overview", "viewer"),
-    NavigationItem("accounts.index", "Accounts", "viewer"),
-    NavigationItem("connections.index", "Connections", "viewer"),
-    NavigationItem("causes.index", "Causes", "viewer"),
-    NavigationItem("desk.index", "Desk", "viewer"),
-    NavigationItem("queries.index", "SQL", "operator"),
-    NavigationItem("embed.show", "Widget", "operator"),
-    NavigationItem("admin.audit_index", "Admin", "admin"),
-)
-# The tabs of the administrators' pages.
-ADMIN_NAVIGATION: Final = (
-    NavigationItem("admin.audit_index", "Audit trail", "admin"),
-    NavigationItem("admin.users", "Users", "admin"),
-    NavigationItem("alerts.index", "Alerts", "admin"),
-    NavigationItem("alerts.messages", "Alerts sent", "admin"),
-    NavigationItem("webhooks.index", "Webhooks", "admin"),
-    NavigationItem("pulls.index", "Pulls", "admin"),
-    NavigationItem("deliveries.index", "Deliveries", "admin"),
-)
-# The tabs of the pages of links that wait for customers.
-LINK_NAVIGATION: Final = (
-    NavigationItem("desk.index", "Links", "viewer"),
-    NavigationItem("desk.needed", "Must act", "viewer"),
-    NavigationItem("banks.index", "Bank consents", "viewer"),
-)
 _INT_IN_RULE = re.compile(r"<int:(\w+)>")
 
 

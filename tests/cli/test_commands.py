@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.cli.common import sharing_problem
 from dashboard.cli.serve import free_port
+from dashboard.cli.store_checks import sharing_problem
 from tests.support.databases import wait_for
 from tests.support.processes import Processes, make_environ, run_here
 from tests.support.sandbox import Sandbox

@@ -11,7 +11,8 @@ from flask import Flask
 from sqlalchemy import event, select, text
 
 from dashboard.app import create_app
-from dashboard.cli.common import close_store, queue_problem, store_problem
+from dashboard.cli.common import close_store
+from dashboard.cli.store_checks import queue_problem, store_problem
 from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.monitoring.queries import WRITTEN

@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 
 from dashboard.web import state_labels
-from dashboard.web.templating import ADMIN_NAVIGATION, LINK_NAVIGATION, NAVIGATION
+from dashboard.web.navigation import ADMIN_NAVIGATION, LINK_NAVIGATION, NAVIGATION
 
 ROOT = Path(__file__).parents[2]
 TEMPLATES = ROOT / "templates"

@@ -1,20 +1,14 @@
-"""The commands ``refresh``, ``users`` and ``db``."""
+"""The command ``users``; ``identity_providers`` adds more of its commands."""
 
-import json
 import sys
 
 import click
-from psycopg.errors import LockNotAvailable
 from sqlalchemy import select
-from sqlalchemy.exc import OperationalError
 
 from dashboard.audit import service as audit
-from dashboard.cli.common import make_app, make_current_app, upgrade_schema
-from dashboard.context import Services, utc_now
-from dashboard.core import schema
+from dashboard.cli.common import make_current_app
+from dashboard.context import utc_now
 from dashboard.core.database import db
-from dashboard.fleet import queries
-from dashboard.refresh import service as fleet
 from dashboard.users import passwords, two_factor
 from dashboard.users import service as people
 from dashboard.users.errors import PeopleError
@@ -26,56 +20,6 @@ own_password = click.option(
     is_flag=True,
     help="The user chose the password, and need not choose another at sign-in.",
 )
-
-
-@click.command()
-@click.option("--account", type=int, help="Only the account with this id of Peliqan's.")
-@click.option("--json", "as_json", is_flag=True, help="The result as JSON, and no progress bar.")
-def refresh(account: int | None, as_json: bool) -> None:
-    """Refresh the fleet once.
-
-    Exit code 0: all accounts read; 1: some are unreadable; 2: none could be read.
-    """
-    app = make_current_app()
-    current: Services = app.extensions["services"]
-    with (
-        app.app_context(),
-        click.progressbar(
-            length=1, label="Reading accounts", file=sys.stderr, hidden=as_json
-        ) as bar,
-    ):
-
-        def progress(done: int, accounts: int) -> None:
-            bar.length = max(accounts, 1)
-            bar.update(done - bar.pos)
-
-        fleet.tune_interpreter()
-        if account is None:
-            result = fleet.refresh_fleet(current, progress=progress)
-        elif queries.account_or_none(account) is None:
-            raise click.ClickException(
-                f"The console does not know the account {account}. Run a full refresh first."
-            )
-        else:
-            result = fleet.refresh_account(current, account)
-    nothing = result.error is not None or (
-        result.accounts > 0 and len(result.unreadable) == result.accounts
-    )
-    if as_json:
-        unreadable = {str(key): reason for key, reason in result.unreadable.items()}
-        click.echo(
-            json.dumps(
-                {"accounts": result.accounts, "unreadable": unreadable, "error": result.error}
-            )
-        )
-    else:
-        click.echo(
-            result.error
-            or f"{result.accounts - len(result.unreadable)} of {result.accounts} accounts read."
-        )
-        for account_id, reason in result.unreadable.items():
-            click.echo(f"  {account_id}: {reason}")
-    sys.exit(2 if nothing else 1 if result.unreadable else 0)
 
 
 @click.group()
@@ -169,33 +113,3 @@ def get_user(email: str) -> User:
     if user is None:
         raise click.ClickException(f"There is no user {email}.")
     return user
-
-
-@click.group("db")
-def database() -> None:
-    """Manage the database schema."""
-
-
-@database.command("upgrade")
-def upgrade_database() -> None:
-    """Upgrade the schema to this version's. A newer version's schema is kept, and works too."""
-    app = make_app()
-    try:
-        upgrade_schema(app)
-        with app.app_context():
-            found, ours = schema.current_version(), schema.newest_version()
-    except OperationalError as error:
-        if isinstance(error.orig, LockNotAvailable):
-            sentence = (
-                "Something else holds a table for more than ten seconds. Nothing was changed:"
-                " try again."
-            )
-            raise click.ClickException(sentence) from None
-        raise
-    if found > ours:
-        click.echo(
-            f"The database is a newer version's (schema {found};"
-            f" this version's is {ours}) and stays so: this one runs on it."
-        )
-    else:
-        click.echo("The database is up to date.")
