@@ -27,12 +27,13 @@ soak: programs $(VENV)/dev ## Two hundred kills at random moments on either pair
 bench: programs $(VENV)/dev ## One table: passes, watching and pages, beside what they are measured against; three quarters of an hour
 	@$(BIN)/python -m bench $(PARTS)
 
-lint: $(VENV)/dev ## Style, spelling, and which package imports which
+lint: $(VENV)/dev ## Style, spelling, which package imports which, and the length of functions
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/djlint templates --check --lint --quiet
 	$(BIN)/codespell
 	$(BIN)/lint-imports
+	$(BIN)/pytest -n 0 -q tests/project/test_functions.py
 
 types: $(VENV)/dev ## Type checker
 	$(BIN)/mypy

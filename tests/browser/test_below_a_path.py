@@ -23,20 +23,20 @@ class Browsing:
 
     page: Page
     base: str
-    asked: list[str]
+    requested: list[str]
     failed: list[str]
 
-    def hear(self, request: Request) -> None:
-        self.asked.append(request.url)
+    def record_request(self, request: Request) -> None:
+        self.requested.append(request.url)
 
-    def see(self, response: Response) -> None:
+    def record_failure(self, response: Response) -> None:
         if response.status >= 400:
             self.failed.append(f"{response.status} {response.url}")
 
 
-def is_fragment(answer: Response) -> bool:
+def is_fragment(response: Response) -> bool:
     """Return whether htmx sent the request."""
-    return answer.request.headers.get("hx-request") == "true"
+    return response.request.headers.get("hx-request") == "true"
 
 
 @pytest.fixture
@@ -63,19 +63,16 @@ def browsing(
         )
         try:
             found = Browsing(context.new_page(), base, [], [])
-            context.on("request", found.hear)
-            context.on("response", found.see)
+            context.on("request", found.record_request)
+            context.on("response", found.record_failure)
             yield found
         finally:
             context.close()
             nginx.stop()
 
 
-def test_signing_in_searching_opening_reading_and_leaving_stay_below_the_path(
-    browsing: Browsing, sandbox: Sandbox
-) -> None:
-    page, base = browsing.page, browsing.base
-    path = path_of(sandbox.healthy)
+def sign_in(page: Page, base: str, path: str) -> None:
+    """Open a page and sign in; the login page redirects back to it."""
     page.goto(f"{base}{path}")
     expect(page).to_have_url(f"{base}/login?next={urlsplit(base).path}{path}")
     page.get_by_label("E-mail").fill("adam@example.com")
@@ -83,6 +80,9 @@ def test_signing_in_searching_opening_reading_and_leaving_stay_below_the_path(
     page.get_by_role("button", name="Sign in").click()
     expect(page).to_have_url(f"{base}{path}")
 
+
+def sync_and_search(page: Page, base: str) -> None:
+    """Start a sync, then open an account from the search box."""
     # The press's fragment, and the requests that the page then sends.
     with page.expect_response(lambda answer: answer.request.method == "POST" and answer.ok):
         page.get_by_role("button", name="Sync now").first.click()
@@ -97,6 +97,9 @@ def test_signing_in_searching_opening_reading_and_leaving_stay_below_the_path(
     expect(page.get_by_role("heading", level=1)).to_contain_text("Amber")
     assert page.url.startswith(f"{base}/accounts/")
 
+
+def read_pages(page: Page, base: str) -> None:
+    """Sort a list, read a table's rows, open the widget, and download a file."""
     # A list with htmx filters, and its address in the browser's bar.
     page.goto(f"{base}/connections")
     page.locator("#list .sort-link").first.click()
@@ -115,12 +118,9 @@ def test_signing_in_searching_opening_reading_and_leaving_stay_below_the_path(
         page.evaluate("path => { location.href = path }", f"{base}/accounts.csv")
     assert download.value.suggested_filename == "accounts.csv"
 
-    cookies = {str(each.get("name")): each.get("path") for each in page.context.cookies()}
-    assert cookies == {
-        "__Secure-console_session": "/console",
-        "__Secure-console_browser": "/console",
-        "tz": "/console/",
-    }
+
+def sign_out(page: Page, base: str) -> None:
+    """Sign out; every tab shows the login page."""
     second = page.context.new_page()
     second.goto(f"{base}/accounts")
     page.get_by_role("button", name="Sign out").click()
@@ -128,8 +128,24 @@ def test_signing_in_searching_opening_reading_and_leaving_stay_below_the_path(
         expect(tab.get_by_role("heading", level=1)).to_have_text("Sign in")
         assert tab.url == f"{base}/login"
 
-    assert len(browsing.asked) > 50
+
+def test_signing_in_searching_opening_reading_and_leaving_stay_below_the_path(
+    browsing: Browsing, sandbox: Sandbox
+) -> None:
+    page, base = browsing.page, browsing.base
+    sign_in(page, base, path_of(sandbox.healthy))
+    sync_and_search(page, base)
+    read_pages(page, base)
+    cookies = {str(cookie.get("name")): cookie.get("path") for cookie in page.context.cookies()}
+    assert cookies == {
+        "__Secure-console_session": "/console",
+        "__Secure-console_browser": "/console",
+        "tz": "/console/",
+    }
+    sign_out(page, base)
+
+    assert len(browsing.requested) > 50
     assert [
-        url for url in browsing.asked if not url.startswith((f"{base}/", sandbox.url, "data:"))
+        url for url in browsing.requested if not url.startswith((f"{base}/", sandbox.url, "data:"))
     ] == []
     assert browsing.failed == []

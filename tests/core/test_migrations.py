@@ -253,10 +253,31 @@ def test_a_migration_that_somebody_stands_in_the_way_of_gives_up_and_changes_not
     schema.upgrade(VERSIONS[1])
 
 
+def insert_connection(
+    writer: sa.Connection, table: sa.Table, account_id: int, connection_id: int, success: Any
+) -> None:
+    """Insert a connection with this time of its last success, as version 0015 stored it."""
+    at = datetime(2026, 1, 1, 3, 4, 5, tzinfo=UTC)
+    texts = {"name": "", "connector": "", "status": "OK", "severity": "ok"}
+    flags = dict.fromkeys(
+        ("is_warehouse", "is_target", "scheduler_off", "running", "always_loaded"), False
+    )
+    values = {
+        "account_id": account_id,
+        "id": connection_id,
+        "last_success_at": success,
+        "severity_rank": 5,
+        "status_since": at,
+        "first_seen_at": at,
+        "looked_at": at,
+    }
+    writer.execute(sa.insert(table).values({**values, **texts, **flags}))
+
+
 def test_kept_partial_runs_become_the_last_success_and_no_other_does(empty: Flask) -> None:
     schema.upgrade(VERSIONS[VERSIONS.index("0016") - 1])
-    there = tables()
-    account, connection, run = there["account"], there["connection"], there["run"]
+    stored = tables()
+    account, connection, run = stored["account"], stored["connection"], stored["run"]
     day = [datetime(2026, 1, number, 3, 4, 5, tzinfo=UTC) for number in range(1, 5)]
     runs: dict[int, list[tuple[str, Any, Any]]] = {
         1: [
@@ -274,53 +295,27 @@ def test_kept_partial_runs_become_the_last_success_and_no_other_does(empty: Flas
         5: [("COMPLETED_WITH_ERRORS", day[0], day[0])],
     }
     before = {1: day[0], 2: None, 3: day[0], 4: day[0], 5: day[3]}
-    fill(there, {"account"})
+    fill(stored, {"account"})
     with db.engine.begin() as writer:
-        account_id = writer.scalar(sa.select(account.c.id))
-        needed = {
-            "name": "",
-            "connector": "",
-            "status": "OK",
-            "severity": "ok",
-            "severity_rank": 5,
-            "status_since": day[0],
-        }
-        flags = dict.fromkeys(
-            ("is_warehouse", "is_target", "scheduler_off", "running", "always_loaded"), False
-        )
-        times = {"first_seen_at": day[0], "looked_at": day[0]}
+        account_id: int = writer.execute(sa.select(account.c.id)).scalar_one()
         for number, ended in runs.items():
-            values = {
-                "account_id": account_id,
-                "id": number,
-                "last_success_at": before[number],
-                **needed,
-                **flags,
-                **times,
-            }
-            writer.execute(sa.insert(connection).values(values))
-            for place, (status, started_at, ended_at) in enumerate(ended):
-                of_run = {
+            insert_connection(writer, connection, account_id, number, before[number])
+            for index, (status, started_at, ended_at) in enumerate(ended):
+                values = {
                     "account_id": account_id,
                     "connection_id": number,
-                    "id": 10 * number + place,
+                    "id": 10 * number + index,
                     "status": status,
+                    "started_at": started_at,
+                    "ended_at": ended_at,
+                    "tables": [],
+                    "error": "",
                 }
-                writer.execute(
-                    sa.insert(run).values(
-                        {
-                            **of_run,
-                            "started_at": started_at,
-                            "ended_at": ended_at,
-                            "tables": [],
-                            "error": "",
-                        }
-                    )
-                )
+                writer.execute(sa.insert(run).values(values))
     schema.upgrade("0016")
     with db.engine.connect() as reader:
-        kept = dict(reader.execute(sa.select(connection.c.id, connection.c.last_success_at)).all())
-    assert {id: at and at.replace(tzinfo=UTC) for id, at in kept.items()} == {
+        after = dict(reader.execute(sa.select(connection.c.id, connection.c.last_success_at)).all())
+    assert {id: at and at.replace(tzinfo=UTC) for id, at in after.items()} == {
         1: day[1],
         2: day[2],
         3: day[0],

@@ -91,17 +91,9 @@ def wait_of(number: int) -> float:
     return RETRY_WAITS[number].total_seconds() + 1
 
 
-def test_a_new_connections_tables_are_handed_over_whole_in_parts(
-    app: Flask, services: Services, sandbox: Sandbox, hook: Receiver
-) -> None:
-    connection = connect(sandbox)
-    tell(app, services, made(connection, "connection_added"))
-    assert the_delivery().state == "waiting"
-    assert services.queues["deliveries"].pending_count() == 1
-    work(services)
-    there, messages = tables_at_peliqan(services, connection), hook.bodies
-    assert received_rows(messages) == there
-    assert any(len(rows) > 200 for rows in there.values())
+def check_messages(services: Services, sandbox: Sandbox, connection: Any, hook: Receiver) -> None:
+    """Each message has its own key, and names the account, the connection and its last run."""
+    messages = hook.bodies
     assert len(set(keys(hook))) == len(messages)
     account = services.api.account(sandbox.life.account(connection.account_id).external_id)
     for message in messages:
@@ -114,25 +106,46 @@ def test_a_new_connections_tables_are_handed_over_whole_in_parts(
             "id": connection.id, "name": "New shop", "connector": "shopify",
         }  # fmt: skip
         assert message["connection"]["run_id"] == sandbox.life.runs(connection, 1)[0].id
-    for name in there:
-        of_table = [
-            each for each in messages if not each["complete"] and each["table"]["name"] == name
-        ]
-        assert [each["part"] for each in of_table] == list(range(1, len(of_table) + 1))
-        assert [each["last"] for each in of_table] == [False] * (len(of_table) - 1) + [True]
-        for each in of_table:
-            assert len(each["rows"]) <= 200
-            names = [column["name"] for column in each["columns"]]
-            assert names[0] == "id"
-            assert all(list(row) == names for row in each["rows"])
+
+
+def check_parts(messages: list[dict[str, Any]], name: str) -> None:
+    """The parts of this table are numbered from 1 and have at most 200 rows each."""
+    parts = [
+        message
+        for message in messages
+        if not message["complete"] and message["table"]["name"] == name
+    ]
+    assert [part["part"] for part in parts] == list(range(1, len(parts) + 1))
+    assert [part["last"] for part in parts] == [False] * (len(parts) - 1) + [True]
+    for part in parts:
+        assert len(part["rows"]) <= 200
+        names = [column["name"] for column in part["columns"]]
+        assert names[0] == "id"
+        assert all(list(row) == names for row in part["rows"])
+
+
+def test_a_new_connections_tables_are_handed_over_whole_in_parts(
+    app: Flask, services: Services, sandbox: Sandbox, hook: Receiver
+) -> None:
+    connection = connect(sandbox)
+    tell(app, services, made(connection, "connection_added"))
+    assert the_delivery().state == "waiting"
+    assert services.queues["deliveries"].pending_count() == 1
+    work(services)
+    tables, messages = tables_at_peliqan(services, connection), hook.bodies
+    assert received_rows(messages) == tables
+    assert any(len(rows) > 200 for rows in tables.values())
+    check_messages(services, sandbox, connection, hook)
+    for name in tables:
+        check_parts(messages, name)
     last = messages[-1]
     assert (last["complete"], last["rows"], last["remarks"]) == (
         True,
-        sum(map(len, there.values())),
+        sum(map(len, tables.values())),
         [],
     )
-    assert {each["name"]: each["rows"] for each in last["tables"]} == {
-        name: len(rows) for name, rows in there.items()
+    assert {table["name"]: table["rows"] for table in last["tables"]} == {
+        name: len(rows) for name, rows in tables.items()
     }
     delivery = the_delivery()
     assert (delivery.state, delivery.rows, delivery.error, delivery.due_at) == (

@@ -232,9 +232,8 @@ def place(request: pytest.FixtureRequest, machine: Machine, tmp_path: Path) -> I
         servers.postgresql.drop("documents")
 
 
-def test_every_command_of_the_document_works_in_its_order(
-    machine: Machine, place: Place, sandbox: Sandbox
-) -> None:
+def install(machine: Machine, place: Place, sandbox: Sandbox) -> None:
+    """Install the console, write its settings, and wait for the first refresh."""
     machine.follow(INSTALL)
     machine.install_wrapper()
     secrets = {
@@ -243,19 +242,39 @@ def test_every_command_of_the_document_works_in_its_order(
         "PELIQAN_API_URL": sandbox.url,
     }
     machine.write_settings(**secrets, **place.settings)
-    said = machine.follow(SET_UP)
-    assert "database  fine" in said["dashboard check"]
+    outputs = machine.follow(SET_UP)
+    assert "database  fine" in outputs["dashboard check"]
     wait_for(lambda: place.get("/readyz").json()["stale"] is False, "the fleet is read")
     assert "worker    fine" in machine.run("dashboard check worker")
+
+
+def back_up(machine: Machine, place: Place) -> None:
+    """Run the backup unit once; the copy is readable by its owner only."""
+    if place.direct:
+        (machine.root / "etc/direct.env").write_text(f"DATABASE_URL={place.direct}\n")
+        unit = machine.root / "etc/systemd/system/partner-console-backup.service"
+        settings = "EnvironmentFile=/etc/partner-console.env\n"
+        unit.write_text(
+            unit.read_text().replace(settings, f"{settings}EnvironmentFile=/etc/direct.env\n")
+        )
+    machine.systemd.run_once("partner-console-backup.service")
+    [copy] = (machine.root / "var/lib/partner-console/backups").glob("*.console")
+    assert copy.stat().st_mode & 0o777 == 0o600
+
+
+def test_every_command_of_the_document_works_in_its_order(
+    machine: Machine, place: Place, sandbox: Sandbox
+) -> None:
+    install(machine, place, sandbox)
     place.sign_in()
     connections = place.get("/connections.json").json()["total"]
     assert connections > 0
 
-    said = machine.follow(place.as_the_document_says(UPGRADE))
+    outputs = machine.follow(place.as_the_document_says(UPGRADE))
     assert any(
-        f"schema {newest_version()}" in each
-        for line, each in said.items()
-        if "dashboard backup" in line
+        f"schema {newest_version()}" in output
+        for command, output in outputs.items()
+        if "dashboard backup" in command
     )
     assert place.get("/connections.json").json()["total"] == connections
 
@@ -270,16 +289,7 @@ def test_every_command_of_the_document_works_in_its_order(
     assert place.get("/connections.json").json()["total"] == connections
     assert "later@example.com" not in machine.run("dashboard users list")
 
-    if place.direct:
-        (machine.root / "etc/direct.env").write_text(f"DATABASE_URL={place.direct}\n")
-        unit = machine.root / "etc/systemd/system/partner-console-backup.service"
-        settings = "EnvironmentFile=/etc/partner-console.env\n"
-        unit.write_text(
-            unit.read_text().replace(settings, f"{settings}EnvironmentFile=/etc/direct.env\n")
-        )
-    machine.systemd.run_once("partner-console-backup.service")
-    [kept] = (machine.root / "var/lib/partner-console/backups").glob("*.console")
-    assert kept.stat().st_mode & 0o777 == 0o600
+    back_up(machine, place)
     machine.carry_out(
         "systemctl stop partner-console-web.socket partner-console-web partner-console-worker"
     )

@@ -14,11 +14,10 @@ from threading import Event, Thread
 import requests
 from bs4 import BeautifulSoup
 
+from dashboard.fleet.models import ConnectionKey
 from tests.support.databases import Server, free_port, wait_for
 from tests.support.people import PASSWORD
 from tests.support.processes import answering
-
-Place = tuple[int, int]
 
 
 class Killable:
@@ -75,12 +74,12 @@ class Presser:
     """A user who starts syncs one after another and records the responses."""
 
     url: str
-    places: Sequence[Place]
+    connections: Sequence[ConnectionKey]
     chance: random.Random
     over: Event
-    told: Counter[str] = field(default_factory=Counter)
+    responses: Counter[str] = field(default_factory=Counter)
     # Requests with a response: their action is stored by then.
-    taken: list[Place] = field(default_factory=list)
+    accepted: list[ConnectionKey] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         # Once and before any kill, since sign-ins are limited.
@@ -94,7 +93,7 @@ class Presser:
                 self._press()
             except requests.RequestException as error:
                 # The web process was killed: the request's outcome is unknown.
-                self.told[type(error).__name__] += 1
+                self.responses[type(error).__name__] += 1
 
     def _sign_in(self) -> str:
         form = {
@@ -102,10 +101,10 @@ class Presser:
             "password": PASSWORD,
             "csrf_token": self._csrf("/login"),
         }
-        answer = self._session.post(
+        response = self._session.post(
             f"{self.url}/login", data=form, timeout=20, allow_redirects=False
         )
-        assert answer.status_code == 302, answer.text[:500]
+        assert response.status_code == 302, response.text[:500]
         return self._csrf("/me")
 
     def _csrf(self, path: str) -> str:
@@ -116,14 +115,14 @@ class Presser:
         return str(found["value"])
 
     def _press(self) -> None:
-        place = self.chance.choice(self.places)
-        path = f"/accounts/{place[0]}/connections/{place[1]}/sync"
-        answer = self._session.post(
+        connection = self.chance.choice(self.connections)
+        path = f"/accounts/{connection[0]}/connections/{connection[1]}/sync"
+        response = self._session.post(
             self.url + path, data={"csrf_token": self._token}, timeout=30, allow_redirects=False
         )
-        self.told[str(answer.status_code)] += 1
-        if answer.status_code in {302, 303} and "/login" not in answer.headers["Location"]:
-            self.taken.append(place)
+        self.responses[str(response.status_code)] += 1
+        if response.status_code in {302, 303} and "/login" not in response.headers["Location"]:
+            self.accepted.append(connection)
 
 
 def kill_at_random(
@@ -159,10 +158,10 @@ def services(environ: Mapping[str, str]) -> tuple[str, dict[str, Killable]]:
 
 
 def pressing(
-    url: str, places: Sequence[Place], people: int, seed: int, over: Event
+    url: str, connections: Sequence[ConnectionKey], people: int, seed: int, over: Event
 ) -> tuple[list[Presser], list[Thread]]:
     """Run this many users, each with its own random numbers."""
-    pressers = [Presser(url, places, random.Random(seed + place), over) for place in range(people)]
+    pressers = [Presser(url, connections, random.Random(seed + n), over) for n in range(people)]
     threads = [Thread(target=each.run, name="presser") for each in pressers]
     for thread in threads:
         thread.start()

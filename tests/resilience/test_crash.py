@@ -74,9 +74,9 @@ def test_whatever_is_killed_nothing_is_lost_done_twice_or_held_for_ever(
     environ = make_environ(
         sandbox.url, tmp_path, dashboard_refresh_interval=5, dashboard_watch_interval=1, **store
     )
-    places, export_id = _places(app), _ask_for_a_file(app)
-    url, mine = services(environ)
-    victims: dict[str, Any] = dict(mine)
+    connections, export_id = _connections(app), _open_export(app)
+    url, processes = services(environ)
+    victims: dict[str, Any] = dict(processes)
     if engine == "servers":
         servers: Servers = request.getfixturevalue("servers")
         victims |= {
@@ -84,32 +84,24 @@ def test_whatever_is_killed_nothing_is_lost_done_twice_or_held_for_ever(
             "redis": KillableServer(servers.redis),
         }
     over = Event()
-    pressers, threads = pressing(url, places, PEOPLE, SEED, over)
+    pressers, threads = pressing(url, connections, PEOPLE, SEED, over)
     try:
         killed = kill_at_random(victims, TIMES, random.Random(SEED))
-        quiet = datetime.now(UTC)
+        last_kill_at = datetime.now(UTC)
     finally:
         over.set()
         for thread in threads:
             thread.join(60)
     try:
-        wait_for(lambda: _settled(app), "every action has its end", within=WITHIN)
-        wait_for(
-            lambda: _export(app, export_id).state == exports.DONE,
-            "the file is whole",
-            within=WITHIN,
-        )
-        wait_for(
-            lambda: _passed(app, quiet), "a pass that began afterwards has ended", within=WITHIN
-        )
+        _wait_until_finished(app, export_id, last_kill_at)
     finally:
-        for each in mine.values():
-            each.kill()
-    told = sum((each.told for each in pressers), Counter())
-    taken = Counter(place for each in pressers for place in each.taken)
-    assert sum(taken.values()) > TIMES, f"hardly anything was pressed: {told}, {killed}"
+        for process in processes.values():
+            process.kill()
+    responses = sum((presser.responses for presser in pressers), Counter())
+    accepted = Counter(connection for presser in pressers for connection in presser.accepted)
+    assert sum(accepted.values()) > TIMES, f"hardly anything was pressed: {responses}, {killed}"
     with app.app_context():
-        _check_actions(taken, sandbox)
+        _check_actions(accepted, sandbox)
         _check_leases()
         _check_integrity()
         file = tmp_path / "exports" / _export(app, export_id).name
@@ -119,7 +111,22 @@ def test_whatever_is_killed_nothing_is_lost_done_twice_or_held_for_ever(
         db.engine.dispose()
 
 
-def _places(app: Flask) -> list[tuple[int, int]]:
+def _wait_until_finished(app: Flask, export_id: int, last_kill_at: datetime) -> None:
+    """Wait for all actions, the export, and a refresh that started after the last kill."""
+    wait_for(lambda: _finished(app), "every action is completed", within=WITHIN)
+    wait_for(
+        lambda: _export(app, export_id).state == exports.DONE,
+        "the export is complete",
+        within=WITHIN,
+    )
+    wait_for(
+        lambda: _refreshed(app, last_kill_at),
+        "a refresh that started afterwards has ended",
+        within=WITHIN,
+    )
+
+
+def _connections(app: Flask) -> list[tuple[int, int]]:
     with app.app_context():
         shown = select(Connection.account_id, Connection.id).where(
             Connection.is_warehouse.is_(False)
@@ -129,24 +136,24 @@ def _places(app: Flask) -> list[tuple[int, int]]:
     return found
 
 
-def _ask_for_a_file(app: Flask) -> int:
+def _open_export(app: Flask) -> int:
     with app.app_context():
         olga = users.find_user("olga@example.com")
         assert olga is not None
         at = datetime.now(UTC)
-        made = exports.open_export(
+        export = exports.open_export(
             olga,
             exports.NewExport(
                 1001, TABLE, "Ledger", "csv", {}, [("Nr", "number", 0)], [], "Ledger"
             ),
             at,
         )
-        found = made.id
+        found = export.id
         db.session.remove()
     return found
 
 
-def _settled(app: Flask) -> bool:
+def _finished(app: Flask) -> bool:
     with app.app_context():
         open_ = db.session.scalar(
             select(func.count(Action.id)).where(Action.state.not_in(tuple(actions.ENDS)))
@@ -165,7 +172,7 @@ def _export(app: Flask, export_id: int) -> Export:
     return found
 
 
-def _passed(app: Flask, since: datetime) -> bool:
+def _refreshed(app: Flask, since: datetime) -> bool:
     with app.app_context():
         found = db.session.scalar(
             select(func.count(Refresh.id)).where(
@@ -176,14 +183,14 @@ def _passed(app: Flask, since: datetime) -> bool:
     return bool(found)
 
 
-def _check_actions(taken: Counter[tuple[int, int]], sandbox: Sandbox) -> None:
+def _check_actions(accepted: Counter[tuple[int, int]], sandbox: Sandbox) -> None:
     """Check the audit trail, the actions, and the number of requests to Peliqan."""
-    done = list(db.session.scalars(select(Action)))
+    stored = list(db.session.scalars(select(Action)))
     entries = list(db.session.scalars(select(AuditEntry).where(AuditEntry.what == actions.SYNC)))
-    assert sorted(each.audit_id for each in done) == sorted(entry.id for entry in entries)
+    assert sorted(action.audit_id for action in stored) == sorted(entry.id for entry in entries)
     assert [entry for entry in entries if entry.result == audit.PENDING] == []
-    assert set(taken) <= {(each.account_id, each.connection_id) for each in done}
-    assert sandbox.state()["calls"].get("syncdb", 0) <= len(done)
+    assert set(accepted) <= {(action.account_id, action.connection_id) for action in stored}
+    assert sandbox.state()["calls"].get("syncdb", 0) <= len(stored)
 
 
 def _check_leases() -> None:

@@ -1,5 +1,6 @@
 """One of each object that users can make, made through its form, with a text in every field."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -74,39 +75,64 @@ def work(app: Flask, folder: Path) -> None:
         db.session.remove()
 
 
-def make_one_of_each(
-    app: Flask, olga: Person, adam: Person, folder: Path, text: str, column: str = ""
-) -> None:
-    """Make one of each object. ``column``: of the table with all types, to mask."""
+@dataclass(frozen=True)
+class _Pages:
+    """Addresses of the stored objects on which users act.
+
+    ``oauth``: a connection of another account that signs in by OAuth.
+    """
+
+    connection_id: int
+    cause: str
+    finding: str
+    oauth: str
+
+    @property
+    def connection(self) -> str:
+        return f"/accounts/{ACCOUNT}/connections/{self.connection_id}"
+
+
+def _pages(app: Flask) -> _Pages:
     with app.app_context():
         runs = select(Run).where(Run.account_id == ACCOUNT).order_by(Run.id.desc())
-        connection_id = db.session.scalars(runs).first().connection_id  # type: ignore[union-attr]
-        cause = db.session.scalars(select(Cause.id).order_by(Cause.id.desc())).first()
-        finding = db.session.scalars(select(Finding).order_by(Finding.id.desc())).first()
-        consent = db.session.scalars(
+        run = db.session.scalars(runs).first()
+        cause_id = db.session.scalars(select(Cause.id).order_by(Cause.id.desc())).first()
+        finding_id = db.session.scalars(select(Finding.id).order_by(Finding.id.desc())).first()
+        oauth = db.session.scalars(
             select(Connection).where(
                 Connection.auth_type == "oauth2", Connection.account_id != ACCOUNT
             )
         ).first()
-        assert cause is not None
-        assert finding is not None
-        assert consent is not None
-        finding_id = finding.id
-        theirs, its = consent.account_id, consent.id
-    account, connection = f"/accounts/{ACCOUNT}", f"/accounts/{ACCOUNT}/connections/{connection_id}"
+        assert run is not None
+        assert cause_id is not None
+        assert finding_id is not None
+        assert oauth is not None
+        return _Pages(
+            run.connection_id,
+            f"/causes/{cause_id}",
+            f"/findings/{finding_id}",
+            f"/accounts/{oauth.account_id}/connections/{oauth.id}",
+        )
+
+
+def make_one_of_each(
+    app: Flask, olga: Person, adam: Person, folder: Path, text: str, column: str = ""
+) -> None:
+    """Make one of each object. ``column``: of the table with all types, to mask."""
+    pages, account = _pages(app), f"/accounts/{ACCOUNT}"
     Person(app.test_client()).post(
         "/login", page="/login", email=text, password="whatever it may be"
     )
-    for page in (account, connection, f"/causes/{cause}"):
+    for page in (account, pages.connection, pages.cause):
         olga.post(f"{page}/notes", text=text)
     olga.post(f"{account}/owner", do="take")
-    olga.post(f"{connection}/sync", why=text)
-    olga.post(f"{connection}/read")
-    olga.post(f"/accounts/{theirs}/connections/{its}/reauthorise", why=text)
+    olga.post(f"{pages.connection}/sync", why=text)
+    olga.post(f"{pages.connection}/read")
+    olga.post(f"{pages.oauth}/reauthorise", why=text)
     olga.post(f"{account}/invite", connector=text[:40].replace("\x1b", ""))
-    olga.post(f"{connection}/search", value=text)
+    olga.post(f"{pages.connection}/search", value=text)
     olga.post("/me/tokens", name=text)
-    adam.post(f"/findings/{finding_id}/suppress", days="1", reason=text)
+    adam.post(f"{pages.finding}/suppress", days="1", reason=text)
     olga.post(f"/accounts/{ACCOUNT}/tables/{TABLE}/reveal", why=text)
     if column:
         adam.post(f"/accounts/{ACCOUNT}/tables/{TABLE}/masks", column=column, decision="mask")
@@ -127,7 +153,7 @@ def make_one_of_each(
         "event_id": text,
         "status": text,
         "account_id": ACCOUNT,
-        "server_id": connection_id,
+        "server_id": pages.connection_id,
         "more": text,
     }
     assert app.test_client().post(ADDRESS, json=event).status_code == 204

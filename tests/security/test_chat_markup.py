@@ -39,13 +39,13 @@ HERE = EgressPolicy(
 
 
 @pytest.fixture
-def place() -> Iterator[Receiver]:
+def receiver() -> Iterator[Receiver]:
     with receive() as receiver:
         yield receiver
 
 
 @pytest.fixture
-def sent(monkeypatch: pytest.MonkeyPatch, place: Receiver) -> list[requests.PreparedRequest]:
+def sent(monkeypatch: pytest.MonkeyPatch, receiver: Receiver) -> list[requests.PreparedRequest]:
     """Capture requests to services on the internet; let those to the test's receiver pass."""
     found: list[requests.PreparedRequest] = []
     send = HTTPAdapter.send
@@ -53,7 +53,7 @@ def sent(monkeypatch: pytest.MonkeyPatch, place: Receiver) -> list[requests.Prep
     def record(
         self: HTTPAdapter, request: requests.PreparedRequest, *args: Any, **more: Any
     ) -> requests.Response:
-        if f"127.0.0.1:{place.server.server_port}/" in (request.url or ""):
+        if f"127.0.0.1:{receiver.server.server_port}/" in (request.url or ""):
             return send(self, request, *args, **more)
         found.append(request)
         return answered(request)
@@ -100,9 +100,9 @@ def test_words_without_markup_reach_every_service_as_they_are(
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_a_receiver_of_json_gets_the_words_unchanged(text: str, place: Receiver) -> None:
-    assert alert_delivery.send(place.address, text, f"{text}\n\n{LINK}", places=HERE) is None
-    assert (place.got[0]["title"], place.got[0]["message"]) == (text, f"{text}\n\n{LINK}")
+def test_a_receiver_of_json_gets_the_words_unchanged(text: str, receiver: Receiver) -> None:
+    assert alert_delivery.send(receiver.address, text, f"{text}\n\n{LINK}", places=HERE) is None
+    assert (receiver.got[0]["title"], receiver.got[0]["message"]) == (text, f"{text}\n\n{LINK}")
 
 
 @pytest.mark.parametrize("options", ["", "&format=text", "&format=markdown"])
@@ -136,77 +136,92 @@ def test_an_email_holds_every_text_as_text(options: str, monkeypatch: pytest.Mon
 
 
 def test_every_kind_of_message_from_the_worker_is_harmless(
-    app: Flask, clock: Clock, place: Receiver, sent: list[requests.PreparedRequest]
+    app: Flask, clock: Clock, receiver: Receiver, sent: list[requests.PreparedRequest]
 ) -> None:
-    mattermost = f"mmost://127.0.0.1:{place.server.server_port}/aaaaaaaaaaaaaaaaaaaaaaaaaa"
     with app.app_context():
-        worker = Clockwork(app.extensions["services"], clock, place)
-        ids = [
-            refused_fleet(clock, 2, "", f"{text}{n}", first=600_000 + 10 * n)
-            for n, text in enumerate(SOME)
-        ]
+        worker = Clockwork(app.extensions["services"], clock, receiver)
+        ids = _save_errors(clock, "")
         worker.at("09:00")
-        rules: list[int] = []
-        everything: dict[str, Any] = {
-            "sends": (outbox.NEW, outbox.RECOVERED, outbox.DIGEST),
-            "severity": "info",
-            "digest_at": 10 * 60,
-        }
-        for address in (
-            mattermost,
-            SLACK,
-            f"{DISCORD}?format=markdown",
-            "gchat://workspace/key/token/",
-        ):
-            rules.append(worker.rule(address=address, **everything).id)
-            rule = worker.rule(
-                address=address,
-                name="@here <!here> [x](https://evil.example)",
-                account="made-600000",
-                **everything,
-            )
-            rules.append(rule.id)
-            assert alert_delivery.send_test(worker.services, rule, "adam@example.com", None) is None
-        for n, text in enumerate(SOME):
-            refused_fleet(clock, 2, f"401 {text} {MARK}", f"{text}{n}", first=600_000 + 10 * n)
-        named = zip((first for first, _ in ids), SOME, strict=True)
+        rule_ids = _create_rules(worker, receiver)
+        _save_errors(clock, "401 {} " + MARK)
+        named = zip(ids, SOME, strict=True)
         save_accounts(
             [Account(id=id, name=f"{text} {MARK}", external_id=f"made-{id}") for id, text in named],
             clock(),
         )
         db.session.commit()
-        for _ in range(4):
-            _minute(worker, minutes=6)
-        worker.at("10:00")
-        _minute(worker)
-        for n, text in enumerate(SOME):
-            refused_fleet(clock, 2, "", f"{text}{n}", first=600_000 + 10 * n)
-        for _ in range(4):
-            _minute(worker, minutes=6)
-        worker.at("10:00")
-        _minute(worker)
-        told = messages(AlertMessage.rule_id.in_(rules), AlertMessage.state != outbox.DROPPED)
-        assert {each.state for each in told} == {outbox.SENT}
+        _send_until_digest(worker)
+        _save_errors(clock, "")
+        _send_until_digest(worker)
+        stored = messages(AlertMessage.rule_id.in_(rule_ids), AlertMessage.state != outbox.DROPPED)
+        assert {message.state for message in stored} == {outbox.SENT}
         kinds = {
-            each.key.rpartition("/")[2] if each.cause_id else each.key.partition("/")[0]
-            for each in told
+            message.key.rpartition("/")[2] if message.cause_id else message.key.partition("/")[0]
+            for message in stored
         }
         assert kinds == {"new", "recovered", "digest", "test"}
         db.session.remove()
     # The rule for other tests sends JSON.
     chats = [request for request in sent if ":9/" not in (request.url or "")]
-    for words in (
-        [each["text"] for each in place.got],
-        [word for request in chats for word in words_of(request)],
+    for texts in (
+        [message["text"] for message in receiver.got],
+        [text for request in chats for text in words_of(request)],
     ):
-        assert len(words) > 2 * len(SOME)
-        assert any(MARK in word for word in words)
-        live = [(LIVE.search(word), word) for word in words if LIVE.search(word)]
+        assert len(texts) > 2 * len(SOME)
+        assert any(MARK in text for text in texts)
+        live = [(LIVE.search(text), text) for text in texts if LIVE.search(text)]
         assert not live, live[:3]
 
 
-def _minute(worker: Clockwork, **later: float) -> None:
-    worker.clock.move(**later)
+def _save_errors(clock: Clock, error: str) -> list[int]:
+    """Store the error, with each text in place of ``{}``; return each first account's id.
+
+    An empty error lets the connections recover.
+    """
+    return [
+        refused_fleet(clock, 2, error.format(text), f"{text}{n}", first=600_000 + 10 * n)[0]
+        for n, text in enumerate(SOME)
+    ]
+
+
+def _create_rules(worker: Clockwork, receiver: Receiver) -> list[int]:
+    """Create two rules for each chat service, and send a test message by the second."""
+    mattermost = f"mmost://127.0.0.1:{receiver.server.server_port}/aaaaaaaaaaaaaaaaaaaaaaaaaa"
+    options: dict[str, Any] = {
+        "sends": (outbox.NEW, outbox.RECOVERED, outbox.DIGEST),
+        "severity": "info",
+        "digest_at": 10 * 60,
+    }
+    rule_ids: list[int] = []
+    for address in (
+        mattermost,
+        SLACK,
+        f"{DISCORD}?format=markdown",
+        "gchat://workspace/key/token/",
+    ):
+        rule_ids.append(worker.rule(address=address, **options).id)
+        rule = worker.rule(
+            address=address,
+            name="@here <!here> [x](https://evil.example)",
+            account="made-600000",
+            **options,
+        )
+        rule_ids.append(rule.id)
+        assert alert_delivery.send_test(worker.services, rule, "adam@example.com", None) is None
+    return rule_ids
+
+
+def _send_until_digest(worker: Clockwork) -> None:
+    """Send alerts four times, 6 minutes apart, and once more at 10:00, the digest's time."""
+    for _ in range(4):
+        worker.clock.move(minutes=6)
+        _send(worker)
+    worker.at("10:00")
+    worker.clock.move()
+    _send(worker)
+
+
+def _send(worker: Clockwork) -> None:
     send_alerts()
     db.session.expire_all()
 

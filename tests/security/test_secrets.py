@@ -2,6 +2,8 @@
 
 import logging
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,11 +37,11 @@ def changes() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Seen:
-    """``secrets``: by kind; ``written``: the log; ``answers``: responses to administrators."""
+    """``secrets``: by kind; ``written``: the log; ``responses``: to GET requests."""
 
     secrets: dict[str, str]
     written: str
-    answers: list[tuple[RouteRequest, TestResponse]]
+    responses: list[tuple[RouteRequest, TestResponse]]
 
 
 def _session_of(person: Person) -> str:
@@ -48,9 +50,9 @@ def _session_of(person: Person) -> str:
     return cookie.value
 
 
-@pytest.fixture(scope="module")
-def seen(app: Flask, route_requests: RouteRequests) -> Seen:
-    """Use the console while every logger is at its most verbose level."""
+@contextmanager
+def all_logs() -> Iterator[list[str]]:
+    """Collect all log lines while every logger is at its most verbose level."""
     written: list[str] = []
 
     class Ear(logging.Handler):
@@ -61,73 +63,95 @@ def seen(app: Flask, route_requests: RouteRequests) -> Seen:
     level = root.level
     root.addHandler(ear)
     root.setLevel(logging.DEBUG)
-    services: Services = app.extensions["services"]
-    secrets = {
+    try:
+        yield written
+    finally:
+        logging.getLogger("urllib3").setLevel(logging.NOTSET)
+        root.removeHandler(ear)
+        root.setLevel(level)
+
+
+def enter_secrets(app: Flask, adam: Person) -> dict[str, str]:
+    """Type secrets into the administrator's forms; return them with those of the settings."""
+    warehouse = f"postgresql://bob:{WAREHOUSE_PASSWORD}@127.0.0.1:9/x"
+    hook = f"json://bob:{ALERT_SECRET}@127.0.0.1:9/hook/{ALERT_SECRET}?+X={ALERT_SECRET}"
+    send(adam, "/alerts/new", "/alerts", name="With a secret", address=hook, sends="new")
+    adam.post(f"/alerts/{newest(app, AlertRule)}/test")
+    adam.post(f"/accounts/{ACCOUNT}/warehouse", address=warehouse)
+    send(adam, "/pulls/new", "/pulls", 422, name="With a secret", address=warehouse)
+    return {
         "signing key": "k" * 40, "partner token": TOKEN, "webhook secret": WEBHOOK_SECRET,
         "password": PASSWORD,
         "hook's secret": HOOK["dashboard_hook_secret"], "alert's secret": ALERT_SECRET,
         "warehouse's password": WAREHOUSE_PASSWORD,
     }  # fmt: skip
-    try:
+
+
+def issue_tokens(olga: Person) -> dict[str, str]:
+    """Have the console issue tokens; return them with the session's id."""
+    shown = re.search(r"pc_[\w-]{40,}", olga.post("/me/tokens", name="secret").text)
+    assert shown is not None
+    widget = olga.post("/embed/token", external_id="cust-00001").json
+    return {
+        "access token": shown.group(),
+        "integration token": widget["token"],  # type: ignore[index]
+        "session": _session_of(olga),
+    }
+
+
+def stored_secrets(app: Flask) -> dict[str, str]:
+    """Return the token of a customer, which the console caches, and the users' hashes."""
+    services: Services = app.extensions["services"]
+    with app.app_context():
+        token = services.api.tokens.get(ACCOUNT)
+        assert token
+        hashes = db.session.execute(select(User.email, User.password_hash)).tuples()
+        found = {f"hash of {email}": password_hash for email, password_hash in hashes}
+        db.session.remove()
+    return {"customer's token": token, **found}
+
+
+def send_requests(app: Flask, access_token: str) -> None:
+    """Send events with a wrong and a right signature, and a request with an access token."""
+    client, event = app.test_client(), {"event": "connection_added"}
+    assert post(client, event, **{"X-Peliqan-Signature": "wrong"}).status_code == 401
+    assert post(app.test_client(), event).status_code == 204
+    # The alert code silences these loggers, which would log addresses.
+    logging.getLogger("urllib3").setLevel(logging.DEBUG)
+    app.test_client().get("/connections.json", headers={"Authorization": f"Bearer {access_token}"})
+
+
+@pytest.fixture(scope="module")
+def seen(app: Flask, route_requests: RouteRequests) -> Seen:
+    """Use the console and collect what it shows and logs."""
+    with all_logs() as written:
         olga, adam = (Person(app.test_client(), f"{name}@example.com") for name in ("olga", "adam"))
-        warehouse = f"postgresql://bob:{WAREHOUSE_PASSWORD}@127.0.0.1:9/x"
-        hook = f"json://bob:{ALERT_SECRET}@127.0.0.1:9/hook/{ALERT_SECRET}?+X={ALERT_SECRET}"
-        send(adam, "/alerts/new", "/alerts", name="With a secret", address=hook, sends="new")
-        adam.post(f"/alerts/{newest(app, AlertRule)}/test")
-        adam.post(f"/accounts/{ACCOUNT}/warehouse", address=warehouse)
-        send(adam, "/pulls/new", "/pulls", 422, name="With a secret", address=warehouse)
-        shown = re.search(r"pc_[\w-]{40,}", olga.post("/me/tokens", name="secret").text)
-        assert shown is not None
-        secrets["access token"] = shown.group()
-        secrets["integration token"] = olga.post("/embed/token", external_id="cust-00001").json[
-            "token"
-        ]  # type: ignore[index]
-        secrets["session"] = _session_of(olga)
-        assert (
-            post(
-                app.test_client(), {"event": "connection_added"}, **{"X-Peliqan-Signature": "wrong"}
-            ).status_code
-            == 401
-        )
-        assert post(app.test_client(), {"event": "connection_added"}).status_code == 204
-        # The alert code silences these loggers, which would log addresses.
-        logging.getLogger("urllib3").setLevel(logging.DEBUG)
-        app.test_client().get(
-            "/connections.json", headers={"Authorization": f"Bearer {secrets['access token']}"}
-        )
-        with app.app_context():
-            secrets["customer's token"] = services.api.tokens.get(ACCOUNT) or ""
-            hashes = db.session.execute(select(User.email, User.password_hash)).tuples()
-            secrets |= {f"hash of {email}": kept for email, kept in hashes}
-            db.session.remove()
-        assert secrets["customer's token"]
-        answers = [
-            (place, ask(adam.client, place))
-            for place in route_requests.all("GET")
-            if not place.path.endswith(".parquet")
+        secrets = {**enter_secrets(app, adam), **issue_tokens(olga)}
+        send_requests(app, secrets["access token"])
+        secrets |= stored_secrets(app)
+        responses = [
+            (request, ask(adam.client, request))
+            for request in route_requests.all("GET")
+            if not request.path.endswith(".parquet")
         ]
-        answers += [
-            (place, ask(olga.client, place))
-            for place in route_requests.all("GET")
-            if place.path.startswith(("/me", "/desk/links"))
+        responses += [
+            (request, ask(olga.client, request))
+            for request in route_requests.all("GET")
+            if request.path.startswith(("/me", "/desk/links"))
         ]
-    finally:
-        logging.getLogger("urllib3").setLevel(logging.NOTSET)
-        root.removeHandler(ear)
-        root.setLevel(level)
-    return Seen(secrets, "\n".join(written), answers)
+    return Seen(secrets, "\n".join(written), responses)
 
 
 def test_no_secret_is_logged_by_anybody(seen: Seen) -> None:
     assert len(seen.written) > 1000
-    for what, secret in seen.secrets.items():
-        assert secret not in seen.written, what
+    for kind, secret in seen.secrets.items():
+        assert secret not in seen.written, kind
 
 
 def test_no_page_file_header_or_redirect_holds_one(seen: Seen) -> None:
-    for place, answer in seen.answers:
-        _has_none(seen, place, str(answer.headers))
-        _has_none(seen, place, answer.get_data().decode("utf-8", "replace"))
+    for request, response in seen.responses:
+        _has_none(seen, request, str(response.headers))
+        _has_none(seen, request, response.get_data().decode("utf-8", "replace"))
 
 
 def test_no_error_holds_one(app: Flask, seen: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,11 +165,11 @@ def test_no_error_holds_one(app: Flask, seen: Seen, monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(app.view_functions, "accounts.index", breaks)
     monkeypatch.setitem(app.config, "PROPAGATE_EXCEPTIONS", False)
     for how in ({}, {"HX-Request": "true"}):
-        answer = adam.client.get("/accounts", headers=how)
-        assert answer.status_code == 500
-        assert "Traceback" not in answer.text
-        assert "RuntimeError" not in answer.text
-        _has_none(seen, RouteRequest("accounts.index", "GET", "/accounts", None), answer.text)
+        response = adam.client.get("/accounts", headers=how)
+        assert response.status_code == 500
+        assert "Traceback" not in response.text
+        assert "RuntimeError" not in response.text
+        _has_none(seen, RouteRequest("accounts.index", "GET", "/accounts", None), response.text)
 
 
 def test_nothing_that_is_secret_rests_in_the_store_as_it_is(
@@ -154,27 +178,27 @@ def test_nothing_that_is_secret_rests_in_the_store_as_it_is(
     close_store(app)
     stored = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
     assert len(stored) > 100_000
-    for what, secret in seen.secrets.items():
-        if not what.startswith("hash of"):
-            assert secret.encode() not in stored, what
+    for kind, secret in seen.secrets.items():
+        if not kind.startswith("hash of"):
+            assert secret.encode() not in stored, kind
 
 
 def test_addresses_carry_no_secret_and_the_next_site_learns_of_none(seen: Seen) -> None:
-    for place, answer in seen.answers:
-        assert answer.headers["Referrer-Policy"] == "same-origin", place
-        if answer.mimetype == "text/html":
-            for link in re.findall(r'(?:href|src|action|hx-get|hx-post)="([^"]*)"', answer.text):
-                _has_none(seen, place, link)
-                assert "csrf" not in link, place
+    for request, response in seen.responses:
+        assert response.headers["Referrer-Policy"] == "same-origin", request
+        if response.mimetype == "text/html":
+            for link in re.findall(r'(?:href|src|action|hx-get|hx-post)="([^"]*)"', response.text):
+                _has_none(seen, request, link)
+                assert "csrf" not in link, request
 
 
 def test_settings_errors_and_their_texts_hold_none(app: Flask, seen: Seen) -> None:
     services: Services = app.extensions["services"]
-    said = repr(services.settings) + str(services.settings) + repr(services.api) + repr(services)
-    for what in ("signing key", "partner token", "webhook secret", "hook's secret"):
-        assert seen.secrets[what] not in said, what
+    shown = repr(services.settings) + str(services.settings) + repr(services.api) + repr(services)
+    for kind in ("signing key", "partner token", "webhook secret", "hook's secret"):
+        assert seen.secrets[kind] not in shown, kind
 
 
-def _has_none(seen: Seen, place: RouteRequest, text: str) -> None:
-    for what, secret in seen.secrets.items():
-        assert secret not in text, f"{what} in {place}"
+def _has_none(seen: Seen, request: RouteRequest, text: str) -> None:
+    for kind, secret in seen.secrets.items():
+        assert secret not in text, f"{kind} in {request}"

@@ -102,7 +102,7 @@ def written() -> Iterator[list[str]]:
     root.setLevel(level)
 
 
-def kept(app: Flask) -> str:
+def stored_text(app: Flask) -> str:
     """Everything in the store, in every column of every table."""
     with app.app_context():
         return "\n".join(
@@ -112,60 +112,65 @@ def kept(app: Flask) -> str:
         )
 
 
-def test_a_value_is_kept_shown_and_logged_nowhere_outside_of_its_statement(
-    app: Flask, written: list[str]
-) -> None:
-    olga, adam = newcomer(app, "operator"), newcomer(app, "admin")
-    for literal in LITERALS[::3]:
-        told = olga.post(
-            f"/accounts/{ACCOUNT}/sql",
-            text=f"select {literal}\nfrom t",
-            reason="To see what is kept",
-        )
-        assert told.status_code == 302
-        assert not WORDS.search(told.location)
-        again = str(olga.get(told.location).select_one("a[href*='/sql?']")["href"])  # type: ignore[index]
-        assert not WORDS.search(again)
-        # A repeated query starts with the previous statement.
-        assert (
-            olga.get(again).select_one("textarea").text.strip()
-            == f"select {literal}\nfrom t".strip()
-        )  # type: ignore[union-attr]
-    made = olga.post(
+def run_and_repeat(olga: Person, literal: str) -> None:
+    """Run a statement with this value; no address on the way to its repetition has it."""
+    statement = f"select {literal}\nfrom t"
+    response = olga.post(f"/accounts/{ACCOUNT}/sql", text=statement, reason="To see what is stored")
+    assert response.status_code == 302
+    assert not WORDS.search(response.location)
+    link = str(olga.get(response.location).select_one("a[href*='/sql?']")["href"])  # type: ignore[index]
+    assert not WORDS.search(link)
+    # A repeated query starts with the previous statement.
+    assert olga.get(link).select_one("textarea").text.strip() == statement.strip()  # type: ignore[union-attr]
+
+
+def run_saved(olga: Person) -> str:
+    """Run a saved query on several accounts, with values; return the address of its run."""
+    saved = olga.post(
         "/queries",
         name=f"Saved {next(NUMBERS)}",
         text="select :who as who, :n as n",
         **{"type-n": "number"},
     )
-    seen = olga.get(f"{made.location}?q=amber").select_one("[name=seen]")["value"]  # type: ignore[index]
+    seen = olga.get(f"{saved.location}?q=amber").select_one("[name=seen]")["value"]  # type: ignore[index]
     values = {"value-who": "zanzibar", "value-n": "47110815"}
-    many = olga.post(
-        f"{made.location}/ask", q="amber", seen=str(seen), reason="To see what is kept", **values
+    response = olga.post(
+        f"{saved.location}/ask", q="amber", seen=str(seen), reason="To see what is stored", **values
     )
-    assert many.status_code == 302
+    assert response.status_code == 302
+    return str(response.location)
+
+
+def test_a_value_is_kept_shown_and_logged_nowhere_outside_of_its_statement(
+    app: Flask, written: list[str]
+) -> None:
+    olga, adam = newcomer(app, "operator"), newcomer(app, "admin")
+    for literal in LITERALS[::3]:
+        run_and_repeat(olga, literal)
+    saved_run = run_saved(olga)
     work(app)
-    assert not WORDS.search(kept(app))
+    assert not WORDS.search(stored_text(app))
     with app.app_context():
-        asked = db.session.scalars(
+        runs = db.session.scalars(
             select(QueryRun).where(QueryRun.text != b"").order_by(QueryRun.id)
         ).all()
-        opened = [query_runs.decrypted(each.text, services(app).vault.keys) for each in asked]
-        assert sum(bool(WORDS.search(each or "")) for each in opened) >= len(LITERALS[::3])
+        statements = [query_runs.decrypted(run.text, services(app).vault.keys) for run in runs]
+        assert sum(bool(WORDS.search(text or "")) for text in statements) >= len(LITERALS[::3])
     for person, path in (
         (olga, f"/accounts/{ACCOUNT}/sql"),
         (adam, "/audit?per_page=200"),
         (adam, f"/accounts/{ACCOUNT}"),
         (olga, "/queries"),
-        (olga, many.location),
-        (olga, f"{many.location}/progress"),
+        (olga, saved_run),
+        (olga, f"{saved_run}/progress"),
     ):
-        answer = person.client.get(path)
-        assert answer.status_code == 200
-        assert not WORDS.search(answer.text), path
-    for answer_id in range(1, 4):
-        page = adam.client.get(f"/answers/{answer_id}")
+        response = person.client.get(path)
+        assert response.status_code == 200
+        assert not WORDS.search(response.text), path
+    for result_id in range(1, 4):
+        page = adam.client.get(f"/answers/{result_id}")
         assert not WORDS.search(re.sub(r"(?s)<pre.*?</pre>|<tbody>.*?</tbody>", "", page.text))
-        assert not WORDS.search(str(adam.client.get(f"/answers/{answer_id}.csv").headers))
+        assert not WORDS.search(str(adam.client.get(f"/answers/{result_id}.csv").headers))
     assert not WORDS.search("\n".join(written))
 
 

@@ -1,5 +1,6 @@
 """A migration removes the values of SQL statements that an earlier version stored in clear."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ ENTRIES = [
 ]  # fmt: skip
 
 
-TOLD = f'Invalid input syntax for type integer: "{VALUE}".'
+MESSAGE = f'Invalid input syntax for type integer: "{VALUE}".'
 RAISED = f"The function a.b:take raised KeyError in b.py, line 2: {VALUE}"
 
 
@@ -46,6 +47,23 @@ def filled(table: sa.Table, **values: Any) -> Any:
         if column.name not in values and not column.nullable:
             values[column.name] = kinds.get(column.type.python_type, {})
     return table.insert().values(values)
+
+
+def fill(connection: sa.Connection, tables: Mapping[str, sa.Table]) -> None:
+    """Insert audit entries, query runs, results and a delivery as the earlier version did."""
+    for id, (what, before, _, title, _) in enumerate(ENTRIES, 1):
+        entry = {"id": id, "at": AT, "who": "olga@example.com", "what": what, "result": "done"}
+        connection.execute(tables["audit_entry"].insert().values({**entry, "detail": before}))
+        if title:
+            run = {"id": id, "who": "olga@example.com", "text": b"x", "asked_at": AT}
+            connection.execute(
+                tables["question"].insert().values({**run, "audit_id": id, "title": title})
+            )
+    connection.execute(filled(tables["account"], id=1, name="Example"))
+    for id, state in enumerate(("failed", "incomplete", "done"), 1):
+        values = {"id": id, "question_id": 1, "account_id": 1, "state": state, "told": MESSAGE}
+        connection.execute(filled(tables["answer"], **values))
+    connection.execute(filled(tables["delivery"], id=1, audit_id=7, error=RAISED))
 
 
 @pytest.mark.parametrize("engine", ["embedded", "servers"])
@@ -66,48 +84,25 @@ def test_no_value_of_a_question_stays(
             found.tables[name] for name in ("audit_entry", "question", "answer", "delivery")
         )
         with db.engine.begin() as connection:
-            for id, (what, before, _, title, _) in enumerate(ENTRIES, 1):
-                about = {
-                    "id": id,
-                    "at": AT,
-                    "who": "olga@example.com",
-                    "what": what,
-                    "result": "done",
-                }
-                connection.execute(entry.insert().values({**about, "detail": before}))
-                if title:
-                    asked = {
-                        "id": id,
-                        "who": "olga@example.com",
-                        "text": b"x",
-                        "asked_at": AT,
-                        "audit_id": id,
-                    }
-                    connection.execute(question.insert().values({**asked, "title": title}))
-            connection.execute(filled(found.tables["account"], id=1, name="Example"))
-            for id, state in enumerate(("failed", "incomplete", "done"), 1):
-                connection.execute(
-                    filled(answer, id=id, question_id=1, account_id=1, state=state, told=TOLD)
-                )
-            connection.execute(filled(delivery, id=1, audit_id=7, error=RAISED))
+            fill(connection, found.tables)
         upgrade_schema(app)
         with db.engine.connect() as connection:
-            said = list(connection.scalars(sa.select(entry.c.detail).order_by(entry.c.id)))
+            details = list(connection.scalars(sa.select(entry.c.detail).order_by(entry.c.id)))
             searched = list(connection.scalars(sa.select(entry.c.words)))
-            told = list(connection.scalars(sa.select(answer.c.told).order_by(answer.c.id)))
+            messages = list(connection.scalars(sa.select(answer.c.told).order_by(answer.c.id)))
             errors = [
                 *connection.execute(sa.select(delivery.c.error, delivery.c.error_folded)).one()
             ]
             titles = list(connection.scalars(sa.select(question.c.title).order_by(question.c.id)))
         db.session.remove()
         db.engine.dispose()
-    assert said == [after for _, _, after, _, _ in ENTRIES]
+    assert details == [after for _, _, after, _, _ in ENTRIES]
     assert titles == [title for *_, title in ENTRIES if title]
-    assert told == ["What the database said is not kept."] * 2 + [TOLD]
+    assert messages == ["What the database said is not kept."] * 2 + [MESSAGE]
     assert errors == [
         "The function a.b:take raised KeyError.",
         "the function a.b:take raised keyerror.",
     ]
-    assert not any(VALUE in each for each in searched)
+    assert not any(VALUE in text for text in searched)
     if engine == "servers":
         servers.postgresql.drop("texts")

@@ -8,7 +8,7 @@ from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.findings.models import Finding
 from dashboard.fleet.models import Connection
-from tests.support.people import Person, entries, words
+from tests.support.people import Person, entries, path_of, words
 from tests.support.restricted_users import INSIDE
 from tests.support.sandbox import Sandbox
 
@@ -134,54 +134,61 @@ def test_what_they_do_to_their_own_leaves_the_fleets_counts_as_they_are(
     assert adam.json("/findings.json?state=suppressed")["total"] == spared
 
 
+def healthy_pair() -> tuple[Connection, Connection]:
+    """Return two connections without findings, of one connector.
+
+    The first is of a customer that the restricted user sees, the second of another.
+    """
+    healthy = (
+        ~select(Finding.id)
+        .where(
+            Finding.account_id == Connection.account_id,
+            Finding.connection_id == Connection.id,
+            Finding.recovered_at.is_(None),
+        )
+        .exists()
+    )
+    shown = select(Connection).where(
+        Connection.is_warehouse.is_(False), Connection.is_target.is_(False), healthy
+    )
+    inside = shown.where(Connection.account_id.in_(INSIDE))
+    outside = shown.where(Connection.account_id.not_in(INSIDE))
+    connector = db.session.scalar(
+        select(Connection.connector)
+        .where(
+            Connection.account_id.in_(INSIDE),
+            Connection.connector.in_(outside.with_only_columns(Connection.connector)),
+            healthy,
+            Connection.is_warehouse.is_(False),
+        )
+        .limit(1)
+    )
+    first, second = (
+        db.session.scalars(query.where(Connection.connector == connector).limit(1)).one()
+        for query in (inside, outside)
+    )
+    return first, second
+
+
 def test_a_cause_that_leaves_their_customers_stays_with_the_others(
     app: Flask, ids: dict[str, int], olga: Person, adam: Person, sandbox: Sandbox
 ) -> None:
     with app.app_context():
-        well = (
-            ~select(Finding.id)
-            .where(
-                Finding.account_id == Connection.account_id,
-                Finding.connection_id == Connection.id,
-                Finding.recovered_at.is_(None),
-            )
-            .exists()
-        )
-        shown = select(Connection).where(
-            Connection.is_warehouse.is_(False), Connection.is_target.is_(False), well
-        )
-        connector = db.session.scalar(
-            select(Connection.connector)
-            .where(
-                Connection.account_id.in_(INSIDE),
-                Connection.connector.in_(
-                    shown.where(Connection.account_id.not_in(INSIDE)).with_only_columns(
-                        Connection.connector
-                    )
-                ),
-                well,
-                Connection.is_warehouse.is_(False),
-            )
-            .limit(1)
-        )
-        shown = shown.where(Connection.connector == connector).limit(1)
-        mine = db.session.scalars(shown.where(Connection.account_id.in_(INSIDE))).one()
-        theirs = db.session.scalars(shown.where(Connection.account_id.not_in(INSIDE))).one()
-        paths = [
-            f"/accounts/{each.account_id}/connections/{each.id}/check" for each in (mine, theirs)
-        ]
-        number = mine.id
-        for each in (mine, theirs):
-            sandbox.set(each.id, health_status="DISABLED")
+        pair = healthy_pair()
+        connector = pair[0].connector
+        paths = [path_of(connection, "/check") for connection in pair]
+        connection_ids = [connection.id for connection in pair]
+    for connection_id in connection_ids:
+        sandbox.set(connection_id, health_status="DISABLED")
 
-    def off() -> dict[str, object]:
+    def disabled_causes() -> dict[str, object]:
         found = adam.json(f"/causes.json?rule=disabled&connector={connector}&state=new")["items"]
-        return {each["text"]: each["accounts"] for each in found}
+        return {cause["text"]: cause["accounts"] for cause in found}
 
-    before = off()
+    before = disabled_causes()
     for path in paths:
         assert adam.post(path).status_code == 303
-    assert sum(off().values()) == sum(before.values()) + 2  # type: ignore[arg-type]
-    sandbox.set(number, health_status=None)
+    assert sum(disabled_causes().values()) == sum(before.values()) + 2  # type: ignore[arg-type]
+    sandbox.set(connection_ids[0], health_status=None)
     assert olga.post(paths[0]).status_code == 303
-    assert sum(off().values()) == sum(before.values()) + 1  # type: ignore[arg-type]
+    assert sum(disabled_causes().values()) == sum(before.values()) + 1  # type: ignore[arg-type]
