@@ -217,10 +217,10 @@ def test_an_edited_file_is_on_the_page_after_a_restart_and_html_in_it_is_text(
     settings = make_settings(sandbox.url, tmp_path, dashboard_playbook=folder)
     restarted = create_app(settings, clock=clock)
     restarted.config["RATELIMIT_ENABLED"] = False
-    answer = Person(restarted.test_client(), "viv@example.com").client.get(path_of(expired)).text
-    assert "Call Jan, then get a link" in answer
-    assert "&lt;script&gt;alert(1)&lt;/script&gt; Call Jan" in answer
-    assert "<script>alert" not in answer
+    text = Person(restarted.test_client(), "viv@example.com").client.get(path_of(expired)).text
+    assert "Call Jan, then get a link" in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; Call Jan" in text
+    assert "<script>alert" not in text
     assert (
         "Call Jan"
         not in Person(app.test_client(), "viv@example.com").client.get(path_of(expired)).text

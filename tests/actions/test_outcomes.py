@@ -42,8 +42,11 @@ def known(connection: Any) -> Connection:
 
 def find(connection: Connection, at: Any, *found: str) -> None:
     """What is wrong with it, and nothing else: rule and severity, from this moment on."""
-    place = (Finding.account_id == connection.account_id, Finding.connection_id == connection.id)
-    db.session.execute(delete(Finding).where(*place))
+    same_connection = (
+        Finding.account_id == connection.account_id,
+        Finding.connection_id == connection.id,
+    )
+    db.session.execute(delete(Finding).where(*same_connection))
     for each in found:
         rule, severity = each.split()
         cause = causes.find_or_create(

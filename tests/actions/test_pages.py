@@ -25,8 +25,8 @@ def test_a_sync_polls_while_it_runs_and_the_finished_fragment_carries_no_trigger
     olga: Person, app: Flask, services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     connection = sandbox.healthy
-    answer = olga.post(path_of(connection, "/sync"))
-    assert (answer.status_code, answer.location) == (303, path_of(connection))
+    response = olga.post(path_of(connection, "/sync"))
+    assert (response.status_code, response.location) == (303, path_of(connection))
     running = olga.fragment(path_of(connection, "/run-status"))
     assert running.select_one("#sync")["data-running"] == "true"
     assert "every 2s" in str(running.select_one("#sync")["hx-trigger"])
@@ -59,9 +59,9 @@ def test_pressing_again_and_reloading_start_no_second_run_and_two_agents_see_the
 def test_with_htmx_the_answer_is_the_part_of_the_page_that_changed(
     olga: Person, sandbox: Sandbox
 ) -> None:
-    answer = olga.post(path_of(sandbox.healthy, "/sync"), htmx=True)
-    assert answer.status_code == 200
-    assert answer.text.lstrip().startswith('<div id="connection"')
+    response = olga.post(path_of(sandbox.healthy, "/sync"), htmx=True)
+    assert response.status_code == 200
+    assert response.text.lstrip().startswith('<div id="connection"')
 
 
 def test_an_unknown_outcome_is_said_as_such(olga: Person, sandbox: Sandbox) -> None:
@@ -129,15 +129,15 @@ def test_after_the_callback_the_new_connection_is_read_at_once(
     olga: Person, sandbox: Sandbox
 ) -> None:
     made = sandbox.life.add_connection(1001, "shopify", "New shop")
-    answer = olga.post("/embed/connected", external_id="cust-00001", server_id=str(made.id))
-    assert "New shop" in answer.text
+    response = olga.post("/embed/connected", external_id="cust-00001", server_id=str(made.id))
+    assert "New shop" in response.text
     assert "New shop" in words(olga.get(path_of(made)))
 
 
 def test_the_widgets_frame_has_an_origin_of_its_own_and_no_secret(mallory: Person) -> None:
-    answer = mallory.client.get("/embed/frame")
-    policy = answer.headers["Content-Security-Policy"]
+    response = mallory.client.get("/embed/frame")
+    policy = response.headers["Content-Security-Policy"]
     assert policy.startswith("sandbox allow-scripts")
     assert "allow-same-origin" not in policy
-    assert "Set-Cookie" not in answer.headers
-    assert "token" not in answer.text
+    assert "Set-Cookie" not in response.headers
+    assert "token" not in response.text

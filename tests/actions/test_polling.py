@@ -73,10 +73,13 @@ def test_a_finding_recovers_by_itself_after_a_sync_that_worked(
     services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     connection = sandbox.healthy
-    place = (Connection.account_id == connection.account_id, Connection.id == connection.id)
+    same_connection = (
+        Connection.account_id == connection.account_id,
+        Connection.id == connection.id,
+    )
     db.session.execute(
         update(Connection)
-        .where(*place)
+        .where(*same_connection)
         .values(last_run_at=None, last_success_at=None, last_run_status=None)
     )
     evaluate.evaluate([connection.account_id], clock())

@@ -16,13 +16,13 @@ def store(store: dict[str, str]) -> dict[str, str]:
 
 
 @pytest.fixture
-def place() -> Iterator[Receiver]:
+def receiver() -> Iterator[Receiver]:
     """Start the receiver that alerts are sent to."""
     with receive() as receiver:
         yield receiver
 
 
 @pytest.fixture
-def worker(services: Services, clock: Clock, place: Receiver) -> Clockwork:
+def worker(services: Services, clock: Clock, receiver: Receiver) -> Clockwork:
     """Return the worker that sends alerts, one minute at a time."""
-    return Clockwork(services, clock, place)
+    return Clockwork(services, clock, receiver)

@@ -82,16 +82,16 @@ def test_every_place_of_apprises_that_is_not_across_the_network_is_refused() -> 
             assert schemas <= alert_delivery.LOCAL, plugin.__name__
 
 
-def test_an_address_cannot_keep_a_worker_waiting(place: Receiver) -> None:
-    place.status = 500
+def test_an_address_cannot_keep_a_worker_waiting(receiver: Receiver) -> None:
+    receiver.status = 500
     here = EgressPolicy([AllowedDestination.read("json://127.0.0.1")])
     assert (
         alert_delivery.send(
-            place.address + "&retry=9&wait=60&rto=900&cto=900", "a", "b", places=here
+            receiver.address + "&retry=9&wait=60&rto=900&cto=900", "a", "b", places=here
         )
         is not None
     )
-    assert len(place.paths) == 1
+    assert len(receiver.paths) == 1
 
 
 def test_apprise_is_not_imported_before_something_is_sent() -> None:

@@ -55,12 +55,12 @@ def test_what_the_platform_did_is_said_so_with_a_link(
     sandbox: Sandbox,
     tmp_path: Path,
     clock: Clock,
-    place: Receiver,
+    receiver: Receiver,
     url: str,
 ) -> None:
     linked = make_settings(sandbox.url, tmp_path, dashboard_url=url, **store)
     app = create_app(linked, clock=clock)
-    worker = Clockwork(app.extensions["services"], clock, place)
+    worker = Clockwork(app.extensions["services"], clock, receiver)
     with app.app_context():
         worker.rule()
         dark_fleet(clock, 12)

@@ -24,15 +24,15 @@ def store(store: dict[str, str]) -> dict[str, str]:
 
 
 @pytest.fixture
-def place() -> Iterator[Receiver]:
+def receiver() -> Iterator[Receiver]:
     with receive() as receiver:
         yield receiver
 
 
-def save(adam: Person, place: Receiver, path: str = "/alerts", **fields: Any) -> Any:
+def save(adam: Person, receiver: Receiver, path: str = "/alerts", **fields: Any) -> Any:
     form = {
         "name": "Support on call",
-        "address": place.address,
+        "address": receiver.address,
         "severity": "critical",
         "zone": "Europe/Brussels",
     }
@@ -43,11 +43,11 @@ def rules(adam: Person) -> list[dict[str, Any]]:
     return list(adam.json("/alerts.json")["items"])
 
 
-def create_quiet_rule(adam: Person, place: Receiver) -> dict[str, Any]:
+def create_quiet_rule(adam: Person, receiver: Receiver) -> dict[str, Any]:
     """Create a rule with quiet hours, a digest and one account; return its JSON."""
     response = save(
         adam,
-        place,
+        receiver,
         quiet_from="22:00",
         quiet_to="07:00",
         sends=["new", "digest"],
@@ -78,11 +78,11 @@ def check_shown(adam: Person, rule: dict[str, Any]) -> None:
     assert page.select_one("#address").get("value") is None  # type: ignore[union-attr]
 
 
-def change_rule(adam: Person, place: Receiver, rule: dict[str, Any]) -> None:
+def change_rule(adam: Person, receiver: Receiver, rule: dict[str, Any]) -> None:
     """Change the rule without its address, and remove its quiet hours and its account."""
     response = save(
         adam,
-        place,
+        receiver,
         f"/alerts/{rule['id']}",
         address="",
         name="Renamed",
@@ -96,17 +96,17 @@ def change_rule(adam: Person, place: Receiver, rule: dict[str, Any]) -> None:
 
 
 def test_a_rule_is_made_shown_changed_switched_off_and_deleted(
-    adam: Person, place: Receiver
+    adam: Person, receiver: Receiver
 ) -> None:
     assert "Nobody is told of anything yet" in words(adam.get("/alerts"))
-    rule = create_quiet_rule(adam, place)
+    rule = create_quiet_rule(adam, receiver)
     check_shown(adam, rule)
-    change_rule(adam, place, rule)
+    change_rule(adam, receiver, rule)
     adam.post(f"/alerts/{rule['id']}/switch", to="off")
     assert rules(adam)[0]["on"] is False
     assert "Switch on" in words(adam.get("/alerts"))
     adam.post(f"/alerts/{rule['id']}/test")
-    assert place.titles == ["Test of the Partner Console's alerts"]  # with the stored address
+    assert receiver.titles == ["Test of the Partner Console's alerts"]  # with the stored address
     adam.post(f"/alerts/{rule['id']}/delete")
     assert rules(adam) == []
     audited = [(entry["what"], entry["result"]) for entry in adam.json("/audit.json")["items"]]
@@ -139,9 +139,9 @@ def test_a_rule_is_made_shown_changed_switched_off_and_deleted(
     ],
 )
 def test_a_wrong_rule_is_refused_with_a_sentence_and_the_rest_of_the_form_is_kept(
-    adam: Person, place: Receiver, fields: dict[str, Any], error: str
+    adam: Person, receiver: Receiver, fields: dict[str, Any], error: str
 ) -> None:
-    answer = save(adam, place, **{"name": "Kept name", "connector": "shopify", **fields})
+    answer = save(adam, receiver, **{"name": "Kept name", "connector": "shopify", **fields})
     assert answer.status_code == 400
     assert error in answer.text
     assert SECRET not in answer.text
@@ -150,25 +150,29 @@ def test_a_wrong_rule_is_refused_with_a_sentence_and_the_rest_of_the_form_is_kep
     assert rules(adam) == []
 
 
-def test_a_wrong_change_leaves_the_rule_as_it_was(adam: Person, place: Receiver) -> None:
-    save(adam, place)
+def test_a_wrong_change_leaves_the_rule_as_it_was(adam: Person, receiver: Receiver) -> None:
+    save(adam, receiver)
     before = rules(adam)
     assert (
         save(
-            adam, place, f"/alerts/{before[0]['id']}", address="xml://elsewhere", account="nobody"
+            adam,
+            receiver,
+            f"/alerts/{before[0]['id']}",
+            address="xml://elsewhere",
+            account="nobody",
         ).status_code
         == 400
     )
     assert rules(adam) == before
 
 
-def test_a_test_says_how_it_went(adam: Person, place: Receiver) -> None:
-    save(adam, place)
+def test_a_test_says_how_it_went(adam: Person, receiver: Receiver) -> None:
+    save(adam, receiver)
     [rule] = rules(adam)
     adam.post(f"/alerts/{rule['id']}/test")
     assert "was sent" in words(adam.get("/alerts"))
-    assert "adam@example.com tried the rule “Support on call” on " in place.got[0]["message"]
-    place.status = 401
+    assert "adam@example.com tried the rule “Support on call” on " in receiver.got[0]["message"]
+    receiver.status = 401
     adam.post(f"/alerts/{rule['id']}/test")
     shown = words(adam.get("/alerts"))
     assert (
@@ -182,11 +186,11 @@ def test_a_test_says_how_it_went(adam: Person, place: Receiver) -> None:
 
 
 def test_what_could_not_be_sent_is_shown_and_sent_again_by_hand(
-    adam: Person, app: Flask, services: Services, clock: Clock, place: Receiver
+    adam: Person, app: Flask, services: Services, clock: Clock, receiver: Receiver
 ) -> None:
     assert "No alert was sent yet" in words(adam.get("/alerts/messages"))
-    save(adam, place)
-    place.status = 500
+    save(adam, receiver)
+    receiver.status = 500
     with app.app_context():
         refused_fleet(clock, 3)
         for minutes in (6, 2, 6, 31):
@@ -197,31 +201,31 @@ def test_what_could_not_be_sent_is_shown_and_sent_again_by_hand(
     page = adam.get("/alerts/messages")
     assert page.select_one(f"a[href='/causes/{message['cause_id']}']") is not None
     assert "Critical: Access is refused: made_up (3 customers)" in words(page)
-    place.status = 200
+    receiver.status = 200
     # The clock is an hour later: the first session has expired.
     again = Person(app.test_client(), "adam@example.com")
-    answer = again.post(f"/alerts/messages/{message['id']}/send")
-    assert (answer.status_code, answer.location) == (303, "/alerts/messages")
+    response = again.post(f"/alerts/messages/{message['id']}/send")
+    assert (response.status_code, response.location) == (303, "/alerts/messages")
     assert "It was sent." in words(again.get("/alerts/messages"))
-    assert place.titles == ["Critical: Access is refused: made_up (3 customers)"]
+    assert receiver.titles == ["Critical: Access is refused: made_up (3 customers)"]
     again.post(f"/alerts/messages/{message['id']}/send")
     assert "nothing to send" in words(again.get("/alerts/messages"))
-    assert len(place.titles) == 1
+    assert len(receiver.titles) == 1
     assert "Send again" not in words(again.get("/alerts/messages"))
 
 
 def test_no_page_twin_or_audit_entry_holds_a_part_of_the_address(
-    adam: Person, app: Flask, services: Services, clock: Clock, place: Receiver
+    adam: Person, app: Flask, services: Services, clock: Clock, receiver: Receiver
 ) -> None:
-    save(adam, place)
+    save(adam, receiver)
     [rule] = rules(adam)
-    place.status = 500
+    receiver.status = 500
     with app.app_context():
         refused_fleet(clock, 3, error=f"401 token={SECRET}")
         clock.move(minutes=6)
         send_alerts()
     adam.post(f"/alerts/{rule['id']}/test")
-    save(adam, place, f"/alerts/{rule['id']}", zone="nowhere")
+    save(adam, receiver, f"/alerts/{rule['id']}", zone="nowhere")
     adam.post(f"/alerts/{rule['id']}/switch", to="off")
     for path in (
         "/alerts", "/alerts.json", "/alerts.csv", f"/alerts/{rule['id']}", "/alerts/messages",
@@ -231,7 +235,7 @@ def test_no_page_twin_or_audit_entry_holds_a_part_of_the_address(
     with app.app_context():
         for message in db.session.scalars(select(AlertMessage)):
             assert SECRET not in f"{message.subject} {message.body} {message.error}"
-        assert place.address not in str(db.session.execute(select(AlertRule.__table__)).all())
+        assert receiver.address not in str(db.session.execute(select(AlertRule.__table__)).all())
 
 
 @pytest.mark.parametrize(
@@ -257,12 +261,12 @@ def test_only_administrators_see_alerts(
     "path", ["", "/1", "/1/switch", "/1/delete", "/1/test", "/messages/1/send"]
 )
 def test_only_administrators_change_them(
-    olga: Person, adam: Person, place: Receiver, path: str
+    olga: Person, adam: Person, receiver: Receiver, path: str
 ) -> None:
-    save(adam, place)
+    save(adam, receiver)
     before = rules(adam)
     assert olga.post(f"/alerts{path}").status_code == 403
-    assert (rules(adam), place.titles) == (before, [])
+    assert (rules(adam), receiver.titles) == (before, [])
 
 
 def test_what_is_not_there_is_said(adam: Person) -> None:

@@ -21,29 +21,29 @@ def renamed(good: Any, path: str, name: str, *, beside_null: bool = False) -> An
     return changed
 
 
-def _paths(told: Any, above: str = "") -> Iterator[str]:
-    if isinstance(told, list):
-        for each in told:
-            yield from _paths(each, above)
-    elif isinstance(told, dict):
-        for name, value in told.items():
+def _paths(content: Any, above: str = "") -> Iterator[str]:
+    if isinstance(content, list):
+        for item in content:
+            yield from _paths(item, above)
+    elif isinstance(content, dict):
+        for name, value in content.items():
             path = f"{above}.{name}" if above else name
             yield path
             yield from _paths(value, path)
 
 
-def _change(told: Any, path: list[str], what: str, *, beside_null: bool = False) -> None:
-    if isinstance(told, list):
-        for each in told:
-            _change(each, path, what, beside_null=beside_null)
+def _change(content: Any, path: list[str], what: str, *, beside_null: bool = False) -> None:
+    if isinstance(content, list):
+        for item in content:
+            _change(item, path, what, beside_null=beside_null)
         return
     name, *rest = path
     if rest:
-        _change(told[name], rest, what, beside_null=beside_null)
+        _change(content[name], rest, what, beside_null=beside_null)
     elif what == "null":
-        told[name] = None
+        content[name] = None
     elif what == "missing":
-        told.pop(name, None)
+        content.pop(name, None)
     else:
-        value = told.pop(name)
-        told.update({name: None, what: value} if beside_null else {what: value})
+        value = content.pop(name)
+        content.update({name: None, what: value} if beside_null else {what: value})

@@ -29,9 +29,9 @@ def http(body: bytes = b"", status: int = 200, length: int | None = None, **head
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-def as_bytes(answer: Any) -> bytes:
+def as_bytes(response: Any) -> bytes:
     """Return JSON as it is sent; bytes unchanged."""
-    return answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+    return response if isinstance(response, bytes) else json.dumps(response).encode()
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class RawServer:
     def __init__(self, good: Mapping[str, Any]) -> None:
         self.good = dict(good)
         self.on: dict[str, Play] = {}
-        self.asked: Counter[str] = Counter()
+        self.request_counts: Counter[str] = Counter()
         self.tokens: set[str] = set()
         self.over = threading.Event()
         self._lock = threading.Lock()
@@ -79,7 +79,7 @@ class RawServer:
     def misbehaving(self, play: Play, *names: str) -> Iterator[None]:
         """Give these routes a fault inside the block; reset the counters."""
         self.over.clear()
-        self.asked.clear()
+        self.request_counts.clear()
         self.on = dict.fromkeys(names, play)
         try:
             yield
@@ -91,7 +91,7 @@ class RawServer:
     def answering(self, **good: Any) -> Iterator[None]:
         """Give these routes other responses inside the block."""
         before, self.good = self.good, {**self.good, **good}
-        self.asked.clear()
+        self.request_counts.clear()
         try:
             yield
         finally:
@@ -121,8 +121,8 @@ class RawServer:
                 sock.sendall(http(b'{"error": "ERROR_NO_SUCH_ROUTE"}', 404))
                 return
             with self._lock:
-                self.asked[name] += 1
-                number = self.asked[name]
+                self.request_counts[name] += 1
+                number = self.request_counts[name]
                 self.tokens.update(re.findall(r"JWT (\S+)", head))
             good = as_bytes(self.good[name](path) if callable(self.good[name]) else self.good[name])
             if name in self.on:

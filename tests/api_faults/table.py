@@ -42,7 +42,7 @@ def of(account: Callable[[peliqan.AccountApi], Any]) -> Callable[[Peliqan], Any]
 
 
 def server(id: int, **more: Any) -> dict[str, Any]:
-    said = {
+    fields = {
         "id": id,
         "name": f"Connection {id}",
         "server_type": "exact",
@@ -50,7 +50,7 @@ def server(id: int, **more: Any) -> dict[str, Any]:
         "is_datawarehouse": False,
     }
     return {
-        **said,
+        **fields,
         "is_target": False,
         "target": 99,
         "target_schema": {"schema_name": "exact_7"},
@@ -174,7 +174,7 @@ def says(body: Any = b"", status: int = 200, **headers: str) -> Play:
     content = http(
         body if isinstance(body, bytes) else json.dumps(body).encode(), status, **headers
     )
-    return lambda asked: asked.send(content)
+    return lambda request: request.send(content)
 
 
 def refuses(status: int, **headers: str) -> Play:
@@ -185,62 +185,64 @@ def refuses(status: int, **headers: str) -> Play:
 def drips(beginning: bytes) -> Play:
     """Send a byte at a time, each within the read timeout, until the client leaves."""
 
-    def play(asked: Asked) -> None:
-        asked.send(beginning)
-        while not asked.wait(0.06):
-            asked.send(b"x")
+    def play(request: Asked) -> None:
+        request.send(beginning)
+        while not request.wait(0.06):
+            request.send(b"x")
 
     return play
 
 
-def half_then_nothing(asked: Asked) -> None:
-    asked.send(http(asked.good[: len(asked.good) // 2], length=len(asked.good)))
-    asked.wait()
+def half_then_nothing(request: Asked) -> None:
+    request.send(http(request.good[: len(request.good) // 2], length=len(request.good)))
+    request.wait()
 
 
-def resets(asked: Asked) -> None:
+def resets(request: Asked) -> None:
     """Reset the connection in the middle of the body."""
-    asked.send(http(b'{"data": [', length=1000))
-    asked.wait(0.03)
-    asked.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    request.send(http(b'{"data": [', length=1000))
+    request.wait(0.03)
+    request.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-def refuses_once(asked: Asked) -> None:
-    asked.send(http(b'{"detail": "Old token."}', 401) if asked.number == 1 else http(asked.good))
+def refuses_once(request: Asked) -> None:
+    request.send(
+        http(b'{"detail": "Old token."}', 401) if request.number == 1 else http(request.good)
+    )
 
 
-def as_json(asked: Asked) -> Any:
+def as_json(request: Asked) -> Any:
     """Parse the good response; None for lines of JSON, which have no items or pages."""
-    if asked.good != NDJSON:
-        return json.loads(asked.good)
-    asked.send(http(asked.good))
+    if request.good != NDJSON:
+        return json.loads(request.good)
+    request.send(http(request.good))
     return None
 
 
-def twice_the_same(asked: Asked) -> None:
+def twice_the_same(request: Asked) -> None:
     """Return a response in which each list has its first item twice."""
-    if (told := as_json(asked)) is None:
+    if (body := as_json(request)) is None:
         return
     key = next(
         (
             key
             for key in ("data", "results")
-            if isinstance(told, dict) and isinstance(told.get(key), list)
+            if isinstance(body, dict) and isinstance(body.get(key), list)
         ),
         None,
     )
     if key is not None:
-        told[key] = [told[key][0], *told[key]]
-    elif isinstance(told, list):
-        told = [told[0], *told]
-    asked.send(http(json.dumps(told).encode()))
+        body[key] = [body[key][0], *body[key]]
+    elif isinstance(body, list):
+        body = [body[0], *body]
+    request.send(http(json.dumps(body).encode()))
 
 
-def never_ends(asked: Asked) -> None:
-    if (told := as_json(asked)) is None:
+def never_ends(request: Asked) -> None:
+    if (body := as_json(request)) is None:
         return
-    items = told if isinstance(told, list) else told.get("data", told.get("results"))
-    asked.send(http(json.dumps({"data": items, "next": "more"}).encode()))
+    items = body if isinstance(body, list) else body.get("data", body.get("results"))
+    request.send(http(json.dumps({"data": items, "next": "more"}).encode()))
 
 
 BOMB = gzip.compress(b" " * (40 << 20))
@@ -248,7 +250,7 @@ ELSEWHERE = f"http://user:{CUSTOMER}@elsewhere.example.com/steal?token={CUSTOMER
 HTML = b"<!doctype html><title>Secret inner page</title>"
 
 FAULTS = (
-    Fault("says nothing", lambda asked: asked.wait() and None, peliqan.TimedOut, again=True,
+    Fault("says nothing", lambda request: request.wait() and None, peliqan.TimedOut, again=True,
         unknown=True, impatient=True),
     Fault("falls silent after half a body", half_then_nothing, peliqan.TimedOut, unknown=True,
         impatient=True),
@@ -261,10 +263,10 @@ FAULTS = (
     Fault("drips the length of a chunk",
         drips(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;"), peliqan.TimedOut,
         unknown=True, impatient=True),
-    Fault("hangs up", lambda asked: None, peliqan.Unreachable, again=True, unknown=True),
+    Fault("hangs up", lambda request: None, peliqan.Unreachable, again=True, unknown=True),
     Fault("resets the connection", resets, peliqan.Unreachable, unknown=True),
     Fault("is cut off", says(b'{"data": ['), peliqan.BrokenAnswer, unknown=True),
-    Fault("ends before its length", lambda asked: asked.send(http(b"[", length=1000)),
+    Fault("ends before its length", lambda request: request.send(http(b"[", length=1000)),
         peliqan.BrokenAnswer, unknown=True),
     Fault("points nowhere", says(b"", 302, Location="http://[bad"), peliqan.BrokenAnswer,
         unknown=True),

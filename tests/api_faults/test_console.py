@@ -39,18 +39,18 @@ DRAWN = [
 ]
 
 
-def says_so(answer: TestResponse) -> bool:
+def says_so(response: TestResponse) -> bool:
     """Return whether a response reports the fault: a sentence for people, a code for scripts."""
-    if answer.is_json:
-        return answer.json["error"] in CODES
-    text = html.unescape(answer.text)
+    if response.is_json:
+        return response.json["error"] in CODES
+    text = html.unescape(response.text)
     # With several tables the message names the unreadable one.
     return any(sentence in text for sentence in (*SENTENCES, "could not be read: “exact_invoices”"))
 
 
-def is_in_order(visit: ConsoleRequest, answer: TestResponse) -> bool:
+def is_in_order(visit: ConsoleRequest, response: TestResponse) -> bool:
     """No page is an internal error; statuses of 500 and more come with a message."""
-    return answer.status_code < 500 or (answer.status_code in SAID and says_so(answer))
+    return response.status_code < 500 or (response.status_code in SAID and says_so(response))
 
 
 @pytest.mark.parametrize(
@@ -62,28 +62,33 @@ def test_every_page_says_in_words_what_happened_and_what_is_known_stays(
     console = reset_consoles.for_fault(fault)
     before, wrong = console.known(), {}
 
-    def look(visit: ConsoleRequest) -> tuple[TestResponse, float]:
+    def load(visit: ConsoleRequest) -> tuple[TestResponse, float]:
         console.services.api.breaker.record_answer()
         began = time.monotonic()
         return console.go(visit), time.monotonic() - began
 
-    doors = [(visit, visit.asks[turn % len(visit.asks)]) for visit in READING]
-    for name in sorted({name for _, name in doors}):
-        mine = [visit for visit, asked in doors if asked == name]
+    routes = [(visit, visit.asks[turn % len(visit.asks)]) for visit in READING]
+    for name in sorted({name for _, name in routes}):
+        visits = [visit for visit, route in routes if route == name]
         with raw_server.misbehaving(fault.play, name):
             # Slow requests run at the same time.
-            with ThreadPoolExecutor(len(mine) if fault.impatient else 1) as pool:
-                found = list(pool.map(look, mine))
-        for visit, (answer, took) in zip(mine, found, strict=True):
-            told = (
+            with ThreadPoolExecutor(len(visits) if fault.impatient else 1) as pool:
+                found = list(pool.map(load, visits))
+        for visit, (response, took) in zip(visits, found, strict=True):
+            explained = (
                 fault.error is None
                 or fault.only
-                or says_so(answer)
+                or says_so(response)
                 or BY_NAME[name].plain
                 or fault.leaves_another_way(name)
             )
-            if not is_in_order(visit, answer) or not told or took > FASTEST:
-                wrong[visit.path] = (name, answer.status_code, round(took, 1), answer.text[-1500:])
+            if not is_in_order(visit, response) or not explained or took > FASTEST:
+                wrong[visit.path] = (
+                    name,
+                    response.status_code,
+                    round(took, 1),
+                    response.text[-1500:],
+                )
     assert not wrong
     assert console.known() == before
 
@@ -107,15 +112,15 @@ def test_what_starts_something_is_sent_once_and_its_end_is_written_down(
     console = reset_consoles.for_fault(fault)
 
     def press(visit: ConsoleRequest) -> Any:
-        answer = console.go(visit)
-        return answer, console.entry(visit.what)
+        response = console.go(visit)
+        return response, console.entry(visit.what)
 
     with raw_server.misbehaving(fault.play, *(visit.starts for visit in PRESSES)):
         with ThreadPoolExecutor(len(PRESSES) if fault.impatient else 1) as pool:
             found = list(pool.map(press, PRESSES))
-        sent = dict(raw_server.asked)
-    for visit, (answer, entry) in zip(PRESSES, found, strict=True):
-        assert is_in_order(visit, answer), (visit, answer.status_code, answer.text[-1500:])
+        sent = dict(raw_server.request_counts)
+    for visit, (response, entry) in zip(PRESSES, found, strict=True):
+        assert is_in_order(visit, response), (visit, response.status_code, response.text[-1500:])
         assert (entry.result, sent[visit.starts]) == ends_as(visit, fault), (visit, entry.detail)
         if entry.result == "failed":
             kind = (
@@ -127,9 +132,9 @@ def test_what_starts_something_is_sent_once_and_its_end_is_written_down(
 
 def fields_of(visit: ConsoleRequest) -> list[tuple[str, str, str, Any]]:
     return [
-        (name, path, what, answer)
+        (name, path, what, body)
         for name in visit.asks
-        for path, what, answer in variants(BY_NAME[name].good)
+        for path, what, body in variants(BY_NAME[name].good)
     ]
 
 
@@ -138,8 +143,8 @@ def test_a_page_is_drawn_whatever_field_is_null_or_missing(
     raw_server: RawServer, reset_consoles: Consoles, visit: ConsoleRequest
 ) -> None:
     console, wrong = reset_consoles.patient, {}
-    for name, path, what, answer in fields_of(visit):
-        with raw_server.answering(**{name: answer}):
+    for name, path, what, body in fields_of(visit):
+        with raw_server.answering(**{name: body}):
             seen = console.go(visit)
         if not is_in_order(visit, seen):
             wrong[name, path, what] = (seen.status_code, seen.text[-1500:])

@@ -30,8 +30,8 @@ def test_a_field_says_the_same_under_each_of_its_names(
     case = BY_NAME[route]
     good = {**case.good, "run_id": RUN} if route == "syncdb_status" else case.good
     seen = []
-    for answer in (good, renamed(good, path, name, beside_null=beside_null)):
-        with raw_server.answering(**{route: answer}):
+    for body in (good, renamed(good, path, name, beside_null=beside_null)):
+        with raw_server.answering(**{route: body}):
             seen.append(case.call(client(raw_server.url)))
     assert seen[0] == seen[1]
 
@@ -41,8 +41,8 @@ def test_a_field_says_the_same_under_each_of_its_names(
 )
 def test_only_the_fields_that_the_table_names_are_needed(raw_server: RawServer, case: Case) -> None:
     needed = {"null": set(), "missing": set()}
-    for path, what, answer in variants(case.good):
-        with raw_server.answering(**{case.name: answer}):
+    for path, what, body in variants(case.good):
+        with raw_server.answering(**{case.name: body}):
             seen = came_of(lambda: case.call(client(raw_server.url)))
         if isinstance(seen, peliqan.PeliqanError):
             assert isinstance(seen, peliqan.BrokenAnswer), (path, what, seen)

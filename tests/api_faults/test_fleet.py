@@ -22,18 +22,20 @@ def test_passes_lose_nothing_that_was_known_and_say_what_they_could_not_read(
 ) -> None:
     console = reset_consoles.for_fault(fault)
     before = console.known()
-    for asked, times in PASSES.items():
+    for route, times in PASSES.items():
         console.services.api.breaker.record_answer()
-        with raw_server.misbehaving(fault.play, asked):
+        with raw_server.misbehaving(fault.play, route):
             results = [console.read_fleet() for _ in range(times)]
         # The partner's own token is not renewed, but the next refresh succeeds.
-        error = fault.unrenewed if asked == "sub_accounts" and fault.unrenewed else fault.error
-        fails = error is not None and not (fault.only == "paged" and asked == "runs")
-        said = [result.error or next(iter(result.unreadable.values()), None) for result in results]
-        assert (said[0] is not None) is fails, (asked, said)
+        error = fault.unrenewed if route == "sub_accounts" and fault.unrenewed else fault.error
+        fails = error is not None and not (fault.only == "paged" and route == "runs")
+        errors = [
+            result.error or next(iter(result.unreadable.values()), None) for result in results
+        ]
+        assert (errors[0] is not None) is fails, (route, errors)
         assert console.known() == before
         if fails and error is not None:
-            assert error.sentence in str(said[0])
+            assert error.sentence in str(errors[0])
     reset_consoles.patient.services.api.breaker.record_answer()
     assert reset_consoles.patient.read_fleet().unreadable == {}
     assert reset_consoles.patient.known() == before
@@ -51,9 +53,9 @@ def test_a_listing_that_shrinks_to_nothing_is_not_believed_while_a_connection_an
         "Peliqan's answer could not be read. It lists no connection any more, "
         "though one of them is still there."
     }
-    told = words(BeautifulSoup(console.see(f"/accounts/{ACCOUNT}").text, "html.parser"))
-    assert "lists no connection any more" in told
-    assert "its last known state" in told
+    text = words(BeautifulSoup(console.see(f"/accounts/{ACCOUNT}").text, "html.parser"))
+    assert "lists no connection any more" in text
+    assert "its last known state" in text
     assert console.read_fleet().unreadable == {}
 
 
@@ -63,7 +65,7 @@ def test_a_listing_that_shrinks_to_nothing_is_believed_where_connections_are_gon
     console = reset_consoles.patient
     with (
         raw_server.answering(servers=[]),
-        raw_server.misbehaving(lambda asked: asked.send(NOT_FOUND), "server"),
+        raw_server.misbehaving(lambda request: request.send(NOT_FOUND), "server"),
     ):
         assert console.read_fleet().unreadable == {}
         assert all(gone_at is None for *_, gone_at, _ in console.known()["connections"])
@@ -97,7 +99,7 @@ def test_an_empty_list_of_accounts_is_believed_where_they_are_gone_and_they_come
     console = reset_consoles.patient
     with (
         raw_server.answering(sub_accounts=[]),
-        raw_server.misbehaving(lambda asked: asked.send(NOT_FOUND), "sub_account"),
+        raw_server.misbehaving(lambda request: request.send(NOT_FOUND), "sub_account"),
     ):
         assert [console.read_fleet().error for _ in range(2)] == [None, None]
     assert all(gone_at is not None for *_, gone_at in console.known()["accounts"])

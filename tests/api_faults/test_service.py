@@ -69,23 +69,23 @@ def expected(
 
 def concerns(case: Case, fault: Fault) -> bool:
     if fault.only == "lists":
-        told = (
+        items = (
             case.good
             if not isinstance(case.good, dict)
             else case.good.get("data", case.good.get("results"))
         )
-        return isinstance(told, list)
+        return isinstance(items, list)
     return fault.only != "paged" or case.paged
 
 
 def secrets_in(error: peliqan.PeliqanError, server: RawServer) -> list[str]:
-    told = (
+    text = (
         "".join(traceback.format_exception(error))
         + repr(error)
         + repr(error.args)
         + repr(vars(error))
     )
-    return [secret for secret in (PARTNER, CUSTOMER, OLD, server.url, "/steal") if secret in told]
+    return [secret for secret in (PARTNER, CUSTOMER, OLD, server.url, "/steal") if secret in text]
 
 
 def test_every_route_has_its_line() -> None:
@@ -120,12 +120,12 @@ def test_each_route_makes_of_it_what_the_table_says(raw_server: RawServer, fault
             found = dict(
                 zip((case.name for case in others), pool.map(outcome, others), strict=True)
             )
-        counts = dict(raw_server.asked)
+        counts = dict(raw_server.request_counts)
     for name in alone:
         if BY_NAME[name] in cases:
             with raw_server.misbehaving(fault.play, name):
                 found[name] = outcome(BY_NAME[name])
-                counts[name] = raw_server.asked[name]
+                counts[name] = raw_server.request_counts[name]
     wrong = {}
     for case in cases:
         error, times, unknown = expected(case, KNOWN[case.name], fault)
@@ -153,14 +153,16 @@ def test_a_route_that_is_missing_or_refused_is_asked_once_and_the_other_way_from
     api, case = client(raw_server.url), BY_NAME[name]
     with raw_server.misbehaving(fault.play, name):
         found = [case.call(api) for _ in range(3)]
-        assert raw_server.asked[name] == 1
-        assert all(raw_server.asked[other] == 3 for other in SECOND_WAYS[name])
+        assert raw_server.request_counts[name] == 1
+        assert all(raw_server.request_counts[other] == 3 for other in SECOND_WAYS[name])
     well = case.call(client(raw_server.url))
-    told = [getattr(each, "model_dump", lambda each=each: {"": each})() for each in (well, *found)]
+    results = [
+        getattr(each, "model_dump", lambda each=each: {"": each})() for each in (well, *found)
+    ]
     # The alternative route gives the same result; a status from runs lacks the task.
     assert all(
-        each.get("id") == told[0].get("id") and each.get("running") == told[0].get("running")
-        for each in told
+        each.get("id") == results[0].get("id") and each.get("running") == results[0].get("running")
+        for each in results
     )
 
 
@@ -173,7 +175,7 @@ def test_where_both_ways_are_refused_the_error_is_told_and_the_first_is_tried_ag
         for times in (1, 2):
             with pytest.raises(peliqan.NotFound):
                 BY_NAME[name].call(api)
-            assert raw_server.asked[name] == times
+            assert raw_server.request_counts[name] == times
 
 
 @pytest.mark.parametrize("code", ["ERROR_TABLE_DOES_NOT_EXIST", "ERROR_USER_NOT_IN_GROUP"])
@@ -183,7 +185,7 @@ def test_a_table_that_does_not_exist_or_is_anothers_is_not_looked_for_elsewhere(
     with raw_server.misbehaving(says({"error": code, "detail": ""}, 404), "table"):
         with pytest.raises(peliqan.PeliqanError):
             BY_NAME["table"].call(client(raw_server.url))
-        assert raw_server.asked["applications"] == 0
+        assert raw_server.request_counts["applications"] == 0
 
 
 @pytest.mark.parametrize(

@@ -59,19 +59,19 @@ def browser_context_args(browser_context_args: dict[str, Any], demo: Demo) -> di
 @pytest.fixture
 def browser_errors(page: Page) -> Iterator[list[str]]:
     """The browser console's errors; a test that uses this fixture must end with none."""
-    heard: list[str] = []
+    errors: list[str] = []
 
-    def hear(message: ConsoleMessage) -> None:
+    def record(message: ConsoleMessage) -> None:
         if message.text.startswith("htmx:sendAbort"):
             # A poll that a press aborted: htmx reports the end first, then the reason.
-            assert heard.pop().startswith("htmx:afterRequest")
+            assert errors.pop().startswith("htmx:afterRequest")
         elif message.type in {"error", "warning"}:
-            heard.append(message.text)
+            errors.append(message.text)
 
-    page.on("console", hear)
-    page.on("pageerror", lambda error: heard.append(str(error)))
-    yield heard
-    assert heard == []
+    page.on("console", record)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield errors
+    assert errors == []
 
 
 @pytest.fixture(scope="session")

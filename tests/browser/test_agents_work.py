@@ -23,7 +23,7 @@ EXPIRED = "/accounts/1048/connections/104801"
 LIMIT = 20_000
 
 
-def healthy(place: int = 0) -> Any:
+def healthy(index: int = 0) -> Any:
     """Return a healthy connection of the demo's fleet without a current scheduled run."""
     life = create_sandbox(200).extensions["sandbox"].life
     found = (
@@ -32,7 +32,7 @@ def healthy(place: int = 0) -> Any:
         for each in life.connections(account.id)
         if not each.failure and not each.placed and not each.flips and is_quiet(life, each)
     )
-    return next(islice(found, place, None))
+    return next(islice(found, index, None))
 
 
 def test_the_demo_serves_its_first_page_within_seconds_of_being_started(demo: Demo) -> None:
@@ -84,10 +84,10 @@ def test_a_sync_is_watched_to_its_end_and_then_nothing_asks_any_more(
     )
     expect(operator.locator("#sync")).to_contain_text("records")
     expect(operator.get_by_role("button", name="Sync now")).to_be_visible()
-    asked: list[str] = []
-    operator.on("request", lambda request: asked.append(request.url))
+    requested: list[str] = []
+    operator.on("request", lambda request: requested.append(request.url))
     operator.wait_for_timeout(3000)
-    assert [url for url in asked if "run-status" in url] == []
+    assert [url for url in requested if "run-status" in url] == []
 
 
 def test_a_press_is_not_lost_to_a_look_that_was_under_way(
@@ -136,15 +136,15 @@ def test_a_hidden_tab_asks_for_nothing_and_goes_on_when_it_is_seen_again(
         "{configurable: true, get: () => hidden})"
     )
     operator.evaluate(hide, True)
-    asked: list[str] = []
-    operator.on("request", lambda request: asked.append(request.url))
+    requested: list[str] = []
+    operator.on("request", lambda request: requested.append(request.url))
     operator.wait_for_timeout(5000)
-    assert asked == []
+    assert requested == []
     operator.evaluate(hide, False)
     expect(operator.locator("#sync[data-running=false]")).to_contain_text(
         "Sync completed", timeout=LIMIT
     )
-    assert any("run-status" in url for url in asked)
+    assert any("run-status" in url for url in requested)
 
 
 def test_reauthorising_through_the_consent_page_turns_the_connection_green(
@@ -361,8 +361,8 @@ def test_no_page_has_a_serious_barrier_nor_overflows_a_phone(page: Page, demo: D
 def test_a_taken_port_is_stepped_over_and_ctrl_c_leaves_no_process(
     demo: Demo, tmp_path: Path
 ) -> None:
-    taken = int(demo.url.rsplit(":", 1)[1])
-    second = start_demo(tmp_path, taken)
+    port = int(demo.url.rsplit(":", 1)[1])
+    second = start_demo(tmp_path, port)
     assert second.url != demo.url
     group = second.process.pid
     second.process.send_signal(signal.SIGINT)
@@ -375,8 +375,8 @@ def test_a_taken_port_is_stepped_over_and_ctrl_c_leaves_no_process(
         ).stdout
 
     wait_for(is_empty, "the last of its processes has ended")
-    with urllib.request.urlopen(demo.url + "/healthz", timeout=30) as answer:
-        assert answer.status == 200
+    with urllib.request.urlopen(demo.url + "/healthz", timeout=30) as response:
+        assert response.status == 200
 
 
 def test_a_token_opens_the_twins_over_the_wire(operator: Page, demo: Demo) -> None:
@@ -384,9 +384,9 @@ def test_a_token_opens_the_twins_over_the_wire(operator: Page, demo: Demo) -> No
     operator.get_by_label("Name of a new token").fill("wire")
     operator.get_by_role("button", name="Create").click()
     secret = operator.locator("#secret").inner_text()
-    asked = urllib.request.Request(
+    request = urllib.request.Request(
         f"{demo.url}/connections.json?per_page=1", headers={"Authorization": f"Bearer {secret}"}
     )
-    with urllib.request.urlopen(asked, timeout=30) as answer:
-        body = json.load(answer)
+    with urllib.request.urlopen(request, timeout=30) as response:
+        body = json.load(response)
     assert body["total"] > 600

@@ -84,10 +84,10 @@ def sign_in(page: Page, base: str, path: str) -> None:
 def sync_and_search(page: Page, base: str) -> None:
     """Start a sync, then open an account from the search box."""
     # The press's fragment, and the requests that the page then sends.
-    with page.expect_response(lambda answer: answer.request.method == "POST" and answer.ok):
+    with page.expect_response(lambda response: response.request.method == "POST" and response.ok):
         page.get_by_role("button", name="Sync now").first.click()
     with page.expect_response(
-        lambda answer: is_fragment(answer) and answer.request.method == "GET" and answer.ok
+        lambda response: is_fragment(response) and response.request.method == "GET" and response.ok
     ):
         pass
     page.get_by_role("link", name="Overview", exact=True).click()

@@ -42,8 +42,8 @@ def test_some_are_ticked_one_is_tried_and_the_rest_is_watched_to_its_end(
     operator.get_by_label("Tick all on this page").check()
     expect(boxes.and_(operator.locator(":checked"))).to_have_count(boxes.count())
     operator.get_by_label("Tick all on this page").uncheck()
-    for place in range(3):
-        boxes.nth(place).check()
+    for index in range(3):
+        boxes.nth(index).check()
     operator.locator("#many").get_by_role("button", name="Sync").click()
     expect(operator.get_by_role("heading", level=1)).to_have_text("Sync 3 connections")
     operator.get_by_label("Why").fill("the vendor mended it")
@@ -55,10 +55,10 @@ def test_some_are_ticked_one_is_tried_and_the_rest_is_watched_to_its_end(
     expect(operator.locator("#bulk[data-state=done]")).to_be_visible(timeout=LIMIT)
     expect(operator.locator("#list tr[data-result=done]")).to_have_count(3)
     expect(operator.locator("[data-number=done]")).to_have_text("3")
-    asked: list[str] = []
-    operator.on("request", lambda request: asked.append(request.url))
+    requested: list[str] = []
+    operator.on("request", lambda request: requested.append(request.url))
     operator.wait_for_timeout(3000)
-    assert [url for url in asked if "/bulk/" in url] == []
+    assert [url for url in requested if "/bulk/" in url] == []
 
 
 def test_it_works_without_javascript(

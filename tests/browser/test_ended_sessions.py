@@ -72,8 +72,8 @@ def test_an_hour_without_use_empties_the_screen_and_use_in_another_tab_keeps_it(
     expect(other.get_by_role("heading", level=1)).to_have_text("Amber Foods BV")
     viewer.clock.fast_forward("50:00")
     expect(viewer.get_by_role("heading", level=1)).to_have_text("Amber Foods BV")
-    asked: list[str] = []
-    viewer.on("request", lambda request: asked.append(request.url))
+    requested: list[str] = []
+    viewer.on("request", lambda request: requested.append(request.url))
     viewer.clock.fast_forward("10:02")
     viewer.wait_for_url(lambda url: "/accounts" not in url)
-    assert asked[0].endswith("/login")
+    assert requested[0].endswith("/login")

@@ -118,14 +118,14 @@ def test_on_paper_there_is_neither_a_button_nor_the_night(
     page.goto("/since")
     assert page.evaluate("document.documentElement.dataset.bsTheme") == "dark"
     page.emulate_media(media="print", color_scheme="dark")
-    for gone in (
+    for hidden in (
         ".console-bar",
         ".btn-list",
         ".since-choice",
         "details.since-text",
         ".console-foot",
     ):
-        expect(page.locator(gone)).to_be_hidden()
+        expect(page.locator(hidden)).to_be_hidden()
     expect(page.get_by_role("heading", level=1)).to_be_visible()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     ink = page.evaluate(

@@ -20,13 +20,14 @@ def test_the_next_page_is_there_before_it_is_asked_for_and_back_leads_back(
     following = operator.locator("a[rel=next]")
     with operator.expect_response(re.compile(r"page=2")):
         following.hover()
-    asked: list[str] = []
+    requested: list[str] = []
     operator.on(
-        "request", lambda request: asked.append(request.url) if "page=2" in request.url else None
+        "request",
+        lambda request: requested.append(request.url) if "page=2" in request.url else None,
     )
     following.click()
     expect(operator.locator(".pager-here")).to_have_text(re.compile(r"Page 2 of"))
-    assert asked == []
+    assert requested == []
     assert operator.url.endswith("?page=2")
     # Content that the test inserts is processed like htmx's own.
     operator.locator("a[rel=next]").click()

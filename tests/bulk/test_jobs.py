@@ -46,7 +46,7 @@ def context(app: Flask) -> Any:
         yield
 
 
-def places(sandbox: Sandbox, count: int, **wanted: Any) -> list[tuple[int, int]]:
+def connection_keys(sandbox: Sandbox, count: int, **wanted: Any) -> list[tuple[int, int]]:
     """Connections as wanted."""
     wanted = wanted or {"failure": None, "placed": None, "flips": False}
     found = []
@@ -126,7 +126,7 @@ def end_runs(sandbox: Sandbox) -> None:
 def test_one_is_tried_alone_and_the_rest_waits_for_a_person(
     services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
-    found = places(sandbox, 5)
+    found = connection_keys(sandbox, 5)
     job = begin(clock, found)
     assert not bulk.resume(job, WHO, "done", clock())
     step(services, clock, job)
@@ -149,7 +149,7 @@ def test_one_is_tried_alone_and_the_rest_waits_for_a_person(
 def test_no_more_than_so_many_are_under_way_and_each_is_begun_once(
     services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
-    found = places(sandbox, 8)
+    found = connection_keys(sandbox, 8)
     job = tried(services, clock, begin(clock, found, at_once=3))
     sandbox.life.run_seconds = (600, 600)
     assert bulk.resume(job, OTHER, "done", clock())
@@ -178,7 +178,7 @@ def test_no_more_than_so_many_are_under_way_and_each_is_begun_once(
 def test_a_sync_that_ends_makes_its_job_due_at_once(
     services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
-    job = begin(clock, places(sandbox, 2))
+    job = begin(clock, connection_keys(sandbox, 2))
     step(services, clock, job)
     db.session.refresh(job)
     assert job.due_at is not None
@@ -218,10 +218,10 @@ class DyingAccount:
 
     def start_sync(self, connection_id: int) -> Any:
         self.parent.die_if_due("before it asked")
-        answer = self.account.start_sync(connection_id)
+        response = self.account.start_sync(connection_id)
         self.parent.die_if_due("before it read the answer")
         self.parent.left -= 1
-        return answer
+        return response
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_whoever_dies_in_the_middle_has_begun_nothing_twice(
 ) -> None:
     # The stand-in lives in real time: what this test's clock calls now must not lie after that.
     clock.move(hours=-1)
-    found = places(sandbox, 6)
+    found = connection_keys(sandbox, 6)
     job = tried(services, clock, begin(clock, found))
     assert bulk.resume(job, WHO, "done", clock())
     begun: list[int] = []
@@ -270,7 +270,7 @@ def test_whoever_dies_in_the_middle_has_begun_nothing_twice(
 def test_dying_between_the_turn_and_the_action_is_not_possible(
     services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
-    found = places(sandbox, 2)
+    found = connection_keys(sandbox, 2)
     job = begin(clock, found)
     item = bulk.canary(job)
     connection = queries.connection_or_none(*found[0])
@@ -291,13 +291,13 @@ def test_dying_between_the_turn_and_the_action_is_not_possible(
 def test_two_workers_that_both_believe_it_is_their_turn_begin_one(
     services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
-    job = begin(clock, places(sandbox, 3))
+    job = begin(clock, connection_keys(sandbox, 3))
     sandbox.life.run_seconds = (600, 600)
     first = bulk.next_item(job)
     assert first is not None
     step(services, clock, job)
     # The other one looked before, and tries now.
-    late = queries.connection_or_none(*places(sandbox, 3)[1])
+    late = queries.connection_or_none(*connection_keys(sandbox, 3)[1])
     assert late is not None
     with pytest.raises(bulk.NotNow):
         sync.start(
@@ -315,7 +315,7 @@ def test_two_workers_that_both_believe_it_is_their_turn_begin_one(
 def test_a_cancelled_job_begins_nothing_more_and_follows_what_is_under_way(
     services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
-    job = tried(services, clock, begin(clock, places(sandbox, 6)))
+    job = tried(services, clock, begin(clock, connection_keys(sandbox, 6)))
     sandbox.life.run_seconds = (600, 600)
     bulk.resume(job, WHO, "done", clock())
     step(services, clock, job)
@@ -342,7 +342,7 @@ def test_a_cancelled_job_begins_nothing_more_and_follows_what_is_under_way(
 def test_what_somebody_else_has_under_way_is_left_to_them(
     services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
-    found = places(sandbox, 2)
+    found = connection_keys(sandbox, 2)
     job = begin(clock, found)
     connection = queries.connection_or_none(*found[0])
     assert connection is not None
@@ -371,7 +371,7 @@ def test_what_somebody_else_has_under_way_is_left_to_them(
 def test_a_run_that_went_well_and_helped_nothing_is_no_success(
     services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
-    found = places(sandbox, 2)
+    found = connection_keys(sandbox, 2)
     sandbox.set(found[0][1], health_status="CONFIG_SELECT")
     job = tried(services, clock, begin(clock, found))
     item = bulk.canary(job)
@@ -385,7 +385,7 @@ def test_a_run_that_went_well_and_helped_nothing_is_no_success(
 def test_a_run_that_loaded_a_part_helped_where_it_was_worse_before(
     services: Services, clock: Clock, sandbox: Sandbox, before: str, state: str
 ) -> None:
-    found = places(sandbox, 2)
+    found = connection_keys(sandbox, 2)
     sandbox.set(found[0][1], next_run=before)
     sandbox.life.start(sandbox.life.connection(found[0][1]))
     live.read_connection(services.api, *found[0], clock())
@@ -429,7 +429,7 @@ def test_what_recovers_before_its_turn_is_not_touched(
 def test_an_item_of_a_link_job_is_done_when_its_link_is_there(
     services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
-    found = places(sandbox, 4, failure="expired", auth="oauth2")
+    found = connection_keys(sandbox, 4, failure="expired", auth="oauth2")
     job = begin(clock, found, actions.REAUTHORISE)
     step(services, clock, job)
     db.session.refresh(job)
@@ -454,7 +454,7 @@ def test_an_item_of_a_link_job_is_done_when_its_link_is_there(
 def test_a_job_that_fails_again_and_again_stops_and_asks(
     services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
-    found = places(sandbox, 14, auth="oauth2", failure=None, placed=None, flips=False)
+    found = connection_keys(sandbox, 14, auth="oauth2", failure=None, placed=None, flips=False)
     job = begin(clock, found, kind=actions.REAUTHORISE)
     step(services, clock, job)
     db.session.refresh(job)
@@ -484,7 +484,7 @@ def test_a_job_that_fails_again_and_again_stops_and_asks(
 def test_a_job_of_one_is_over_when_that_one_is(
     services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
-    job = tried(services, clock, begin(clock, places(sandbox, 1)))
+    job = tried(services, clock, begin(clock, connection_keys(sandbox, 1)))
     assert (job.state, job.ended_at is not None) == ("done", True)
 
 
@@ -506,7 +506,7 @@ def machines(store: dict[str, str], sandbox: Sandbox, tmp_path: Path) -> Iterato
 def test_a_killed_workers_job_is_gone_on_with_by_another(
     services: Services, machines: Processes, sandbox: Sandbox, clock: Clock
 ) -> None:
-    found = places(sandbox, 12)
+    found = connection_keys(sandbox, 12)
     job = tried(services, clock, begin(clock, found, at_once=3))
     assert bulk.resume(job, WHO, "done", clock() - timedelta(hours=1))
     job_id = job.id

@@ -97,10 +97,10 @@ def begin(person: Person, address: str, **changes: str) -> TestResponse:
     )
 
 
-def started(answer: TestResponse) -> str:
+def started(response: TestResponse) -> str:
     """Return the job's page."""
-    assert answer.status_code == 303, answer.text[:3000]
-    return answer.location
+    assert response.status_code == 303, response.text[:3000]
+    return response.location
 
 
 def button_of(soup: BeautifulSoup, label: str) -> str:
@@ -252,16 +252,16 @@ def test_what_cannot_be_done_is_left_out_and_said_why(
     olga: Person, adam: Person, sandbox: Sandbox
 ) -> None:
     soup = adam.get("/bulk/new?kind=reauthorise&which=all")
-    told = words(soup)
+    text = words(soup)
     total = adam.json("/connections.json")["total"]
-    left_out = re.search(r"Left out: (\d+) of (\d+)", told)
+    left_out = re.search(r"Left out: (\d+) of (\d+)", text)
     assert left_out is not None
     assert int(left_out[2]) == total
-    making = re.search(r"Make (\d+) reauthorisation links", told)
+    making = re.search(r"Make (\d+) reauthorisation links", text)
     assert making is not None
     assert int(making[1]) + int(left_out[1]) == total
     reasons = {
-        word: int(count) for count, word in re.findall(r"(\d+): ([^0-9]+?)(?= \d|  | Why|$)", told)
+        word: int(count) for count, word in re.findall(r"(\d+): ([^0-9]+?)(?= \d|  | Why|$)", text)
     }
     assert sum(reasons.values()) == int(left_out[1])
     assert any("bank connection" in reason for reason in reasons)
@@ -273,14 +273,14 @@ def test_what_is_under_way_already_is_left_out(olga: Person, sandbox: Sandbox) -
     address = ticked(olga, sandbox, 3)
     item = quiet(olga, sandbox)[1]
     olga.post(f"/accounts/{item['account_id']}/connections/{item['connection_id']}/sync")
-    told = words(olga.get(address))
-    assert "A sync is started on 2 connections" in told
-    assert "Left out: 1 of 3 1: a sync is under way already" in told
+    text = words(olga.get(address))
+    assert "A sync is started on 2 connections" in text
+    assert "Left out: 1 of 3 1: a sync is under way already" in text
 
 
 def test_what_is_gone_or_was_never_there_is_left_out(olga: Person, sandbox: Sandbox) -> None:
-    told = words(olga.get(ticked(olga, sandbox, 1) + "&c=999-999"))
-    assert "1: it is not known any more" in told
+    text = words(olga.get(ticked(olga, sandbox, 1) + "&c=999-999"))
+    assert "1: it is not known any more" in text
 
 
 def test_what_has_gone_since_it_was_ticked_is_left_out(
@@ -292,8 +292,8 @@ def test_what_has_gone_since_it_was_ticked_is_left_out(
         assert connection is not None
         connection.gone_at = clock()
         db.session.commit()
-    told = words(olga.get(address))
-    assert "Left out: 1 of 2 1: it is gone from Peliqan’s list" in told
+    text = words(olga.get(address))
+    assert "Left out: 1 of 2 1: it is gone from Peliqan’s list" in text
 
 
 def test_nothing_ticked_begins_nothing_and_says_so(olga: Person) -> None:
@@ -402,16 +402,16 @@ def test_what_changed_since_it_was_looked_at_is_shown_again_and_nothing_is_done(
     seen = str(olga.get(address).select_one("input[name=seen]")["value"])
     item = quiet(olga, sandbox)[0]
     olga.post(f"/accounts/{item['account_id']}/connections/{item['connection_id']}/sync")
-    answer = begin(olga, address, seen=seen)
-    assert answer.status_code == 409
-    assert "Nothing was done. This is how it is now." in answer.text
+    response = begin(olga, address, seen=seen)
+    assert response.status_code == 409
+    assert "Nothing was done. This is how it is now." in response.text
     assert olga.json("/bulk.json")["total"] == 0
 
 
 def test_without_a_reason_nothing_begins(olga: Person, sandbox: Sandbox) -> None:
-    answer = begin(olga, ticked(olga, sandbox, 3), why="  ")
-    assert answer.status_code == 400
-    assert "Say why" in answer.text
+    response = begin(olga, ticked(olga, sandbox, 3), why="  ")
+    assert response.status_code == 400
+    assert "Say why" in response.text
     assert olga.json("/bulk.json")["total"] == 0
 
 
@@ -464,17 +464,17 @@ def test_links_are_made_for_customers_and_handed_to_operators_alone(
     assert sorted(links) == sorted(
         f"{sandbox.url}/sandbox/consent/{item['connection_id']}" for item in items[:3]
     )
-    answer = olga.client.get(f"{page}/links.csv")
-    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    response = olga.client.get(f"{page}/links.csv")
+    rows = list(csv.DictReader(io.StringIO(response.text)))
     assert sorted(row["link"] for row in rows) == sorted(links)
     assert {row["link_host"] for row in rows} == {host}
     assert {"account_id", "account_name", "connection_id"} <= set(rows[0])
     for address in (page, f"{page}.json", f"{page}.csv"):
         assert "/sandbox/consent/" not in viv.client.get(address).text
-    told = words(
+    text = words(
         olga.get("/bulk/new?" + urlencode([("kind", "reauthorise"), ("which", "ticked"), *boxes]))
     )
-    assert "3: a link waits for the customer already" in told
+    assert "3: a link waits for the customer already" in text
 
 
 def test_the_progress_fragment_is_the_pages_and_says_when_the_list_should_follow(

@@ -170,8 +170,8 @@ def test_suppressing_needs_a_reason_is_audited_and_ends_by_itself(
 
 def test_one_finding_can_be_suppressed_alone(olga: Person, disabled: Any) -> None:
     finding = finding_of(olga, disabled)
-    answer = olga.post(f"/findings/{finding['id']}/suppress", days="1", reason="Known")
-    assert answer.location == path_of(disabled)
+    response = olga.post(f"/findings/{finding['id']}/suppress", days="1", reason="Known")
+    assert response.location == path_of(disabled)
     [item] = [
         each
         for each in olga.json("/findings.json?state=suppressed")["items"]

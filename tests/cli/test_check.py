@@ -133,7 +133,7 @@ def test_a_data_folder_of_another_user_is_a_sentence_of_every_command(
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a data folder with a database, ``data``, and a backup of it, ``kept``."""
     folder = tmp_path_factory.mktemp("kept")
     environ = make_environ("http://127.0.0.1:9", folder / "data")
@@ -147,13 +147,13 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     "words", [words for words in COMMANDS if words[0] not in {"serve", "worker"}], ids=" ".join
 )
 def test_a_disk_that_takes_no_more_is_a_sentence_of_every_command(
-    kept: Path, tmp_path: Path, words: tuple[str, ...], largest_file: int
+    prepared: Path, tmp_path: Path, words: tuple[str, ...], largest_file: int
 ) -> None:
     """With a limit for file sizes, writing fails as on a full disk.
 
     With some room left, a command may succeed.
     """
-    shutil.copytree(kept, tmp_path / "here")
+    shutil.copytree(prepared, tmp_path / "here")
     if words == ("db", "upgrade"):
         shutil.rmtree(tmp_path / "here" / "data")
     if words[0] == "backup":
@@ -161,11 +161,11 @@ def test_a_disk_that_takes_no_more_is_a_sentence_of_every_command(
     words = tuple(word.format(folder=tmp_path / "here") for word in words)
     environ = make_environ("http://127.0.0.1:9", tmp_path / "here" / "data")
     ended = run_held(words, environ, largest_file=largest_file)
-    said = ended.stdout + ended.stderr
-    assert "Traceback" not in said
+    output = ended.stdout + ended.stderr
+    assert "Traceback" not in output
     if largest_file == 0 or words == ("db", "upgrade"):
-        assert ended.returncode in {1, 2}, said
-        assert re.search("make room|room|run dashboard check", said), said
+        assert ended.returncode in {1, 2}, output
+        assert re.search("make room|room|run dashboard check", output), output
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_an_address_that_cannot_be_read_is_a_setting_that_needs_attention(
 
 
 @contextmanager
-def server_that_answers(answer: bytes) -> Iterator[int]:
+def server_that_answers(response: bytes) -> Iterator[int]:
     """Yield the port of a server without TLS that answers everything with these bytes."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -218,7 +218,7 @@ def server_that_answers(answer: bytes) -> Iterator[int]:
                     return
                 with there:
                     there.recv(10_000)
-                    there.sendall(answer)
+                    there.sendall(response)
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
@@ -257,7 +257,7 @@ def test_what_the_database_says_is_said(run: Run, sqlstate: str, sentence: str) 
 def test_a_wrong_host_port_user_and_database_are_told_apart(run: Run, servers: Servers) -> None:
     url = servers.postgresql.create("for_the_check")
     base, _, _ = url.rpartition("/")
-    said = {
+    outputs = {
         "port": run(
             "check", "database", DATABASE_URL=f"postgresql://u:{SECRET}@127.0.0.1:{free_port()}/x"
         ).stdout,
@@ -267,10 +267,10 @@ def test_a_wrong_host_port_user_and_database_are_told_apart(run: Run, servers: S
         "database": run("check", "database", DATABASE_URL=f"{base}/no_such_database").stdout,
     }
     servers.postgresql.drop("for_the_check")
-    assert "Connection refused" in said["port"]
-    assert "nowhere.invalid" in said["host"]
-    assert 'database "no_such_database" does not exist' in said["database"]
-    assert SECRET not in "".join(said.values())
+    assert "Connection refused" in outputs["port"]
+    assert "nowhere.invalid" in outputs["host"]
+    assert 'database "no_such_database" does not exist' in outputs["database"]
+    assert SECRET not in "".join(outputs.values())
 
 
 def test_what_redis_says_is_said(run: Run, servers: Servers) -> None:
@@ -301,20 +301,20 @@ def test_refused_unknown_and_without_tls_are_told_apart(
             "https://nowhere.invalid",
             f"https://127.0.0.1:{port}",
         )
-        said = [
+        outputs = [
             run_held(
                 ("check", what),
                 make_environ(sandbox.url, tmp_path / "data", **{**more, setting: address}),
             )
             for address in addresses
         ]
-    assert [ended.returncode for ended in said] == [1, 1, 1]
+    assert [ended.returncode for ended in outputs] == [1, 1, 1]
     expected = (
         "the connection was refused",
         "its host name cannot be resolved",
         "TLS could not be agreed on",
     )
-    for sentence, ended in zip(expected, said, strict=True):
+    for sentence, ended in zip(expected, outputs, strict=True):
         assert sentence.lower() in ended.stdout.lower(), ended.stdout
 
 

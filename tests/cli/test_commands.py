@@ -71,9 +71,9 @@ def test_somebody_at_the_command_line_asks_though_peliqan_is_known_not_to_answer
     sandbox.fault("servers", status=500)
     assert run("refresh").returncode == 2
     sandbox.fault("sub_accounts", status=500)
-    told = run("check", "API")
-    assert told.returncode == 1
-    assert "Peliqan does not answer. Every try since" in told.stdout
+    result = run("check", "API")
+    assert result.returncode == 1
+    assert "Peliqan does not answer. Every try since" in result.stdout
     sandbox.clear()
     assert run("check", "API").returncode == 0
     assert run("refresh").stdout == "60 of 60 accounts read.\n"
@@ -84,7 +84,7 @@ def test_what_serves_no_pages_loads_none_of_what_they_need(tmp_path: Path) -> No
     loaded = (
         "import sys; from dashboard.cli.common import make_app; make_app(); print(*sys.modules)"
     )
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", loaded],
         env=environ,
         capture_output=True,
@@ -92,8 +92,8 @@ def test_what_serves_no_pages_loads_none_of_what_they_need(tmp_path: Path) -> No
         timeout=60,
         check=True,
     )
-    assert "dashboard.worker.dispatch" in told.stdout.split()
-    assert {"dashboard.blueprints", "flask_wtf", "gunicorn"}.isdisjoint(told.stdout.split())
+    assert "dashboard.worker.dispatch" in result.stdout.split()
+    assert {"dashboard.blueprints", "flask_wtf", "gunicorn"}.isdisjoint(result.stdout.split())
 
 
 def test_people_are_made_listed_and_shut_out(run: Run) -> None:
@@ -125,16 +125,16 @@ def test_people_are_made_listed_and_shut_out(run: Run) -> None:
 
 
 def test_check_says_in_words_what_is_wrong(run: Run) -> None:
-    told = run("check", PELIQAN_PARTNER_TOKEN="wrong")
-    assert told.returncode == 1
-    assert "dashboard db upgrade" in told.stdout
-    assert "does not accept the console's token" in told.stdout
-    told = run(
+    result = run("check", PELIQAN_PARTNER_TOKEN="wrong")
+    assert result.returncode == 1
+    assert "dashboard db upgrade" in result.stdout
+    assert "does not accept the console's token" in result.stdout
+    result = run(
         "check", REDIS_URL="redis://127.0.0.1:1/0", DATABASE_URL="postgresql://127.0.0.1:1/none"
     )
-    assert told.returncode == 1
-    assert "check DATABASE_URL" in told.stdout
-    assert "check REDIS_URL" in told.stdout
+    assert result.returncode == 1
+    assert "check DATABASE_URL" in result.stdout
+    assert "check REDIS_URL" in result.stdout
     run("db", "upgrade")
     check_healthy(run)
     check_tls_remarks(run)
@@ -142,12 +142,12 @@ def test_check_says_in_words_what_is_wrong(run: Run) -> None:
 
 def check_healthy(run: Run) -> None:
     """Everything works; the settings are listed without secrets."""
-    told = run(
+    result = run(
         "check",
         DASHBOARD_METRICS_TOKEN="hunter2-metrics",
         SENTRY_DSN="https://public@sentry.example.com/1",
     )
-    assert told.returncode == 0, told.stdout
+    assert result.returncode == 0, result.stdout
     for line in (
         "database  fine",
         "API       fine",
@@ -155,18 +155,18 @@ def check_healthy(run: Run) -> None:
         "data      fine",
         "Sentry    fine",
     ):
-        assert line in told.stdout
-    assert "  DASHBOARD_METRICS_TOKEN is set\n" in told.stdout
-    assert "  PELIQAN_PARTNER_TOKEN is set\n" in told.stdout
-    assert "  DASHBOARD_API_TIMEOUT = 3.0\n" in told.stdout
+        assert line in result.stdout
+    assert "  DASHBOARD_METRICS_TOKEN is set\n" in result.stdout
+    assert "  PELIQAN_PARTNER_TOKEN is set\n" in result.stdout
+    assert "  DASHBOARD_API_TIMEOUT = 3.0\n" in result.stdout
     assert (
         "note      PELIQAN_WEBHOOK_SECRET is empty: whoever knows the address can post events."
-        in told.stdout
+        in result.stdout
     )
-    assert "without TLS" not in told.stdout
-    assert "DASHBOARD_PROXIES" not in told.stdout
+    assert "without TLS" not in result.stdout
+    assert "DASHBOARD_PROXIES" not in result.stdout
     for secret in ("hunter2", "sandbox-partner-token", "kkkk"):
-        assert secret not in told.stdout
+        assert secret not in result.stdout
 
 
 def check_tls_remarks(run: Run) -> None:
@@ -194,9 +194,9 @@ def check_tls_remarks(run: Run) -> None:
 
 def test_check_says_whether_the_hook_can_be_imported(run: Run) -> None:
     run("db", "upgrade")
-    told = run("check", DASHBOARD_HOOK="no_such_module:take")
-    assert told.returncode == 1
-    assert "no_such_module:take could not be imported (ModuleNotFoundError)" in told.stdout
+    result = run("check", DASHBOARD_HOOK="no_such_module:take")
+    assert result.returncode == 1
+    assert "no_such_module:take could not be imported (ModuleNotFoundError)" in result.stdout
     assert "hook      fine" in run("check", DASHBOARD_HOOK="json:loads").stdout
     assert "hook" not in run("check").stdout
 
@@ -212,11 +212,11 @@ def test_the_report_is_text_markdown_or_html_of_the_same(run: Run) -> None:
         run("report", "--since", "90m", "--format", form).stdout
         for form in ("text", "markdown", "html")
     )
-    for said in (text, markdown, html):
-        assert "60 of 60 accounts read." in said
-        assert "(1 h 30 min)" in said
-        assert "Access is refused: exact" in said
-        assert "/causes/" in said
+    for report in (text, markdown, html):
+        assert "60 of 60 accounts read." in report
+        assert "(1 h 30 min)" in report
+        assert "Access is refused: exact" in report
+        assert "/causes/" in report
     assert "\n- NEW. Critical: " in text
     assert markdown.startswith("# Connections of all customers, ")
     assert html.startswith("<!doctype html>")
@@ -244,18 +244,18 @@ def test_the_report_is_text_markdown_or_html_of_the_same(run: Run) -> None:
 )
 def test_what_a_report_cannot_read_is_one_sentence(run: Run, words: list[str], says: str) -> None:
     run("db", "upgrade")
-    told = run("report", *words)
-    assert told.returncode == 2
-    assert says in " ".join(told.stderr.split())
-    assert "Traceback" not in told.stderr
+    result = run("report", *words)
+    assert result.returncode == 2
+    assert says in " ".join(result.stderr.split())
+    assert "Traceback" not in result.stderr
 
 
 def test_missing_settings_are_one_message_and_no_traceback(start: Run) -> None:
-    told = start("serve", "--port", "0", SECRET_KEY="", PELIQAN_PARTNER_TOKEN="")
-    assert told.returncode == 2
-    assert "SECRET_KEY: is missing" in told.stderr
-    assert "PELIQAN_PARTNER_TOKEN: is missing" in told.stderr
-    assert "Traceback" not in told.stderr
+    result = start("serve", "--port", "0", SECRET_KEY="", PELIQAN_PARTNER_TOKEN="")
+    assert result.returncode == 2
+    assert "SECRET_KEY: is missing" in result.stderr
+    assert "PELIQAN_PARTNER_TOKEN: is missing" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_a_playbook_that_cannot_be_read_is_one_message_that_names_the_files(
@@ -265,11 +265,11 @@ def test_a_playbook_that_cannot_be_read_is_one_message_that_names_the_files(
     (own / "dark.md").write_text("Nothing.")
     (own / "late.md").unlink()
     for command in (("check",), ("serve", "--port", "0")):
-        told = start(*command, DASHBOARD_PLAYBOOK=str(own))
-        assert told.returncode == 2
-        assert "dark.md: it must begin with its settings" in told.stderr
-        assert "late.md is missing" in told.stderr
-        assert "Traceback" not in told.stderr
+        result = start(*command, DASHBOARD_PLAYBOOK=str(own))
+        assert result.returncode == 2
+        assert "dark.md: it must begin with its settings" in result.stderr
+        assert "late.md is missing" in result.stderr
+        assert "Traceback" not in result.stderr
 
 
 def test_no_port_is_chosen_on_which_browsers_open_no_page() -> None:
@@ -277,12 +277,12 @@ def test_no_port_is_chosen_on_which_browsers_open_no_page() -> None:
 
 
 def test_a_taken_port_is_one_sentence(start: Run, sandbox: Sandbox) -> None:
-    told = start("serve", "--port", sandbox.url.rsplit(":", 1)[1])
-    assert told.returncode == 1
-    assert "is taken" in told.stderr
-    told = start("sandbox", "--port", sandbox.url.rsplit(":", 1)[1])
-    assert told.returncode == 1
-    assert "cannot listen" in told.stderr
+    result = start("serve", "--port", sandbox.url.rsplit(":", 1)[1])
+    assert result.returncode == 1
+    assert "is taken" in result.stderr
+    result = start("sandbox", "--port", sandbox.url.rsplit(":", 1)[1])
+    assert result.returncode == 1
+    assert "cannot listen" in result.stderr
 
 
 def test_sqlite_on_a_network_file_system_is_refused_with_the_reason(tmp_path: Path) -> None:
@@ -314,11 +314,11 @@ def test_a_variable_that_is_no_setting_is_said_and_stops_nothing(
     }
     unknown = {**of_the_platform, **others}
     assert run("db", "upgrade", **unknown).returncode == 0
-    told = run("check", "database", "data", **unknown)
-    assert told.returncode == 0, told.stdout
+    result = run("check", "database", "data", **unknown)
+    assert result.returncode == 0, result.stdout
     for name in unknown:
-        assert f"note      {name}: this version has no such setting" in told.stdout
-    assert "hunter2" not in told.stdout
+        assert f"note      {name}: this version has no such setting" in result.stdout
+    assert "hunter2" not in result.stdout
     processes, log = Processes({**environ, **unknown}), tmp_path / "log"
     try:
         with log.open("ab") as lines:

@@ -45,11 +45,11 @@ class Visitors:
     def _visit(self) -> None:
         while not self._stop.is_set():
             try:
-                answer = requests.get(
+                response = requests.get(
                     f"{self.url}/login", headers={"Connection": "close"}, timeout=30
                 )
-                if answer.status_code != 200:
-                    self.failures.append(str(answer.status_code))
+                if response.status_code != 200:
+                    self.failures.append(str(response.status_code))
             except requests.RequestException as error:
                 self.failures.append(type(error).__name__)
             self.answers += 1
@@ -177,7 +177,7 @@ def test_what_is_under_way_is_answered_before_the_end(
     wait_for(lambda: sandbox.state()["calls"].get("tables", 0) > before, "the page asks Peliqan")
     server.send_signal(signal.SIGTERM)
     asking.join(30)
-    assert [answer.status_code for answer in answers] == [200]
+    assert [response.status_code for response in answers] == [200]
     assert server.wait(60) == 0
 
 
@@ -189,12 +189,12 @@ def test_a_changed_env_file_is_read_at_sighup_and_a_broken_one_changes_nothing(
     (home / ".env").write_text("DASHBOARD_METRICS_TOKEN=first-token\n")
     port, log = free_port(), tmp_path / "log"
     environ = {**machines.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    with log.open("wb") as told:
+    with log.open("wb") as output:
         server = subprocess.Popen(
             [sys.executable, "-m", "dashboard", "serve", "--no-worker", f"--port={port}"],
             env=environ,
             cwd=home,
-            stderr=told,
+            stderr=output,
         )
     try:
         url = answering(f"http://127.0.0.1:{port}", "/healthz")
@@ -240,7 +240,7 @@ def test_a_worker_that_is_asked_to_end_writes_down_what_it_has_in_hand(
     began_to_end = time.monotonic()
     assert worker.wait(60) == 0
     assert time.monotonic() - began_to_end < 15
-    asked = sandbox.state()["calls"]["servers"] - before
+    requests = sandbox.state()["calls"]["servers"] - before
     with app.app_context():
         tried = db.session.scalar(select(func.count()).where(AccountRefreshState.tried_at >= began))
-    assert tried == asked < 60
+    assert tried == requests < 60

@@ -43,13 +43,13 @@ def rows(url: str) -> dict[str, list[Any]]:
         warnings.simplefilter("ignore", SAWarning)
         found.reflect(engine)
     with engine.connect() as connection:
-        kept = {
+        stored = {
             name: sorted(map(repr, connection.execute(select(table))))
             for name, table in found.tables.items()
             if not name.startswith("account_search") and name not in {"audit_entry", "job"}
         }
     engine.dispose()
-    return kept
+    return stored
 
 
 @pytest.fixture
@@ -177,11 +177,11 @@ def test_files_of_another_engine_of_a_newer_schema_or_damaged_are_refused(
     app: Flask, ours: Settings, made: Path
 ) -> None:
     before = rows(ours.store_url)
-    kept = made.read_bytes()
+    backup_bytes = made.read_bytes()
     engine = backup.read_manifest(made).engine
     other = "postgresql" if engine == "sqlite" else "sqlite"
-    damaged = bytearray(kept)
-    damaged[len(kept) // 2] ^= 0xFF
+    damaged = bytearray(backup_bytes)
+    damaged[len(backup_bytes) // 2] ^= 0xFF
     with app.app_context():
         for file, says in (
             (rewritten(made, schema="9999"), "Install the version that made it"),
@@ -191,7 +191,12 @@ def test_files_of_another_engine_of_a_newer_schema_or_damaged_are_refused(
                 backup.restore(ours, file, replace=True)
         with pytest.raises(backup.BackupError, match="no backup of the console's"):
             backup.restore(ours, rewritten(made, engine=other), replace=True)
-        for content in (b"", b"not an archive", kept[: len(kept) // 2], bytes(damaged)):
+        for content in (
+            b"",
+            b"not an archive",
+            backup_bytes[: len(backup_bytes) // 2],
+            bytes(damaged),
+        ):
             made.write_bytes(content)
             with pytest.raises(backup.BackupError, match=r"no backup|damaged"):
                 backup.restore(ours, made, replace=True)

@@ -59,9 +59,9 @@ def test_other_places_can_be_neither_entered_nor_gone_to_any_more(
         ("/pulls", {**schedule, "name": "Other"}, 422),
         ("/alerts", RULE, 400),
     ):
-        told = other.post(path, page=f"{path}/new", **form)
-        assert told.status_code == status
-        assert REFUSED in told.text
+        response = other.post(path, page=f"{path}/new", **form)
+        assert response.status_code == status
+        assert REFUSED in response.text
     other.post("/accounts/1001/warehouse", address=WAREHOUSE)
     assert REFUSED in other.get("/accounts/1001/sql").text
     close_store(strict)

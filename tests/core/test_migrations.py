@@ -96,18 +96,18 @@ def check(version: str, before: dict[str, sa.Table], after: dict[str, sa.Table])
                 assert version <= BEFORE_THE_RULE, f"{version} takes the table {name} away"
                 continue
             there = after[name].columns
-            asked = [there[column.name] for column in table.columns if column.name in there]
-            assert reader.execute(sa.select(*asked)).all(), f"{version} takes rows of {name} away"
+            queried = [there[column.name] for column in table.columns if column.name in there]
+            assert reader.execute(sa.select(*queried)).all(), f"{version} takes rows of {name} away"
             if version > BEFORE_THE_RULE:
-                gone = [column.name for column in table.columns if column.name not in there]
+                removed = [column.name for column in table.columns if column.name not in there]
                 new = [column for column in there if column.name not in table.columns]
                 needed = [
                     column.name
                     for column in new
                     if not column.nullable and column.server_default is None
                 ]
-                assert not gone, (
-                    f"{version} takes away {gone} of {name}, which the version before reads"
+                assert not removed, (
+                    f"{version} takes away {removed} of {name}, which the version before reads"
                 )
                 assert not needed, (
                     f"{version} wants {needed} in {name}, which the version before does not write"

@@ -27,7 +27,7 @@ def items(person: Person, query: str = "") -> list[dict[str, Any]]:
     return found
 
 
-def place(item: dict[str, Any]) -> str:
+def connection_path(item: dict[str, Any]) -> str:
     return f"/accounts/{item['account_id']}/connections/{item['connection_id']}"
 
 
@@ -63,12 +63,12 @@ def test_every_bank_and_nothing_else_is_on_the_list_the_oldest_data_first(
 def test_one_ticks_off_and_goes_on_to_the_next_until_the_round_is_done(
     olga: Person, viv: Person, adam: Person
 ) -> None:
-    expected = [place(item) for item in items(viv)]
+    expected = [connection_path(item) for item in items(viv)]
     walked = [olga.client.get("/desk/banks/next").location]
     for _ in range(len(expected)):
-        answer = olga.post(f"{walked[-1]}/tick", then="next")
-        assert answer.status_code == 303
-        walked.append(answer.location)
+        response = olga.post(f"{walked[-1]}/tick", then="next")
+        assert response.status_code == 303
+        walked.append(response.location)
     assert walked == [*expected, "/desk/banks"]
     assert "The round is done" in words(olga.get("/desk/banks"))
     assert {(item["round"], item["ticked_by"]) for item in items(viv)} == {
@@ -85,27 +85,27 @@ def test_a_tick_is_seen_on_the_list_and_on_the_connections_page_and_can_be_taken
     row = olga.get(here).select_one("tr[data-row]")
     assert row is not None
     form = next(each for each in row.select("form") if "Tick off" in each.text)
-    answer = olga.client.post(
+    response = olga.client.post(
         str(form["action"]),
         data={str(each["name"]): str(each["value"]) for each in form.select("input")},
     )
-    assert (answer.status_code, answer.location) == (303, here)
-    assert place(items(viv, "round=ticked")[0]) == place(first)
-    assert "ticked off by olga@example.com just now" in words(viv.get(place(first)))
-    assert not viv.get(place(first)).select("#round form")
-    olga.post(f"{place(first)}/tick", do="untick", next="/desk/banks")
+    assert (response.status_code, response.location) == (303, here)
+    assert connection_path(items(viv, "round=ticked")[0]) == connection_path(first)
+    assert "ticked off by olga@example.com just now" in words(viv.get(connection_path(first)))
+    assert not viv.get(connection_path(first)).select("#round form")
+    olga.post(f"{connection_path(first)}/tick", do="untick", next="/desk/banks")
     assert items(viv, "round=ticked") == []
     assert adam.json("/audit.json?what=bank_untick")["total"] == 1
-    assert olga.post(f"{place(first)}/tick", next="//evil.example").location == "/"
-    assert olga.post(f"{place(first)}/tick", do="marry").status_code == 400
+    assert olga.post(f"{connection_path(first)}/tick", next="//evil.example").location == "/"
+    assert olga.post(f"{connection_path(first)}/tick", do="marry").status_code == 400
 
 
 def test_two_who_tick_off_the_same_leave_one_tick_the_latest(
     olga: Person, adam: Person, app: Flask
 ) -> None:
     first = items(olga)[0]
-    olga.post(f"{place(first)}/tick")
-    adam.post(f"{place(first)}/tick")
+    olga.post(f"{connection_path(first)}/tick")
+    adam.post(f"{connection_path(first)}/tick")
     with app.app_context():
         assert [tick.who for tick in db.session.scalars(db.select(BankReview))] == [
             "adam@example.com"
@@ -120,13 +120,13 @@ def test_a_success_after_a_review_is_a_return_and_the_rest_is_due_again_the_next
     olga = Person(app.test_client(), "olga@example.com")
     back, still, *_ = [item for item in items(olga) if item["consent"] != "ended"]
     for item in (back, still):
-        olga.post(f"{place(item)}/tick")
+        olga.post(f"{connection_path(item)}/tick")
     change(app, back, last_success_at=clock() + timedelta(minutes=5))
 
     def stands() -> list[str]:
         person = Person(app.test_client(), "olga@example.com")
-        by_place = {place(item): item["round"] for item in items(person)}
-        return [by_place[place(item)] for item in (back, still)]
+        by_place = {connection_path(item): item["round"] for item in items(person)}
+        return [by_place[connection_path(item)] for item in (back, still)]
 
     assert stands() == ["back", "ticked"]
     clock.move(hours=18)
@@ -170,9 +170,9 @@ def test_one_opens_a_bank_from_the_list_and_has_the_message_before_one(
     )
     assert row is not None
     form = next(each for each in row.select("form") if "Make a link" in each.text)
-    answer = olga.client.post(str(form["action"]), data={"csrf_token": olga.token()})
-    assert answer.location == path_of(connection)
-    assert "confirm at your bank" in words(olga.get(answer.location).select_one("#message-body"))
+    response = olga.client.post(str(form["action"]), data={"csrf_token": olga.token()})
+    assert response.location == path_of(connection)
+    assert "confirm at your bank" in words(olga.get(response.location).select_one("#message-body"))
 
 
 def test_a_viewer_looks_and_ticks_nothing_off_and_what_is_no_bank_is_not_ticked(
@@ -180,8 +180,8 @@ def test_a_viewer_looks_and_ticks_nothing_off_and_what_is_no_bank_is_not_ticked(
 ) -> None:
     first = items(viv)[0]
     assert not viv.get("/desk/banks").select("tr form")
-    assert viv.post(f"{place(first)}/tick").status_code == 403
-    assert olga.client.get(f"{place(first)}/tick").status_code == 405
+    assert viv.post(f"{connection_path(first)}/tick").status_code == 403
+    assert olga.client.get(f"{connection_path(first)}/tick").status_code == 405
     assert olga.post(path_of(sandbox.healthy, "/tick")).status_code == 400
     assert not olga.get(path_of(sandbox.healthy)).select("#round")
     assert items(viv, "round=ticked") == []

@@ -29,9 +29,9 @@ def test_a_customer_without_such_a_connection_is_invited_with_the_same_kind_of_m
     offered = {str(option["value"]) for option in form.select("#offered option")}
     assert "sftp_files" in offered
     assert not offered & has
-    answer = olga.post(f"{account}/invite", connector="sftp_files")
-    assert answer.status_code == 303
-    page = olga.get(answer.location)
+    response = olga.post(f"{account}/invite", connector="sftp_files")
+    assert response.status_code == 303
+    page = olga.get(response.location)
     assert f"{sandbox.url}/sandbox/invite/" in str(page.select_one("#message-body"))
     assert "connect Sftp Files" in words(page.select_one("#message-subject"))
     assert sandbox.state()["calls"]["invite"] == 1
@@ -43,7 +43,7 @@ def test_a_customer_without_such_a_connection_is_invited_with_the_same_kind_of_m
     )
     assert "Invite: Sftp Files" in words(viv.get("/desk"))
     assert "Waits for the customer" in words(viv.get(account))
-    assert olga.post(f"{answer.location}/sent", language="es").status_code == 303
+    assert olga.post(f"{response.location}/sent", language="es").status_code == 303
     sandbox.life.add_connection(1001, "sftp_files", "Their files")
     with app.app_context():
         refresh.refresh_account(app.extensions["services"], 1001)

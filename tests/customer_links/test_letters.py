@@ -27,7 +27,7 @@ HOSTILE = "Evil\r\nBcc: all@example.com\x00 {url} <script>alert(1)</script> \u20
 
 
 def occasion(**changes: object) -> MessageTemplate:
-    told = {
+    values = {
         "kind": "reauthorise",
         "rule": "auth_failed",
         "account": "Amber Foods BV",
@@ -36,7 +36,7 @@ def occasion(**changes: object) -> MessageTemplate:
         "good_until": AT + timedelta(hours=23, minutes=30),
         **changes,
     }
-    return MessageTemplate(**told)
+    return MessageTemplate(**values)
 
 
 def test_there_is_a_file_for_every_language_and_none_that_nobody_can_choose() -> None:
@@ -100,7 +100,7 @@ def test_a_message_has_its_link_alone_on_a_line_until_when_it_is_good_and_nothin
 
 
 def test_the_cause_is_said_by_the_rule_and_in_general_words_where_none_is_written() -> None:
-    said = texts("en")
+    messages = texts("en")
     for rule, kind, cause in [
         ("auth_failed", "reauthorise", "cause_auth_failed"),
         ("consent_expiring", "saltedge_refresh", "cause_consent_expiring"),
@@ -109,9 +109,9 @@ def test_the_cause_is_said_by_the_rule_and_in_general_words_where_none_is_writte
         ("auth_failed", "invite", "cause_invite"),
     ]:
         body = write("en", occasion(rule=rule, kind=kind), AT, BRUSSELS).body
-        assert said[cause].split("{")[0].strip()[:25] in body
+        assert messages[cause].split("{")[0].strip()[:25] in body
         filled = (
-            said[cause]
+            messages[cause]
             .replace("{service}", "Exact Online main")
             .replace("{account}", "Amber Foods BV")
         )

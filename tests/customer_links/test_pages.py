@@ -121,8 +121,8 @@ def test_who_sent_it_when_and_in_which_language_is_seen_by_everybody(
         connection.id,
         "reauthorise, in nl",
     )
-    answer = olga.post(f"{path}/sent", language="nl")
-    assert (answer.status_code, answer.location) == (303, f"{path}?language=nl")
+    response = olga.post(f"{path}/sent", language="nl")
+    assert (response.status_code, response.location) == (303, f"{path}?language=nl")
 
 
 def anew(app: Flask, name: str) -> Person:
@@ -214,9 +214,9 @@ def test_who_must_act_and_has_no_link_is_listed_until_there_is_one_and_again_whe
     assert row is not None
     form = row.select_one("form")
     assert form is not None
-    answer = olga.client.post(str(form["action"]), data={"csrf_token": olga.token()})
-    assert answer.location == path_of(connection)
-    assert olga.get(answer.location).select("#message-body")
+    response = olga.client.post(str(form["action"]), data={"csrf_token": olga.token()})
+    assert response.location == path_of(connection)
+    assert olga.get(response.location).select("#message-body")
     assert viv.json("/desk/needed.json")["total"] == before["total"] - 1
     assert f"Must act, and have no link yet {before['total'] - 1}" in words(viv.get("/desk"))
     clock.move(hours=25)
@@ -268,9 +268,9 @@ def test_a_viewer_looks_and_never_sees_a_link(viv: Person, olga: Person, sandbox
         path_of(connection),
         f"/accounts/{connection.account_id}",
     ):
-        answer = viv.client.get(seen)
-        assert answer.status_code == 200, seen
-        assert secret not in answer.text, seen
+        response = viv.client.get(seen)
+        assert response.status_code == 200, seen
+        assert secret not in response.text, seen
     assert (
         secret
         not in viv.client.get(
@@ -296,18 +296,18 @@ def test_nothing_of_a_link_is_logged_or_stands_in_the_audit_trail_or_in_an_addre
     path = make_link(olga, connection)
     invited = olga.post("/accounts/1001/invite", connector="sftp_files").location
     for each in (path, invited):
-        answer = olga.post(f"{each}/sent", language="de")
-        assert answer.location == f"{each}?language=de"
-        olga.get(answer.location)
-        olga.fragment(answer.location)
+        response = olga.post(f"{each}/sent", language="de")
+        assert response.location == f"{each}?language=de"
+        olga.get(response.location)
+        olga.fragment(response.location)
     look(app, app.extensions["services"], clock)
-    told = (
+    text = (
         adam.client.get("/audit.json?per_page=200").text
         + adam.client.get("/audit.csv").text
         + caplog.text
     )
     for part in ("/sandbox/consent", "/sandbox/invite"):
-        assert part not in told
+        assert part not in text
     for page in (path, path_of(connection), invited, "/desk"):
         soup = olga.get(page)
         ours = [
@@ -325,10 +325,10 @@ def test_nothing_of_a_link_is_logged_or_stands_in_the_audit_trail_or_in_an_addre
     ["/desk/links/999", f"/desk/links/{9**25}", "/desk/invite?account=4", "/accounts/4/invite"],
 )
 def test_what_there_is_not_is_a_404(olga: Person, path: str) -> None:
-    answer = (
+    response = (
         olga.post(path, connector="xero") if path.startswith("/accounts") else olga.client.get(path)
     )
-    assert answer.status_code == 404
+    assert response.status_code == 404
 
 
 def test_the_desk_is_one_click_away_for_everybody(viv: Person) -> None:

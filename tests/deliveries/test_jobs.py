@@ -80,7 +80,7 @@ def started(services: Services, sandbox: Sandbox) -> Any:
     return connection
 
 
-def tell(app: Flask, services: Services, *events: dict[str, Any]) -> None:
+def send_events(app: Flask, services: Services, *events: dict[str, Any]) -> None:
     """Send Peliqan's events and process them."""
     for each in events:
         assert post(app.test_client(), each).status_code == 204
@@ -128,7 +128,7 @@ def test_a_new_connections_tables_are_handed_over_whole_in_parts(
     app: Flask, services: Services, sandbox: Sandbox, hook: Receiver
 ) -> None:
     connection = connect(sandbox)
-    tell(app, services, made(connection, "connection_added"))
+    send_events(app, services, made(connection, "connection_added"))
     assert the_delivery().state == "waiting"
     assert services.queues["deliveries"].pending_count() == 1
     work(services)
@@ -175,10 +175,12 @@ def test_events_that_come_again_begin_nothing_more(
     app: Flask, services: Services, sandbox: Sandbox, hook: Receiver
 ) -> None:
     connection = connect(sandbox)
-    tell(app, services, made(connection, "connection_added"), made(connection, "connection_added"))
+    send_events(
+        app, services, made(connection, "connection_added"), made(connection, "connection_added")
+    )
     work(services)
     posts = len(hook.posts)
-    tell(app, services, made(connection, "connection_added"))
+    send_events(app, services, made(connection, "connection_added"))
     work(services)
     assert (len(all_deliveries()), len(hook.posts)) == (1, posts)
 
@@ -187,7 +189,7 @@ def test_a_first_run_that_failed_is_said_and_the_next_one_waited_for(
     app: Flask, services: Services, sandbox: Sandbox, hook: Receiver, clock: Clock
 ) -> None:
     connection = connect(sandbox, first_run="ERROR")
-    tell(app, services, made(connection, "connection_added"))
+    send_events(app, services, made(connection, "connection_added"))
     work(services)
     delivery = the_delivery()
     assert (delivery.state, delivery.looks, hook.posts) == ("waiting", 1, [])
@@ -199,7 +201,7 @@ def test_a_first_run_that_failed_is_said_and_the_next_one_waited_for(
     before = services.queues["deliveries"].pending_count()
     run = sandbox.life.start(connection)
     assert run.outcome == "COMPLETED"
-    tell(app, services, made(connection, "pipeline_run_completed", run.id))
+    send_events(app, services, made(connection, "pipeline_run_completed", run.id))
     assert services.queues["deliveries"].pending_count() == before + 1
     work(services)
     assert (the_delivery().state, the_delivery().run_id, the_delivery().error) == (
@@ -259,7 +261,7 @@ def test_an_account_that_is_not_known_yet_is_waited_for(
     app: Flask, services: Services, sandbox: Sandbox, hook: Receiver
 ) -> None:
     connection = connect(sandbox)
-    tell(app, services, {**made(connection, "connection_added"), "account_id": 777_777})
+    send_events(app, services, {**made(connection, "connection_added"), "account_id": 777_777})
     work(services)
     assert (the_delivery().state, hook.posts) == ("waiting", [])
     assert "does not know its account yet" in the_delivery().error

@@ -60,8 +60,8 @@ def test_callback_and_event_are_one_delivery(
 ) -> None:
     connection = connect(sandbox)
     external_id = sandbox.life.account(connection.account_id).external_id
-    answer = olga.post("/embed/connected", external_id=external_id, server_id=str(connection.id))
-    assert "see how far that is" in answer.text
+    response = olga.post("/embed/connected", external_id=external_id, server_id=str(connection.id))
+    assert "see how far that is" in response.text
     assert post(app.test_client(), made(connection, "connection_added")).status_code == 204
     with app.app_context():
         process_events()
@@ -79,8 +79,8 @@ def test_a_callback_is_kept_also_where_the_connection_cannot_be_read_yet(
     connection = connect(sandbox)
     external_id = sandbox.life.account(connection.account_id).external_id
     sandbox.fault("server", status=500, times=1)
-    answer = olga.post("/embed/connected", external_id=external_id, server_id=str(connection.id))
-    assert "could not be read yet" in answer.text
+    response = olga.post("/embed/connected", external_id=external_id, server_id=str(connection.id))
+    assert "could not be read yet" in response.text
     run_workers(app, services)
     assert states(app) == ["delivered"]
 
@@ -160,9 +160,9 @@ def test_the_list_says_what_happened_and_its_buttons_have_it_go_on_or_end(
 def test_viewers_see_the_list_and_press_nothing(
     viv: Person, app: Flask, services: Services, sandbox: Sandbox
 ) -> None:
-    path, place = path_of(sandbox.healthy), (sandbox.healthy.account_id, sandbox.healthy.id)
+    path, key = path_of(sandbox.healthy), (sandbox.healthy.account_id, sandbox.healthy.id)
     with app.app_context():
-        delivery_id = deliveries.request(place, OLGA, services.clock()).id
+        delivery_id = deliveries.request(key, OLGA, services.clock()).id
     page = viv.get("/deliveries")
     assert "Waits for a run" in words(page)
     assert not page.select("main td form")

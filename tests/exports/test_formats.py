@@ -83,7 +83,7 @@ def one_column(folder: Path, values: list[Any], **shape: Any) -> tuple[str, list
 def test_names_with_anything_in_them_and_twins_that_differ_by_case_are_columns_of_their_own(
     suffix: str, tmp_path: Path
 ) -> None:
-    row = {"id": 1, **{name: f"value {place}" for place, name in enumerate(NAMES)}}
+    row = {"id": 1, **{name: f"value {index}" for index, name in enumerate(NAMES)}}
     if suffix == "parquet":
         assert as_parquet(tmp_path, columns(*NAMES), [row]).to_pylist() == [row]
         return

@@ -36,27 +36,27 @@ def context(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-Ask = Callable[..., Export]
+OpenExport = Callable[..., Export]
 
 
 @pytest.fixture
-def ask(services: Services) -> Ask:
-    def ask(suffix: str = "csv") -> Export:
+def open_export(services: Services) -> OpenExport:
+    def open_export(suffix: str = "csv") -> Export:
         olga = db.session.scalars(select(User).where(User.email == "olga@example.com")).one()
         columns = [
             (column.name, column.type, column.decimals)
             for column in services.api.for_account(ACCOUNT).columns(TABLE)
         ]
-        asked = {"search": "", "order_by": "", "filters": {}, "include": []}
+        query = {"search": "", "order_by": "", "filters": {}, "include": []}
         return exports.open_export(
             olga,
             exports.NewExport(
-                ACCOUNT, TABLE, "Wide", suffix, asked, columns, [], "Table as a file."
+                ACCOUNT, TABLE, "Wide", suffix, query, columns, [], "Table as a file."
             ),
             services.clock(),
         )
 
-    return ask
+    return open_export
 
 
 def pages(monkeypatch: pytest.MonkeyPatch, at: int, do: Callable[[], None], count: int = 5) -> None:
@@ -113,9 +113,9 @@ def once(what: BaseException) -> Callable[[], None]:
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_a_table_becomes_a_whole_file_with_its_end_in_the_audit(
-    suffix: str, services: Services, ask: Ask, tmp_path: Path
+    suffix: str, services: Services, open_export: OpenExport, tmp_path: Path
 ) -> None:
-    export = ask(suffix)
+    export = open_export(suffix)
     write_export(export.id)
     assert (export.state, export.rows, export.total, export.remarks, export.error) == (
         "done",
@@ -134,12 +134,12 @@ def test_a_table_becomes_a_whole_file_with_its_end_in_the_audit(
 def test_after_a_worker_was_killed_the_next_goes_on_and_no_row_is_missing_or_there_twice(
     suffix: str,
     services: Services,
-    ask: Ask,
+    open_export: OpenExport,
     clock: Clock,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    export = ask(suffix)
+    export = open_export(suffix)
     pages(monkeypatch, 4, once(Killed()))
     with pytest.raises(Killed):
         write_export(export.id)
@@ -159,9 +159,13 @@ def test_after_a_worker_was_killed_the_next_goes_on_and_no_row_is_missing_or_the
 
 
 def test_where_the_part_is_gone_it_begins_anew_and_says_so(
-    services: Services, ask: Ask, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    services: Services,
+    open_export: OpenExport,
+    clock: Clock,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    export = ask()
+    export = open_export()
     pages(monkeypatch, 4, once(Killed()))
     with pytest.raises(Killed):
         write_export(export.id)
@@ -174,9 +178,9 @@ def test_where_the_part_is_gone_it_begins_anew_and_says_so(
 
 
 def test_two_never_write_to_one_file_even_when_a_lease_was_too_short(
-    services: Services, ask: Ask, tmp_path: Path
+    services: Services, open_export: OpenExport, tmp_path: Path
 ) -> None:
-    export = ask()
+    export = open_export()
     (tmp_path / "exports").mkdir()
     with (tmp_path / "exports" / f"{export.name}.part").open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -186,9 +190,13 @@ def test_two_never_write_to_one_file_even_when_a_lease_was_too_short(
 
 
 def test_what_passes_by_itself_is_waited_for_and_the_file_goes_on_where_it_was(
-    services: Services, ask: Ask, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    services: Services,
+    open_export: OpenExport,
+    clock: Clock,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    export = ask()
+    export = open_export()
     pages(monkeypatch, 4, once(peliqan.ServerError("rows", status=500)))
     write_export(export.id)
     assert (export.state, export.page, export.tries) == ("running", 3, 1)
@@ -200,7 +208,11 @@ def test_what_passes_by_itself_is_waited_for_and_the_file_goes_on_where_it_was(
 
 
 def test_what_does_not_pass_fails_after_five_tries_and_what_cannot_at_once_and_no_file_is_left(
-    services: Services, ask: Ask, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    services: Services,
+    open_export: OpenExport,
+    clock: Clock,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fall() -> None:
         raise error
@@ -210,7 +222,7 @@ def test_what_does_not_pass_fails_after_five_tries_and_what_cannot_at_once_and_n
         (peliqan.ServerError("rows", status=500), 5),
         (peliqan.NotFound("rows", status=404), 1),
     ):
-        export = ask()
+        export = open_export()
         for number in range(tries):
             assert export.state in exports.OPEN, number
             clock.move(seconds=31)
@@ -221,9 +233,9 @@ def test_what_does_not_pass_fails_after_five_tries_and_what_cannot_at_once_and_n
 
 
 def test_a_cancelled_export_stops_with_the_next_page_and_leaves_no_file(
-    services: Services, ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    services: Services, open_export: OpenExport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    export = ask()
+    export = open_export()
 
     def cancel() -> None:
         with services.app.app_context():
@@ -241,9 +253,9 @@ def test_a_cancelled_export_stops_with_the_next_page_and_leaves_no_file(
 
 
 def test_a_worker_that_stops_leaves_it_to_the_next_at_once(
-    services: Services, ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    services: Services, open_export: OpenExport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    export = ask()
+    export = open_export()
     pages(monkeypatch, 3, services.queues.stop.set)
     write_export(export.id)
     assert export.state == "running"
@@ -256,9 +268,9 @@ def test_a_worker_that_stops_leaves_it_to_the_next_at_once(
 
 
 def test_a_file_is_deleted_after_a_day_and_so_is_what_nobody_knows(
-    services: Services, ask: Ask, clock: Clock, tmp_path: Path
+    services: Services, open_export: OpenExport, clock: Clock, tmp_path: Path
 ) -> None:
-    export = ask()
+    export = open_export()
     write_export(export.id)
     export_id, name = export.id, export.name
     (tmp_path / "exports" / "999999.csv.part").touch()
@@ -274,16 +286,16 @@ def test_a_file_is_deleted_after_a_day_and_so_is_what_nobody_knows(
 
 
 def test_a_message_that_was_lost_is_made_good_by_the_next_tick(
-    services: Services, ask: Ask, clock: Clock
+    services: Services, open_export: OpenExport, clock: Clock
 ) -> None:
-    ask()
+    open_export()
     clock.move(minutes=2)
     dispatch.every_minute()
     assert services.queues["exports"].pending_count() == 1
 
 
-def test_nobody_has_more_than_five_under_way(ask: Ask) -> None:
+def test_nobody_has_more_than_five_under_way(open_export: OpenExport) -> None:
     for _ in range(5):
-        ask()
+        open_export()
     with pytest.raises(exports.TooManyExports, match="5 of your exports"):
-        ask()
+        open_export()

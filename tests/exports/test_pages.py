@@ -46,9 +46,9 @@ def path(table_id: int, suffix: str = "csv", query: str = "") -> str:
 
 
 def lines(person: Person, address: str) -> list[dict[str, str]]:
-    answer = person.client.get(address)
-    assert answer.status_code == 200, answer.text[:500]
-    return list(csv.DictReader(io.StringIO(answer.text, newline="")))
+    response = person.client.get(address)
+    assert response.status_code == 200, response.text[:500]
+    return list(csv.DictReader(io.StringIO(response.text, newline="")))
 
 
 def entries(app: Flask) -> list[AuditEntry]:
@@ -78,15 +78,15 @@ def test_every_row_of_every_page_comes_once_in_all_three_formats(olga: Person) -
     found = lines(olga, path(WIDE))
     assert [line["id"] for line in found] == [str(n) for n in range(1, 301)]
     assert found[299]["Column 002"] == "600"
-    answer = olga.client.get(path(WIDE, "jsonl"))
-    assert answer.mimetype == "application/x-ndjson"
-    assert [json.loads(line)["id"] for line in answer.text.splitlines()] == list(range(1, 301))
-    answer = olga.client.get(path(WIDE, "parquet"))
-    assert answer.content_length == len(answer.data)
-    table = pyarrow.parquet.read_table(io.BytesIO(answer.data))
+    response = olga.client.get(path(WIDE, "jsonl"))
+    assert response.mimetype == "application/x-ndjson"
+    assert [json.loads(line)["id"] for line in response.text.splitlines()] == list(range(1, 301))
+    response = olga.client.get(path(WIDE, "parquet"))
+    assert response.content_length == len(response.data)
+    table = pyarrow.parquet.read_table(io.BytesIO(response.data))
     assert table["id"].to_pylist() == list(range(1, 301))
     assert str(table.schema.field("Column 002").type) == "decimal128(38, 0)"
-    assert answer.headers["Content-Disposition"] == f'attachment; filename="table-{WIDE}.parquet"'
+    assert response.headers["Content-Disposition"] == f'attachment; filename="table-{WIDE}.parquet"'
 
 
 def test_the_pages_filters_sort_and_columns_hold_for_the_file(olga: Person) -> None:
@@ -169,8 +169,8 @@ def test_what_the_table_does_not_have_is_refused_before_anything_is_read(
 
 
 def test_a_viewer_may_not_export_and_is_told_which_role_may(viv: Person, app: Flask) -> None:
-    told = viv.json(path(WIDE), 403)
-    assert told == {
+    body = viv.json(path(WIDE), 403)
+    assert body == {
         "error": "forbidden",
         "detail": "Exporting whole tables needs the role operator here; yours is viewer.",
     }
@@ -208,9 +208,9 @@ def test_a_file_whose_table_breaks_off_is_an_error_and_no_file(
 
 
 def test_asking_for_the_head_alone_reads_no_row(olga: Person, app: Flask, sandbox: Sandbox) -> None:
-    answer = olga.client.head(path(WIDE))
-    assert answer.status_code == 200
-    assert "Content-Length" not in answer.headers
+    response = olga.client.head(path(WIDE))
+    assert response.status_code == 200
+    assert "Content-Length" not in response.headers
     assert entries(app) == []
 
 
@@ -244,14 +244,14 @@ def test_a_client_that_goes_away_ends_the_reading_and_is_in_the_audit(
 ) -> None:
     before = sandbox.state()["calls"].get("rows", 0)
     with socket.create_connection(("127.0.0.1", urlsplit(served.url).port or 0)) as there:
-        asked = [
+        request_lines = [
             f"GET {path(LEDGER, suffix)} HTTP/1.1",
             "Host: console",
             f"Authorization: {served.headers['Authorization']}",
             "",
             "",
         ]
-        there.sendall("\r\n".join(asked).encode())
+        there.sendall("\r\n".join(request_lines).encode())
         wait_for(lambda: sandbox.state()["calls"].get("rows", 0) > before + 5, "the table is read")
     wait_for(lambda: entries(app)[0].settled_at, "the end is in the audit")
     [entry] = entries(app)
@@ -265,9 +265,9 @@ def test_a_file_that_would_be_too_large_is_refused_with_a_sentence_and_leaves_no
 ) -> None:
     before = sorted(tmp_path.iterdir())
     monkeypatch.setattr(table_files, "LARGEST", 50_000)
-    answer = olga.json(path(WIDE, suffix), 400)
-    assert answer["error"] == "file_too_large"
-    assert "so it was not made. Ask for fewer rows by a filter" in answer["detail"]
+    body = olga.json(path(WIDE, suffix), 400)
+    assert body["error"] == "file_too_large"
+    assert "so it was not made. Ask for fewer rows by a filter" in body["detail"]
     assert "so it was not made" in entries(app)[0].detail
     assert sorted(tmp_path.iterdir()) == before
 
@@ -281,9 +281,9 @@ def test_a_disk_without_room_is_an_error_with_a_sentence_and_no_file(
 
     monkeypatch.setattr(tempfile, "TemporaryFile", full)
     monkeypatch.setattr(tempfile, "TemporaryDirectory", full)
-    answer = olga.json(path(WIDE, suffix), 500)
-    assert answer["error"] == "file_not_made"
-    assert answer["detail"].startswith("The file could not be written: No space left on device.")
+    body = olga.json(path(WIDE, suffix), 500)
+    assert body["error"] == "file_not_made"
+    assert body["detail"].startswith("The file could not be written: No space left on device.")
     assert "No space left on device" in entries(app)[0].detail
 
 
@@ -312,9 +312,9 @@ def test_a_folder_that_a_killed_process_left_is_removed_after_a_day(
 
 
 def test_a_script_with_a_token_has_the_whole_file_with_its_length(served: Served) -> None:
-    answer = served.get(path(WIDE))
-    assert len(answer.content.splitlines()) == 301
-    assert int(answer.headers["Content-Length"]) == len(answer.content)
+    response = served.get(path(WIDE))
+    assert len(response.content.splitlines()) == 301
+    assert int(response.headers["Content-Length"]) == len(response.content)
 
 
 def work(services: Services, page: str) -> None:
@@ -325,10 +325,12 @@ def work(services: Services, page: str) -> None:
 
 def begun(person: Person, table_id: int, suffix: str, services: Services, **fields: str) -> str:
     """Return the page of an export after the worker has made its file."""
-    answer = person.post(f"/accounts/{ACCOUNT}/tables/{table_id}/exports", format=suffix, **fields)
-    assert answer.status_code == 303, answer.text
-    work(services, answer.location)
-    return str(answer.location)
+    response = person.post(
+        f"/accounts/{ACCOUNT}/tables/{table_id}/exports", format=suffix, **fields
+    )
+    assert response.status_code == 303, response.text
+    work(services, response.location)
+    return str(response.location)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
@@ -342,17 +344,17 @@ def test_the_button_makes_a_job_whose_page_shows_its_progress_and_then_its_file_
     fields = {str(field["name"]): str(field.get("value", "")) for field in form.select("input")}
     assert fields.pop("csrf_token")
     assert fields == {"q": "Cell"}
-    answer = olga.post(str(form["action"]), format=suffix, **fields)
-    page = olga.get(answer.location).select_one("#export")
+    response = olga.post(str(form["action"]), format=suffix, **fields)
+    page = olga.get(response.location).select_one("#export")
     assert page is not None
     assert (page["data-state"], page["hx-trigger"]) == ("waiting", "every 2s")
-    assert olga.client.get(f"{answer.location}/file").status_code == 404
-    work(services, answer.location)
-    done = olga.fragment(f"{answer.location}/progress").select_one("#export")
+    assert olga.client.get(f"{response.location}/file").status_code == 404
+    work(services, response.location)
+    done = olga.fragment(f"{response.location}/progress").select_one("#export")
     assert done is not None
     assert "hx-get" not in done.attrs
     assert "300 of 300 rows" in words(done)
-    found = olga.client.get(f"{answer.location}/file")
+    found = olga.client.get(f"{response.location}/file")
     assert found.content_length == len(found.data)
     assert f"table-{WIDE}.{suffix}" in found.headers["Content-Disposition"]
     assert [entry.result for entry in entries(app)] == ["done"]
@@ -381,31 +383,31 @@ def test_what_changed_while_it_was_read_stands_on_its_page_and_in_the_audit(
         return found.model_copy(update={"count": 301}) if query.page == 2 else found
 
     monkeypatch.setattr(peliqan.AccountApi, "rows", rows)
-    told = "The table had 300 rows at the start of the reading and 301 at its end."
-    assert told in words(olga.get(begun(olga, WIDE, "csv", services)))
-    assert told in entries(app)[0].detail
+    remark = "The table had 300 rows at the start of the reading and 301 at its end."
+    assert remark in words(olga.get(begun(olga, WIDE, "csv", services)))
+    assert remark in entries(app)[0].detail
     lines(olga, path(WIDE))
-    assert told in entries(app)[1].detail
+    assert remark in entries(app)[1].detail
 
 
 def test_an_export_can_be_cancelled_with_and_without_javascript(olga: Person) -> None:
     for htmx, status in ((False, 303), (True, 200)):
-        answer = olga.post(f"/accounts/{ACCOUNT}/tables/{WIDE}/exports", format="csv")
-        assert olga.post(f"{answer.location}/cancel", htmx=htmx).status_code == status
-        assert "Cancelled" in words(olga.get(answer.location))
+        response = olga.post(f"/accounts/{ACCOUNT}/tables/{WIDE}/exports", format="csv")
+        assert olga.post(f"{response.location}/cancel", htmx=htmx).status_code == status
+        assert "Cancelled" in words(olga.get(response.location))
 
 
 def test_who_may_not_export_sees_no_button_and_begins_nothing(viv: Person, app: Flask) -> None:
     assert viv.get(f"/accounts/{ACCOUNT}/tables/{WIDE}").select("form[action$='/exports']") == []
-    answer = viv.post(f"/accounts/{ACCOUNT}/tables/{WIDE}/exports", format="csv")
-    assert answer.status_code == 403
-    assert "needs the role operator" in answer.text
+    response = viv.post(f"/accounts/{ACCOUNT}/tables/{WIDE}/exports", format="csv")
+    assert response.status_code == 403
+    assert "needs the role operator" in response.text
 
 
 def test_an_unknown_format_is_refused_with_those_there_are(olga: Person) -> None:
-    answer = olga.post(f"/accounts/{ACCOUNT}/tables/{WIDE}/exports", format="xlsx")
-    assert answer.status_code == 400
-    assert "CSV, JSON Lines, Parquet" in answer.text
+    response = olga.post(f"/accounts/{ACCOUNT}/tables/{WIDE}/exports", format="xlsx")
+    assert response.status_code == 400
+    assert "CSV, JSON Lines, Parquet" in response.text
 
 
 def test_a_file_that_another_machine_has_is_said_to_be_there(

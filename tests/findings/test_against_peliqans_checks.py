@@ -178,19 +178,17 @@ def differences_of(
         theirs[opinion.account_id, opinion.connection_id].add(opinion.check)
     for account_id, connection_id, rule in findings:
         ours[account_id, connection_id].add(rule)
-    for place in sorted(theirs.keys() | ours.keys()):
+    for key in sorted(theirs.keys() | ours.keys()):
         unmatched = {
-            check
-            for check in theirs[place]
-            if not any(stands_for(rule, check) for rule in ours[place])
+            check for check in theirs[key] if not any(stands_for(rule, check) for rule in ours[key])
         }
         alone = {
             rule
-            for rule in ours[place] - OF_THE_CONSOLE_ALONE
-            if not any(stands_for(rule, check) for check in theirs[place])
+            for rule in ours[key] - OF_THE_CONSOLE_ALONE
+            if not any(stands_for(rule, check) for check in theirs[key])
         }
         if unmatched or alone:
-            yield Difference(connections.get(place[1]), frozenset(unmatched), frozenset(alone))
+            yield Difference(connections.get(key[1]), frozenset(unmatched), frozenset(alone))
 
 
 def findings_now() -> list[tuple[int, int, str]]:

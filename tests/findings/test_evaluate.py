@@ -117,25 +117,25 @@ def test_a_finding_is_new_then_open_then_recovered_and_comes_again_as_another(
 
 
 def test_only_what_brings_news_is_evaluated(sandbox: Sandbox, clock: Clock) -> None:
-    account_id, asked = sandbox.healthy.account_id, []
+    account_id, evaluated = sandbox.healthy.account_id, []
 
     def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        asked.append(statement)
+        evaluated.append(statement)
 
     event.listen(db.engine, "before_cursor_execute", note)
     try:
         save_readings(
             [AccountFetch(account_id, clock(), clock() + timedelta(days=1), news=False)], {}
         )
-        assert asked
-        assert not [statement for statement in asked if "finding" in statement]
+        assert evaluated
+        assert not [statement for statement in evaluated if "finding" in statement]
         seen = (
             models.Connection(
                 id=sandbox.healthy.id, name="Other", connector="xero", status="DISABLED"
             ),
         )
         save_readings([AccountFetch(account_id, clock(), clock() + timedelta(days=1), seen)], {})
-        assert [statement for statement in asked if "finding" in statement]
+        assert [statement for statement in evaluated if "finding" in statement]
     finally:
         event.remove(db.engine, "before_cursor_execute", note)
 

@@ -87,17 +87,17 @@ def test_html_in_a_file_is_text_and_so_is_what_would_load_or_run_something() -> 
 )
 def test_a_malformed_file_says_what_is_wrong_with_it(copy: Path, text: str, says: str) -> None:
     (copy / "dark.md").write_text(text)
-    with pytest.raises(PlaybookError) as told:
+    with pytest.raises(PlaybookError) as raised:
         read_playbook(copy)
-    assert "dark.md" in str(told.value)
-    assert says in str(told.value)
+    assert "dark.md" in str(raised.value)
+    assert says in str(raised.value)
 
 
 def test_all_that_is_wrong_with_a_playbook_is_named_at_once(copy: Path) -> None:
     (copy / "late.md").unlink()
     (copy / "noisy.md").write_bytes(b"\xff\xfe")
     (copy / "nosiy.md").write_text("A slip.")
-    with pytest.raises(PlaybookError) as told:
+    with pytest.raises(PlaybookError) as raised:
         read_playbook(copy)
     for line in ("late.md is missing", "noisy.md: it is not UTF-8", "nosiy.md belongs to no rule"):
-        assert line in str(told.value)
+        assert line in str(raised.value)

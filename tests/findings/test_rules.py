@@ -187,13 +187,13 @@ OF_SURROUNDINGS = {"duplicate_connection", "rows_dropped", "unused_target"} | OF
 
 
 def test_every_rule_is_asked_by_a_test() -> None:
-    asked = {
+    tested = {
         mark.args[1][number][0]
         for mark in test_each_rule_speaks_alone_where_it_is_the_cause.pytestmark
         for number in range(len(mark.args[1]))
     }
-    assert asked | OF_SURROUNDINGS == {rule.name for rule in RULES}
-    assert set(BY_NAME) == asked | OF_SURROUNDINGS | {"account_unreadable"}
+    assert tested | OF_SURROUNDINGS == {rule.name for rule in RULES}
+    assert set(BY_NAME) == tested | OF_SURROUNDINGS | {"account_unreadable"}
 
 
 @pytest.mark.parametrize(

@@ -200,7 +200,7 @@ def test_what_recovers_and_breaks_again_while_it_is_suppressed_is_still_suppress
             )
         )
     )
-    kept = [
+    before = [
         (row, row.status, row.severity, row.severity_rank, row.last_error, row.last_run_status)
         for row in rows
     ]
@@ -216,7 +216,7 @@ def test_what_recovers_and_breaks_again_while_it_is_suppressed_is_still_suppress
     db.session.commit()
     db.session.refresh(cause)
     assert (cause.state, behind(cause)) == ("recovered", [])
-    for row, *values in kept:
+    for row, *values in before:
         row.status, row.severity, row.severity_rank, row.last_error, row.last_run_status = values
     evaluate.evaluate({row.account_id for row in rows}, clock())
     db.session.commit()

@@ -46,11 +46,11 @@ def context(app: Flask) -> Iterator[None]:
         yield
 
 
-def read(clock: Clock, *told: dict[str, Any]) -> dict[int, str]:
+def read(clock: Clock, *fields: dict[str, Any]) -> dict[int, str]:
     """Store a complete listing of the account; return rules by connection, without runs."""
     at = clock()
     writer.save_accounts([models.Account(id=ACCOUNT, name="Made up")], at)
-    connections = [models.Connection(**each) for each in told]
+    connections = [models.Connection(**each) for each in fields]
     run = models.Run(
         id=9,
         status="COMPLETED",
@@ -77,7 +77,7 @@ def test_a_target_is_found_while_all_sources_load_elsewhere_and_until_one_loads_
 
 
 @pytest.mark.parametrize(
-    ("why", "told"),
+    ("why", "fields"),
     [
         ("there is no source yet", [WAREHOUSE, TARGET]),
         ("nothing says where sources load to", [WAREHOUSE, TARGET, {**SOURCE, "target": None}]),
@@ -104,8 +104,8 @@ def test_a_target_is_found_while_all_sources_load_elsewhere_and_until_one_loads_
         ),
     ],
 )
-def test_where_nothing_is_to_be_said(clock: Clock, why: str, told: list[dict[str, Any]]) -> None:
-    assert "unused_target" not in read(clock, *told).values()
+def test_where_nothing_is_to_be_said(clock: Clock, why: str, fields: list[dict[str, Any]]) -> None:
+    assert "unused_target" not in read(clock, *fields).values()
 
 
 def test_before_all_connections_were_listed_nothing_is_called_unused_or_missing(

@@ -27,7 +27,7 @@ def context(app: Flask) -> Any:
         yield
 
 
-def kept() -> dict[tuple[str, ...], int]:
+def stored_counts() -> dict[tuple[str, ...], int]:
     rows = db.session.execute(
         select(ConnectionCount).where(ConnectionCount.connections != 0)
     ).scalars()
@@ -65,27 +65,27 @@ def test_counts_stay_true_through_any_readings(services: Services, clock: Clock,
             seen = tuple(
                 models.Connection.model_validate(
                     {
-                        "id": account_id * 100 + place,
+                        "id": account_id * 100 + index,
                         "name": f"Name {chance.randint(1, 3)}",
                         "server_type": chance.choice(["odoo", "netsuite"]),
                         "health_status": chance.choice(
                             ["OK", "ERROR", "CHECKING", "SOMETHING_NEW"]
                         ),
-                        "is_datawarehouse": place == 0,
+                        "is_datawarehouse": index == 0,
                     }
                 )
-                for place in range(6)
+                for index in range(6)
                 if chance.random() < 0.7
             )
             readings.append(AccountFetch(account_id, clock(), clock(), seen))
         save_readings(readings, {})
         if chance.random() < 0.3:
             writer.miss_accounts(range(1001, 1001 + chance.randint(50, 60)), clock())
-    assert kept() == counted()
+    assert stored_counts() == counted()
     check_accounts()
-    before = kept()
+    before = stored_counts()
     counters.recount()
-    assert kept() == before
+    assert stored_counts() == before
 
 
 def test_a_filter_says_how_many_rows_it_gives(viv: Person) -> None:
@@ -188,38 +188,44 @@ class Work:
 
 def test_what_takes_long_to_count_is_shown_for_twenty_times_as_long_though_the_snapshot_moves_on():
     work = Work(0.3, 0.3, 0.3, 2, 2)
-    kept = SnapshotCache(lambda: work.now)
-    assert [kept.get("all", version, work) for version in (1, 1, 2)] == [1, 1, 2]
+    stored_counts = SnapshotCache(lambda: work.now)
+    assert [stored_counts.get("all", version, work) for version in (1, 1, 2)] == [1, 1, 2]
     work.now += 5.9
-    assert kept.get("all", 3, work) == 2
+    assert stored_counts.get("all", 3, work) == 2
     work.now += 0.2
-    assert kept.get("all", 3, work) == 3
+    assert stored_counts.get("all", 3, work) == 3
     work.now += 100
-    assert [kept.get("all", version, work) for version in (4, 5)] == [4, 4]
+    assert [stored_counts.get("all", version, work) for version in (4, 5)] == [4, 4]
     # At most ten seconds.
     work.now += 100
-    assert kept.get("all", 6, work) == 5
+    assert stored_counts.get("all", 6, work) == 5
     work.now += 9.9
-    assert kept.get("all", 7, work) == 5
+    assert stored_counts.get("all", 7, work) == 5
 
 
 def test_what_is_counted_quickly_or_took_long_only_once_is_always_that_of_now() -> None:
     work = Work(0.04, 5, 0.04, 0.04, 5)
-    kept = SnapshotCache(lambda: work.now)
-    assert [kept.get("all", version, work) for version in (1, 2, 3, 4, 5)] == [1, 2, 3, 4, 5]
+    stored_counts = SnapshotCache(lambda: work.now)
+    assert [stored_counts.get("all", version, work) for version in (1, 2, 3, 4, 5)] == [
+        1,
+        2,
+        3,
+        4,
+        5,
+    ]
 
 
 def test_while_one_counts_what_takes_long_the_others_are_shown_what_was_counted_last() -> None:
     work = Work(1, 1, 1)
-    kept = SnapshotCache(lambda: work.now)
+    stored_counts = SnapshotCache(lambda: work.now)
     for version in (1, 2):
-        kept.get("all", version, work)
+        stored_counts.get("all", version, work)
     work.now += 60
     shown: list[int] = []
 
     def count_and_look() -> int:
-        shown.append(kept.get("all", 3, work))
+        shown.append(stored_counts.get("all", 3, work))
         return work()
 
-    assert kept.get("all", 3, count_and_look) == 3
+    assert stored_counts.get("all", 3, count_and_look) == 3
     assert shown == [2]

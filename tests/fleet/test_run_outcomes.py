@@ -136,9 +136,9 @@ def test_the_only_run_of_a_connection(
     assert [each.rule for each in found] == ([end.rule] if end.rule else [])
     assert all(end.side in each.evidence for each in found)
     assert all(("no success is known" in each.evidence) != end.succeeded for each in found)
-    told = since_report.read(began - timedelta(minutes=1), services.clock())
+    report = since_report.read(began - timedelta(minutes=1), services.clock())
     # At some hours another connection already has the same cause, which is not new then.
-    assert (end.title in {line.title for line in told.open}) == bool(end.title)
+    assert (end.title in {line.title for line in report.open}) == bool(end.title)
     [run] = timeline.read(connection.account_id, connection.id, kinds=["run"]).events
     assert (run.word, run.tone, run.text) == (
         status,
@@ -150,8 +150,8 @@ def test_the_only_run_of_a_connection(
         status,
         end.succeeded,
     )
-    for place in ("", f"/runs/{run.run_id}"):
-        page = olga.get(path_of(connection, place))
+    for suffix in ("", f"/runs/{run.run_id}"):
+        page = olga.get(path_of(connection, suffix))
         shown = page.select_one(f"main .status-{end.tone}:-soup-contains('{status}')")
         assert shown is not None
         assert end.meaning in words(page)

@@ -82,9 +82,9 @@ def test_who_says_why_sees_the_columns_for_a_quarter_of_an_hour_and_it_is_writte
 ) -> None:
     form = reason_form(viv.get(f"{table}?page=2&per_page=25&column=E-mail"))
     back = form.select_one("input[name=next]")["value"]
-    answer = viv.post(form["action"], why=WHY, next=back)
-    assert (answer.status_code, answer.location) == (302, back)
-    soup = viv.get(answer.location)
+    response = viv.post(form["action"], why=WHY, next=back)
+    assert (response.status_code, response.location) == (302, back)
+    soup = viv.get(response.location)
     assert "contact26@example.com" in str(soup)
     assert "until" in words(soup)
     assert reason_form(soup) is None
@@ -93,7 +93,7 @@ def test_who_says_why_sees_the_columns_for_a_quarter_of_an_hour_and_it_is_writte
     assert MASKED in str(olga.get(table))
     assert WHY in words(adam.get("/audit"))
     clock.move(minutes=16)
-    assert "contact26@example.com" not in str(viv.get(answer.location))
+    assert "contact26@example.com" not in str(viv.get(response.location))
 
 
 def test_a_reveal_holds_for_one_table_alone(viv: Person, table: str, sandbox: Sandbox) -> None:
@@ -102,8 +102,8 @@ def test_a_reveal_holds_for_one_table_alone(viv: Person, table: str, sandbox: Sa
 
 
 def test_without_a_reason_nothing_is_shown(viv: Person, table: str) -> None:
-    answer = viv.post(f"{table}/reveal", why="  x ")
-    soup = viv.get(answer.location)
+    response = viv.post(f"{table}/reveal", why="  x ")
+    soup = viv.get(response.location)
     assert "Nothing was shown. Say in a few words why" in words(soup)
     assert MASKED in str(soup)
 

@@ -30,9 +30,9 @@ pytestmark = pytest.mark.both_engines
 WORKER, PELIQAN = "no worker has done anything", "no account could be read"
 
 
-def ask(app: Flask) -> tuple[int, dict[str, Any]]:
-    answer = app.test_client().get("/readyz")
-    return answer.status_code, answer.json
+def read_health(app: Flask) -> tuple[int, dict[str, Any]]:
+    response = app.test_client().get("/readyz")
+    return response.status_code, response.json
 
 
 def test_a_console_with_a_worker_and_a_fresh_snapshot_is_ready_in_all(
@@ -41,25 +41,25 @@ def test_a_console_with_a_worker_and_a_fresh_snapshot_is_ready_in_all(
     with app.app_context():
         refresh_fleet(services)
         dispatch.every_minute()
-    status, told = ask(app)
-    assert (status, told["ready"], told["stale"]) == (200, True, False)
-    assert told["checks"] == {"store": "ok", "queue": "ok", "worker": "ok", "peliqan": "ok"}
-    assert told["snapshot_age_seconds"] < 120
+    status, body = read_health(app)
+    assert (status, body["ready"], body["stale"]) == (200, True, False)
+    assert body["checks"] == {"store": "ok", "queue": "ok", "worker": "ok", "peliqan": "ok"}
+    assert body["snapshot_age_seconds"] < 120
 
 
 def test_without_a_worker_or_peliqan_it_is_said_and_pages_go_on(
     app: Flask, services: Services, clock: Clock
 ) -> None:
-    status, told = ask(app)
-    assert (status, told["checks"]["worker"]) == (200, f"{WORKER} yet")
+    status, body = read_health(app)
+    assert (status, body["checks"]["worker"]) == (200, f"{WORKER} yet")
     with app.app_context():
         dispatch.every_minute()
     clock.move(minutes=40)
-    status, told = ask(app)
+    status, body = read_health(app)
     since = f"{clock() - timedelta(minutes=40):%d %B %Y}"
-    assert (status, told["ready"], told["stale"]) == (200, True, True)
-    assert told["checks"]["worker"].startswith(f"{WORKER} since {since}")
-    assert told["checks"]["peliqan"].startswith(f"{PELIQAN} since ")
+    assert (status, body["ready"], body["stale"]) == (200, True, True)
+    assert body["checks"]["worker"].startswith(f"{WORKER} since {since}")
+    assert body["checks"]["peliqan"].startswith(f"{PELIQAN} since ")
 
 
 def schema_is(app: Flask, version: str) -> None:
@@ -72,14 +72,14 @@ def schema_is(app: Flask, version: str) -> None:
 
 def test_an_older_schema_is_not_ready_and_a_newer_one_is(app: Flask) -> None:
     schema_is(app, "0003")
-    status, told = ask(app)
-    assert (status, told["reason"]) == (
+    status, body = read_health(app)
+    assert (status, body["reason"]) == (
         503,
         "the store has an older schema: run dashboard db upgrade",
     )
     # The next version's migrations have run while this version serves.
     schema_is(app, "9999")
-    assert ask(app)[0] == 200
+    assert read_health(app)[0] == 200
 
 
 @pytest.mark.parametrize("engine", ["servers"], indirect=True)
@@ -90,12 +90,12 @@ def test_an_older_schema_is_not_ready_and_a_newer_one_is(app: Flask) -> None:
 def test_a_server_that_is_away_is_named(
     app: Flask, servers: Servers, which: str, reason: str
 ) -> None:
-    assert ask(app)[0] == 200
+    assert read_health(app)[0] == 200
     getattr(servers, which).stop()
-    status, told = ask(app)
-    assert (status, told["ready"], told["reason"]) == (503, False, reason)
+    status, body = read_health(app)
+    assert (status, body["ready"], body["reason"]) == (503, False, reason)
     getattr(servers, which).start()
-    assert ask(app)[0] == 200
+    assert read_health(app)[0] == 200
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
@@ -120,11 +120,13 @@ def test_a_redis_without_memory_is_not_ready(app: Flask, servers: Servers) -> No
     client = servers.redis.client
     client.config_set("maxmemory", 1)
     try:
-        assert ask(app)[1].get("reason") == "Redis takes no value: it may have no memory left"
+        assert (
+            read_health(app)[1].get("reason") == "Redis takes no value: it may have no memory left"
+        )
         assert "takes no value" in (queue_problem(servers.redis.url) or "")
     finally:
         client.config_set("maxmemory", 0)
-    assert ask(app)[0] == 200
+    assert read_health(app)[0] == 200
 
 
 @contextmanager
@@ -154,13 +156,13 @@ def read_only(app: Flask, engine: str) -> Iterator[None]:
 
 def test_a_store_that_takes_no_row_is_not_ready(app: Flask, engine: str, clock: Clock) -> None:
     with read_only(app, engine):
-        status, told = ask(app)
-        assert (status, told["reason"]) == (
+        status, body = read_health(app)
+        assert (status, body["reason"]) == (
             503,
             "the database cannot be written to: its disk may be full",
         )
         assert "cannot be written to" in (store_problem(app) or "")
-    assert ask(app)[0] == 200
+    assert read_health(app)[0] == 200
 
 
 def test_where_the_store_takes_no_row_a_press_says_so_and_pages_are_shown(
@@ -168,12 +170,12 @@ def test_where_the_store_takes_no_row_a_press_says_so_and_pages_are_shown(
 ) -> None:
     with read_only(app, engine):
         assert olga.client.get("/connections").status_code == 200
-        answer = Person(app.test_client()).post(
+        response = Person(app.test_client()).post(
             "/login", page="/login", email="adam@example.com", password=PASSWORD
         )
-    assert answer.status_code == 503
-    assert "The console&#39;s database cannot be written to" in answer.text
-    assert "Its disk may be full." in answer.text
+    assert response.status_code == 503
+    assert "The console&#39;s database cannot be written to" in response.text
+    assert "Its disk may be full." in response.text
 
 
 def test_readiness_writes_once_in_ten_seconds(app: Flask, clock: Clock) -> None:
@@ -183,10 +185,10 @@ def test_readiness_writes_once_in_ten_seconds(app: Flask, clock: Clock) -> None:
                 select(PeriodicTask.due_at).where(PeriodicTask.name == WRITTEN)
             )
 
-    ask(app)
+    read_health(app)
     first = written()
-    ask(app)
+    read_health(app)
     assert written() == first
     clock.move(seconds=11)
-    ask(app)
+    read_health(app)
     assert written() > first

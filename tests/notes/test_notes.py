@@ -27,8 +27,8 @@ def test_a_note_is_seen_by_everybody_who_opens_the_page_with_who_and_when_newest
     olga: Person, adam: Person, viv: Person, sandbox: Sandbox
 ) -> None:
     for path in ("/accounts/1060", path_of(sandbox.healthy), worst_cause(viv)):
-        answer = olga.post(f"{path}/notes", text="They moved to another bank.\nCall on Friday.")
-        assert (answer.status_code, answer.location) == (303, f"{path}#notes")
+        response = olga.post(f"{path}/notes", text="They moved to another bank.\nCall on Friday.")
+        assert (response.status_code, response.location) == (303, f"{path}#notes")
         adam.post(f"{path}/notes", text="Called: all well <b>now</b>.")
         newest, oldest = notes(viv, path)
         assert newest.startswith("adam@example.com")
@@ -108,9 +108,9 @@ def test_a_note_is_deleted_where_it_stands_and_nowhere_else(olga: Person) -> Non
 def test_with_htmx_the_answer_is_the_notes_and_one_that_is_not_kept_comes_back_to_be_mended(
     olga: Person,
 ) -> None:
-    kept = olga.post("/accounts/1001/notes", htmx=True, text="Short.")
-    assert kept.text.lstrip().startswith('<section class="card mt-3" id="notes"')
-    assert "Short." in kept.text
+    response = olga.post("/accounts/1001/notes", htmx=True, text="Short.")
+    assert response.text.lstrip().startswith('<section class="card mt-3" id="notes"')
+    assert "Short." in response.text
     long = olga.post("/accounts/1001/notes", htmx=True, text="x" * 2001)
     assert "it can have 2000" in long.text
     assert f">{'x' * 2001}</textarea>" in long.text

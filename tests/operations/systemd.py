@@ -34,9 +34,9 @@ def read_environment(text: str) -> dict[str, str]:
 class Systemd:
     """Starts and stops the services of a folder of units."""
 
-    def __init__(self, units: Path, place: Callable[[str], str], state: Path) -> None:
-        """``place`` maps a path of a unit to this machine; ``state`` replaces /var/lib."""
-        self._units, self._place, self._state = units, place, state
+    def __init__(self, units: Path, replace_paths: Callable[[str], str], state: Path) -> None:
+        """``replace_paths`` maps a unit's paths to this machine; ``state`` replaces /var/lib."""
+        self._units, self._replace_paths, self._state = units, replace_paths, state
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         self._sockets: dict[str, socket.socket] = {}
         self.log = units / "log"
@@ -73,7 +73,7 @@ class Systemd:
             each.close()
 
     def _read(self, unit: str) -> dict[str, list[str]]:
-        return read_unit(self._place((self._units / unit).read_text()))
+        return read_unit(self._replace_paths((self._units / unit).read_text()))
 
     def _start(self, name: str) -> None:
         unit = self._read(name)

@@ -10,7 +10,7 @@ from flask import Flask
 from sqlalchemy import event
 
 from dashboard.core.database import db
-from tests.security.route_requests import RouteRequest, RouteRequests, ask
+from tests.security.route_requests import RouteRequest, RouteRequests, send_request
 from tests.support.databases import Servers
 from tests.support.people import Person
 
@@ -56,20 +56,20 @@ def test_sessions_that_end_before_a_request_or_in_its_midst_are_no_error_of_the_
     app: Flask, adam: Person, end_sessions: Callable[[], None]
 ) -> None:
     """Before a request: a normal response. During it: the outage page, or the page itself."""
-    wrong, unavailable, asked = [], 0, pages(app)
-    assert len(asked) > 80
-    for turn, place in enumerate(asked):
+    wrong, unavailable, routes = [], 0, pages(app)
+    assert len(routes) > 80
+    for turn, route in enumerate(routes):
         end_sessions()
         with ended_at(app, 0, end_sessions) as statements:
-            answer = ask(adam.client, place)
-        if answer.status_code >= 500:
-            wrong.append((str(place), 0, answer.status_code, answer.data[:200]))
+            response = send_request(adam.client, route)
+        if response.status_code >= 500:
+            wrong.append((str(route), 0, response.status_code, response.data[:200]))
         for number in {1 + turn % max(1, statements[0]), statements[0]} - {0}:
             with ended_at(app, number, end_sessions):
-                answer = ask(adam.client, place)
-            unavailable += answer.status_code == 503
-            explains = b"does not answer" in answer.data or place.endpoint == "health.ready"
-            if answer.status_code >= 500 and not (answer.status_code == 503 and explains):
-                wrong.append((str(place), number, answer.status_code, answer.data[:200]))
+                response = send_request(adam.client, route)
+            unavailable += response.status_code == 503
+            explains = b"does not answer" in response.data or route.endpoint == "health.ready"
+            if response.status_code >= 500 and not (response.status_code == 503 and explains):
+                wrong.append((str(route), number, response.status_code, response.data[:200]))
     assert wrong == []
     assert unavailable > 100

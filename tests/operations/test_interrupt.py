@@ -34,12 +34,12 @@ def start(log: Path, store: dict[str, str], sandbox: Sandbox, tmp_path: Path) ->
     started = []
 
     def begin(*words: str) -> subprocess.Popen[bytes]:
-        with log.open("wb") as said:
+        with log.open("wb") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", "dashboard", *words],
                 env=make_environ(sandbox.url, tmp_path, **store),
-                stdout=said,
-                stderr=said,
+                stdout=output,
+                stderr=output,
                 start_new_session=True,
             )
         started.append(process)
@@ -57,9 +57,9 @@ def children(pid: int) -> list[int]:
     return found + [below for child in found for below in children(child)]
 
 
-def is_gone(pid: int) -> bool:
-    place = Path(f"/proc/{pid}/stat")
-    return not place.exists() or place.read_text().rpartition(")")[2].split()[0] == "Z"
+def has_ended(pid: int) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
 
 
 def interrupt(process: subprocess.Popen[bytes], log: Path) -> str:
@@ -67,7 +67,7 @@ def interrupt(process: subprocess.Popen[bytes], log: Path) -> str:
     family, before = children(process.pid), len(log.read_text())
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(60) in {0, 130}
-    wait_for(lambda: all(map(is_gone, family)), "all processes have ended", within=60)
+    wait_for(lambda: all(map(has_ended, family)), "all processes have ended", within=60)
     return log.read_text()[before:].strip()
 
 

@@ -58,9 +58,9 @@ class Machine:
         shutil.copytree(release, self.dist)
         for name in ("opt", "etc/systemd/system", "usr/local/bin", "var/lib"):
             (root / name).mkdir(parents=True)
-        self.systemd = Systemd(root / "etc/systemd/system", self.place, root / "var/lib")
+        self.systemd = Systemd(root / "etc/systemd/system", self.replace_paths, root / "var/lib")
 
-    def place(self, text: str) -> str:
+    def replace_paths(self, text: str) -> str:
         """Replace the machine's paths and ports in a command or file."""
         text = re.sub(r"(?<![\w/.])/(opt|etc|var/lib|usr/local)/", rf"{self.root}/\1/", text)
         for theirs, ours in self._ports.items():
@@ -87,7 +87,7 @@ class Machine:
             ]:
                 pass
             case ["python3", "-m", "venv", folder]:
-                self._make_environment(Path(self.place(folder)))
+                self._make_environment(Path(self.replace_paths(folder)))
             case [pip, "install", "--require-hashes", "-r", file] if pip.endswith("/bin/pip"):
                 ensure_satisfied(self.dist / file)
             case ["dashboard", "users", "create", *_]:
@@ -105,7 +105,7 @@ class Machine:
             "LANG": "C.UTF-8",
         }
         done = subprocess.run(
-            [*WITHOUT_PRIVILEGES, "/bin/sh", "-c", self.place(line)],
+            [*WITHOUT_PRIVILEGES, "/bin/sh", "-c", self.replace_paths(line)],
             env=environ,
             cwd=self.dist,
             input=given,
@@ -127,7 +127,9 @@ class Machine:
         """Adapt the wrapper to this folder and this user."""
         wrapper = self.root / "usr/local/bin/dashboard"
         wrapper.write_text(
-            self.place(wrapper.read_text()).replace("user=console", f"user={getpass.getuser()}")
+            self.replace_paths(wrapper.read_text()).replace(
+                "user=console", f"user={getpass.getuser()}"
+            )
         )
 
     def write_settings(self, **settings: str) -> None:
@@ -156,7 +158,7 @@ def ensure_satisfied(lock: Path) -> None:
             assert version(needed.name) in needed.specifier, text
 
 
-class Place:
+class Installation:
     """A folder to install the console in, its address, and its database's own address."""
 
     def __init__(self, settings: dict[str, str], url: str, certificate: Path, direct: str) -> None:
@@ -186,7 +188,7 @@ class Place:
         token = self.get("/login").text.partition('name="csrf_token" value="')[2].partition('"')[0]
         fields = {"csrf_token": token, "email": "you@example.com", "password": PASSWORD}
         headers = {"Referer": f"{self.url}/login"}
-        answer = self.session.post(
+        response = self.session.post(
             f"{self.url}/login",
             data=fields,
             headers=headers,
@@ -194,10 +196,10 @@ class Place:
             allow_redirects=False,
             verify=self.certificate,
         )
-        assert (answer.status_code, answer.headers["Location"]) == (
+        assert (response.status_code, response.headers["Location"]) == (
             302,
             urlsplit(self.url).path + "/",
-        ), answer.text
+        ), response.text
 
 
 @pytest.fixture
@@ -209,7 +211,9 @@ def machine(release: Path, tmp_path: Path) -> Iterator[Machine]:
 
 
 @pytest.fixture(params=["alone at the root", "pooled below a path"])
-def place(request: pytest.FixtureRequest, machine: Machine, tmp_path: Path) -> Iterator[Place]:
+def installation(
+    request: pytest.FixtureRequest, machine: Machine, tmp_path: Path
+) -> Iterator[Installation]:
     """SQLite on a host of its own; and PostgreSQL behind PgBouncer, with Redis, below a path."""
     below_path = request.param == "pooled below a path"
     (tmp_path / "nginx").mkdir()
@@ -225,14 +229,14 @@ def place(request: pytest.FixtureRequest, machine: Machine, tmp_path: Path) -> I
         servers.redis.client.flushall()
         direct = servers.postgresql.create("documents")
         settings |= {"DATABASE_URL": pooler.url("documents"), "REDIS_URL": servers.redis.url}
-    yield Place(settings, url, nginx.certificate, direct)
+    yield Installation(settings, url, nginx.certificate, direct)
     nginx.stop()
     machine.systemd.end_all()
     if below_path:
         servers.postgresql.drop("documents")
 
 
-def install(machine: Machine, place: Place, sandbox: Sandbox) -> None:
+def install(machine: Machine, installation: Installation, sandbox: Sandbox) -> None:
     """Install the console, write its settings, and wait for the first refresh."""
     machine.follow(INSTALL)
     machine.install_wrapper()
@@ -241,17 +245,17 @@ def install(machine: Machine, place: Place, sandbox: Sandbox) -> None:
         "PELIQAN_PARTNER_TOKEN": TOKEN,
         "PELIQAN_API_URL": sandbox.url,
     }
-    machine.write_settings(**secrets, **place.settings)
+    machine.write_settings(**secrets, **installation.settings)
     outputs = machine.follow(SET_UP)
     assert "database  fine" in outputs["dashboard check"]
-    wait_for(lambda: place.get("/readyz").json()["stale"] is False, "the fleet is read")
+    wait_for(lambda: installation.get("/readyz").json()["stale"] is False, "the fleet is read")
     assert "worker    fine" in machine.run("dashboard check worker")
 
 
-def back_up(machine: Machine, place: Place) -> None:
+def back_up(machine: Machine, installation: Installation) -> None:
     """Run the backup unit once; the copy is readable by its owner only."""
-    if place.direct:
-        (machine.root / "etc/direct.env").write_text(f"DATABASE_URL={place.direct}\n")
+    if installation.direct:
+        (machine.root / "etc/direct.env").write_text(f"DATABASE_URL={installation.direct}\n")
         unit = machine.root / "etc/systemd/system/partner-console-backup.service"
         settings = "EnvironmentFile=/etc/partner-console.env\n"
         unit.write_text(
@@ -263,33 +267,34 @@ def back_up(machine: Machine, place: Place) -> None:
 
 
 def test_every_command_of_the_document_works_in_its_order(
-    machine: Machine, place: Place, sandbox: Sandbox
+    machine: Machine, installation: Installation, sandbox: Sandbox
 ) -> None:
-    install(machine, place, sandbox)
-    place.sign_in()
-    connections = place.get("/connections.json").json()["total"]
+    install(machine, installation, sandbox)
+    installation.sign_in()
+    connections = installation.get("/connections.json").json()["total"]
     assert connections > 0
 
-    outputs = machine.follow(place.as_the_document_says(UPGRADE))
+    outputs = machine.follow(installation.as_the_document_says(UPGRADE))
     assert any(
         f"schema {newest_version()}" in output
         for command, output in outputs.items()
         if "dashboard backup" in command
     )
-    assert place.get("/connections.json").json()["total"] == connections
+    assert installation.get("/connections.json").json()["total"] == connections
 
     machine.run(
         "dashboard users create later@example.com --role viewer --password-stdin",
         given=f"{PASSWORD}\n",
     )
-    machine.follow(place.as_the_document_says(RESTORE))
+    machine.follow(installation.as_the_document_says(RESTORE))
     wait_for(
-        lambda: place.get("/connections.json").status_code == 200, "nginx finds the console again"
+        lambda: installation.get("/connections.json").status_code == 200,
+        "nginx finds the console again",
     )
-    assert place.get("/connections.json").json()["total"] == connections
+    assert installation.get("/connections.json").json()["total"] == connections
     assert "later@example.com" not in machine.run("dashboard users list")
 
-    back_up(machine, place)
+    back_up(machine, installation)
     machine.carry_out(
         "systemctl stop partner-console-web.socket partner-console-web partner-console-worker"
     )

@@ -74,7 +74,7 @@ def database(servers: Servers) -> Iterator[str]:
 
 def left_in_sessions(pooler: PgBouncer, database: str) -> set[tuple[Any, ...]]:
     """Return settings, prepared statements and locks of each server connection."""
-    asked = """
+    statement = """
         SELECT current_setting('search_path'), current_setting('random_page_cost'),
             current_setting('statement_timeout'), current_setting('lock_timeout'),
             current_setting('default_transaction_read_only'), current_user,
@@ -84,7 +84,7 @@ def left_in_sessions(pooler: PgBouncer, database: str) -> set[tuple[Any, ...]]:
     """
     address = pooler.url(database)
     with psycopg.connect(address, autocommit=True, prepare_threshold=None) as there:
-        return {row for _ in range(2 * POOL_SIZE) for row in there.execute(asked)}
+        return {row for _ in range(2 * POOL_SIZE) for row in there.execute(statement)}
 
 
 CLEAN = {('"$user", public', "4", "0", "0", "off", "console", 0, 0, 0)}
@@ -173,7 +173,7 @@ def test_what_needs_a_session_of_its_own_says_that_it_needs_the_servers_address(
     assert run("users", "list").exit_code == 0
 
 
-def ask(address: str, question: str, seconds: float = 20) -> sql_result.Result:
+def run_query(address: str, question: str, seconds: float = 20) -> sql_result.Result:
     result = sql_result.Result()
     postgresql.run_query(address, question, result, lambda _cancel: None, seconds)
     return result
@@ -194,7 +194,7 @@ def warehouse(pooler: PgBouncer, servers: Servers, database: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("question", "said"),
+    ("question", "message"),
     [
         ("insert into invoice values (99)", "read-only transaction"),
         (
@@ -216,13 +216,15 @@ def warehouse(pooler: PgBouncer, servers: Servers, database: str) -> str:
     ],
 )
 def test_a_question_through_a_pooler_is_read_only_short_and_a_single_one(
-    warehouse: str, question: str, said: str
+    warehouse: str, question: str, message: str
 ) -> None:
     with pytest.raises(sql_result.Failed) as refused:
-        ask(warehouse, question, seconds=1)
-    assert said in str(refused.value).lower()
-    assert [column.name for column in ask(warehouse, "select id from invoice").columns] == ["id"]
-    assert len(ask(warehouse, "select id from invoice").rows) == 30
+        run_query(warehouse, question, seconds=1)
+    assert message in str(refused.value).lower()
+    assert [column.name for column in run_query(warehouse, "select id from invoice").columns] == [
+        "id"
+    ]
+    assert len(run_query(warehouse, "select id from invoice").rows) == 30
 
 
 @pytest.mark.parametrize(
@@ -248,10 +250,10 @@ def test_a_question_leaves_nothing_to_whoever_gets_the_connection_next(
     assert left_in_sessions(pooler, database) == CLEAN
     for _ in range(POOL_SIZE):
         with contextlib.suppress(sql_result.Failed):
-            ask(warehouse, question)
+            run_query(warehouse, question)
     assert left_in_sessions(pooler, database) == CLEAN
     with pytest.raises(sql_result.Failed, match="read-only transaction"):
-        ask(warehouse, "delete from invoice")
+        run_query(warehouse, "delete from invoice")
 
 
 def test_a_question_is_cancelled_through_the_pooler(
@@ -282,7 +284,7 @@ def test_a_question_is_cancelled_through_the_pooler(
         thread.join(60)
         assert there.execute(active).fetchone() == (0,)
     assert (
-        [said for said in failures if "canceling statement due to user request" in said]
+        [failure for failure in failures if "canceling statement due to user request" in failure]
         == failures
         != []
     )
@@ -291,7 +293,9 @@ def test_a_question_is_cancelled_through_the_pooler(
 def test_many_questions_at_once_are_answered_with_few_server_connections(warehouse: str) -> None:
     with ThreadPoolExecutor(8) as askers:
         found = list(
-            askers.map(lambda _: len(ask(warehouse, "select id from invoice").rows), range(24))
+            askers.map(
+                lambda _: len(run_query(warehouse, "select id from invoice").rows), range(24)
+            )
         )
     assert found == [30] * 24
 

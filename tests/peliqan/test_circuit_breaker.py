@@ -241,7 +241,7 @@ def test_while_it_answers_nobody_nothing_is_sent_and_the_words_say_so(
     server.say(ACCOUNTS, html(503))
     server.say(SYNC, Answer({"run_data": []}))
     fail(api)
-    asked = len(server.asked)
+    requests_before = len(server.requests)
     began = time.monotonic()
     with pytest.raises(peliqan.ApiUnavailable) as read:
         api.for_account(1).connections()
@@ -250,7 +250,7 @@ def test_while_it_answers_nobody_nothing_is_sent_and_the_words_say_so(
     with pytest.raises(peliqan.ApiUnavailable):
         list(api.for_account(1).query("select 1", warehouse="data"))
     assert time.monotonic() - began < 0.5
-    assert len(server.asked) == asked
+    assert len(server.requests) == requests_before
     assert started.value.outcome_unknown is False
     since = (
         "Every try since 2 January, 10:42 UTC has failed"
@@ -299,13 +299,13 @@ def test_a_try_that_fails_is_one_request(server: FaultServer, hands: Hands) -> N
         with pytest.raises(peliqan.PeliqanError):
             api.account_page()
     # Four tries, one of the second call, and the probe; then the second call does not retry.
-    asked = FAILURES_OF_OUTAGE + 1
-    assert server.count(ACCOUNTS) == asked
+    expected = FAILURES_OF_OUTAGE + 1
+    assert server.count(ACCOUNTS) == expected
     assert api.breaker.claim_probe() is False
     hands.move(FIRST_PROBE_AFTER)
     assert api.breaker.claim_probe() is True
     assert api.answers_again() is False
-    assert server.count(ACCOUNTS) == asked + 1
+    assert server.count(ACCOUNTS) == expected + 1
     server.say(ACCOUNTS, Answer([]))
     assert api.answers_again() is True
 
@@ -320,15 +320,15 @@ def test_what_a_probe_asks_has_nothing_to_do_with_the_failing_accounts(
     server.say(SERVERS, html(503))
     server.say(ACCOUNTS, Answer([]))
     fail(api)
-    assert server.asked[-1].headers["Authorization"] == good
+    assert server.requests[-1].headers["Authorization"] == good
     assert api.breaker.outage is not None
     # No customer's call has succeeded, so the partner's is the probe.
     api.breaker.record_answer()
     hands.move(PROBE_EVERY)
-    asked = server.count(ACCOUNTS)
+    requests_before = server.count(ACCOUNTS)
     api.transport._last_good = None
     fail(api)
-    assert server.count(ACCOUNTS) == asked + 1
+    assert server.count(ACCOUNTS) == requests_before + 1
     assert api.breaker.outage is None
 
 

@@ -56,7 +56,7 @@ def test_a_token_that_no_header_can_carry_is_refused_unsent_and_unquoted(
 ) -> None:
     with pytest.raises(peliqan.NotAuthorised) as caught:
         server.client(token).account_page()
-    assert server.asked == []
+    assert server.requests == []
     assert not token or token not in repr(vars(caught.value))
 
 
@@ -158,7 +158,8 @@ def test_side_effects_each_get_a_connection_of_their_own_and_reads_share_theirs(
         api.integration_token("cust-1")
         api.account_page()
     ports = [
-        [each.port for each in server.asked if each.path == path] for path in (INTEGRATE, ACCOUNTS)
+        [each.port for each in server.requests if each.path == path]
+        for path in (INTEGRATE, ACCOUNTS)
     ]
     assert (len(set(ports[0])), len(set(ports[1]))) == (3, 1)
     assert not set(ports[0]) & set(ports[1])
@@ -169,19 +170,19 @@ def test_a_cookie_of_one_customer_never_goes_along_with_another(server: FaultSer
     api = server.client()
     api.for_account(1).connections()
     api.for_account(2).connections()
-    assert not any("Cookie" in each.headers for each in server.asked)
+    assert not any("Cookie" in each.headers for each in server.requests)
 
 
 def test_each_request_says_who_asks_and_with_which_token(server: FaultServer) -> None:
     server.say(SERVERS, Answer([]))
     server.client().for_account(1).connections()
-    identity, servers = server.asked
+    identity, servers = server.requests
     assert (identity.headers["Authorization"], servers.headers["Authorization"]) == (
         f"JWT {PARTNER}",
         f"JWT {CUSTOMER}",
     )
     assert identity.query == {"account_id": ["1"]}
-    for each in server.asked:
+    for each in server.requests:
         assert each.headers["User-Agent"].startswith("partner-console/")
         assert each.headers["Accept"] == "application/json"
 
@@ -193,7 +194,7 @@ def test_a_netrc_file_does_not_replace_the_token(
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     server.say(ACCOUNTS, Answer([]))
     server.client().account_page()
-    assert server.asked[0].headers["Authorization"] == f"JWT {PARTNER}"
+    assert server.requests[0].headers["Authorization"] == f"JWT {PARTNER}"
 
 
 def test_nothing_secret_is_logged_even_by_the_libraries(
@@ -291,14 +292,14 @@ def test_a_question_in_sql_is_hung_up_on_from_another_thread(
     server.say("/api/proxy/db/", Answer(raw=raw))
     ended: list[str] = []
 
-    def ask() -> None:
+    def run_query() -> None:
         try:
             for _ in server.client().for_account(1).query("select 1", cancel=cancel):
                 ended.append("a part")
         except peliqan.PeliqanError as error:
             ended.append(error.code)
 
-    thread = Thread(target=ask)
+    thread = Thread(target=run_query)
     thread.start()
     wait_for(
         lambda: server.count("/api/proxy/db/") == 1 and (ended or not begins), "it is under way"

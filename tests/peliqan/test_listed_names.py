@@ -103,7 +103,7 @@ def test_names_arrive_as_they_are_whatever_is_in_them(
     server.say(ROWS, Answer({"count": 0, "results": []}))
     account = server.client().for_account(1)
     account.rows(3, peliqan.RowQuery(order_by=f"{sign}{names[0]}", include=names))
-    sent = server.asked[-1].query
+    sent = server.requests[-1].query
     assert split(sent["include"][0]) == names
     assert split(sent["order_by"][0]) == [f"{sign}{names[0]}"]
 
@@ -112,7 +112,7 @@ def test_names_arrive_as_they_are_whatever_is_in_them(
 def test_a_plain_name_is_sent_without_quotes(server: FaultServer, name: str) -> None:
     server.say(ROWS, Answer({"count": 0, "results": []}))
     server.client().for_account(1).rows(3, peliqan.RowQuery(order_by=name, include=[name, "b"]))
-    assert (server.asked[-1].query["order_by"], server.asked[-1].query["include"]) == (
+    assert (server.requests[-1].query["order_by"], server.requests[-1].query["include"]) == (
         [name],
         [f"{name},b"],
     )

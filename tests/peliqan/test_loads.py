@@ -124,9 +124,9 @@ def test_pages_of_runs_are_asked_for_by_both_names_of_their_size(server: FaultSe
     server.say("/api/pipeline_runs/", Answer({"data": []}))
     account = server.client().for_account(1)
     account.runs(7, page=2, per_page=25)
-    assert server.asked[-1].query == {"page": ["2"], "per_page": ["25"], "page_size": ["25"]}
+    assert server.requests[-1].query == {"page": ["2"], "per_page": ["25"], "page_size": ["25"]}
     account.run(7, 9)
-    assert server.asked[-1].query == {
+    assert server.requests[-1].query == {
         "run_id": ["9"],
         "page": ["1"],
         "per_page": ["10"],
@@ -135,9 +135,9 @@ def test_pages_of_runs_are_asked_for_by_both_names_of_their_size(server: FaultSe
 
 
 def test_a_connection_known_by_connection_id_alone_is_listed_and_read(server: FaultServer) -> None:
-    said = {"connection_id": "7", "id": None, "name": "Books", "health_status": "OK"}
-    server.say("/api/servers/", Answer([said, {**said, "connection_id": 8}]))
-    server.say("/api/servers/7/", Answer(said))
+    fields = {"connection_id": "7", "id": None, "name": "Books", "health_status": "OK"}
+    server.say("/api/servers/", Answer([fields, {**fields, "connection_id": 8}]))
+    server.say("/api/servers/7/", Answer(fields))
     account = server.client().for_account(1)
     assert [each.id for each in account.connections()] == [7, 8]
     assert account.connection(7).id == 7

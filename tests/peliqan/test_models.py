@@ -139,10 +139,10 @@ def test_what_is_documented_survives_any_field_beside_it(
     assert parse(model, {**extra, **documented}, ROUTES[0]) == parse(model, documented, ROUTES[0])
 
 
-@pytest.mark.parametrize("said", ["soon", {}, [], True, "0001-01-01T00:00:00+14:00", None])
-def test_the_end_of_a_consent_that_cannot_be_read_is_as_good_as_none(said: Any) -> None:
+@pytest.mark.parametrize("value", ["soon", {}, [], True, "0001-01-01T00:00:00+14:00", None])
+def test_the_end_of_a_consent_that_cannot_be_read_is_as_good_as_none(value: Any) -> None:
     assert (
-        parse(Connection, {"id": 1, "consent_expires_at": said}, ROUTES[0]).consent_expires_at
+        parse(Connection, {"id": 1, "consent_expires_at": value}, ROUTES[0]).consent_expires_at
         is None
     )
 
@@ -241,6 +241,6 @@ def test_an_event_says_the_same_under_each_of_its_names(
 ) -> None:
     for name in names:
         nulls = {other: None for other in names if other != name}
-        for told in ({name: value}, {**nulls, name: value}, {name: str(value)}):
-            event = parse_event(json.dumps({"event": "pipeline_run_error", **told}).encode())
+        for fields in ({name: value}, {**nulls, name: value}, {name: str(value)}):
+            event = parse_event(json.dumps({"event": "pipeline_run_error", **fields}).encode())
             assert getattr(event, field) == value

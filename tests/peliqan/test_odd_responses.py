@@ -52,11 +52,11 @@ def scripted(reply: Callable[[socket.socket], None]) -> Iterator[tuple[str, list
 
 def test_no_redirect_is_followed(sandbox: Sandbox) -> None:
     with scripted(lambda connection: None) as (other, seen):
-        answer = (
+        response = (
             f"HTTP/1.1 301 Moved\r\nLocation: {other}/steal\r\nContent-Length: 0\r\n\r\n".encode()
         )
         with (
-            scripted(lambda connection: connection.sendall(answer)) as (url, _),
+            scripted(lambda connection: connection.sendall(response)) as (url, _),
             pytest.raises(peliqan.BrokenAnswer),
         ):
             client(url).account_page()

@@ -17,19 +17,19 @@ RATE = 40
 
 def busiest(times: list[float], seconds: float = 1) -> int:
     times = sorted(times)
-    return max(bisect_left(times, start + seconds) - place for place, start in enumerate(times))
+    return max(bisect_left(times, start + seconds) - index for index, start in enumerate(times))
 
 
 def test_no_second_holds_more_requests_than_promised_however_many_ask() -> None:
     pace, sent = peliqan.RateLimiter(16, RATE), []
 
-    def ask(_: int) -> None:
+    def request(_: int) -> None:
         pace.wait()
         sent.append(time.monotonic())
 
     started = time.monotonic()
     with ThreadPoolExecutor(16) as pool:
-        list(pool.map(ask, range(2 * RATE)))
+        list(pool.map(request, range(2 * RATE)))
     assert busiest(sent) <= RATE
     # It is not much slower than allowed: two seconds' requests leave within three seconds.
     assert time.monotonic() - started < 3
@@ -40,14 +40,16 @@ def test_two_processes_that_share_a_redis_share_the_second_and_spread_over_it(
 ) -> None:
     sent: list[float] = []
 
-    def ask(pace: peliqan.RateLimiter) -> None:
+    def request(limiter: peliqan.RateLimiter) -> None:
         for _ in range(3 * RATE // 2):
-            pace.wait()
+            limiter.wait()
             sent.append(time.monotonic())
 
     started = time.monotonic()
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(ask, [peliqan.RateLimiter(16, RATE, servers.redis.url) for _ in range(2)]))
+        list(
+            pool.map(request, [peliqan.RateLimiter(16, RATE, servers.redis.url) for _ in range(2)])
+        )
     assert busiest(sent) <= RATE
     # A burst at the start of a second could meet late requests of the second before.
     assert busiest(sent, 0.5) <= 0.8 * RATE
@@ -83,13 +85,13 @@ def test_no_more_calls_are_out_at_once_than_allowed(sandbox: Sandbox) -> None:
 
 
 def test_retries_keep_to_the_pace_too(sandbox: Sandbox) -> None:
-    asked = 0
+    requests = 0
     pace = peliqan.RateLimiter(1)
     wait = pace.wait
 
     def counting() -> None:
-        nonlocal asked
-        asked += 1
+        nonlocal requests
+        requests += 1
         wait()
 
     pace.wait = counting  # type: ignore[method-assign]
@@ -97,7 +99,7 @@ def test_retries_keep_to_the_pace_too(sandbox: Sandbox) -> None:
     api = peliqan.Peliqan(sandbox.url, TOKEN, tokens=peliqan.MemoryTokens(), options=options)
     sandbox.fault("sub_accounts", status=503, times=2)
     api.account_page(1, 1)
-    assert asked == 3
+    assert requests == 3
 
 
 def test_nothing_is_sent_while_the_shared_count_is_away(sandbox: Sandbox) -> None:

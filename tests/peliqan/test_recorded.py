@@ -113,4 +113,4 @@ def test_recorded_databases_and_tables_are_read(server: FaultServer) -> None:
     ]
     assert {each.id for each in account.tables(1)} == {each["id"] for each in tables}
     assert (account.table(3).id, account.table(3).name) == (table["id"], table["name"])
-    assert server.asked[1].query == {"exclude_tables": ["1"]}
+    assert server.requests[1].query == {"exclude_tables": ["1"]}

@@ -24,7 +24,9 @@ def test_thirty_pages_of_accounts_are_read_to_their_end(server: FaultServer) -> 
     ]
     server.say(ACCOUNTS, *(Answer(page) for page in pages))
     assert [account.id for account in server.client().accounts(per_page=10)] == list(range(300))
-    assert [each.query["page"] for each in server.asked] == [[str(page)] for page in range(1, 31)]
+    assert [each.query["page"] for each in server.requests] == [
+        [str(page)] for page in range(1, 31)
+    ]
 
 
 def test_a_bare_list_is_all_there_is_however_long(server: FaultServer) -> None:
@@ -117,8 +119,8 @@ def test_a_page_past_the_end_is_empty_with_the_true_count_from_new_servers_and_o
     before = server.count(ROWS)
     seen = account.rows(3, peliqan.RowQuery(page=99, search="x"))
     assert (seen.count, seen.rows, server.count(ROWS) - before) == (42, (), 2)
-    assert (server.asked[-1].query["page"], server.asked[-1].query["size"]) == (["1"], ["1"])
-    assert server.asked[-1].query["search"] == ["x"]
+    assert (server.requests[-1].query["page"], server.requests[-1].query["size"]) == (["1"], ["1"])
+    assert server.requests[-1].query["search"] == ["x"]
 
 
 def test_a_first_page_that_is_no_page_is_refused_and_not_asked_for_again(
@@ -143,7 +145,7 @@ def test_what_is_asked_about_rows_goes_into_the_query_and_names_with_commas_are_
         include=["Name", "Last, first"],
     )
     account.rows(3, query)
-    assert server.asked[-1].query == {
+    assert server.requests[-1].query == {
         "user_field_names": ["True"],
         "page": ["2"],
         "size": ["50"],
@@ -160,14 +162,14 @@ def test_numbers_that_json_does_not_have_are_nothing(server: FaultServer) -> Non
 
 
 def test_what_a_server_says_is_cut_short_and_flattened(server: FaultServer) -> None:
-    said = {
+    error = {
         "error": "E",
         "detail": {
             "size": [{"error": "Too large.", "code": "max"}],
             "page": [{"error": "x" * 2000, "code": "c"}],
         },
     }
-    server.say(ACCOUNTS, Answer(said, 400))
+    server.say(ACCOUNTS, Answer(error, 400))
     with pytest.raises(peliqan.Refused) as caught:
         server.client().account_page()
     assert caught.value.detail is not None

@@ -92,7 +92,7 @@ class Deployment:
         self.environ = {"PATH": f"{image / 'bin'}:/usr/bin:/bin", **environ}
         self.running: dict[str, subprocess.Popen[bytes]] = {}
 
-    def place(self, service: str, path: str) -> Path:
+    def local_path(self, service: str, path: str) -> Path:
         """Return the local path for a path in a service's container."""
         volumes = dict(each.split(":")[:2] for each in SERVICES[service].get("volumes", []))
         for name, target in volumes.items():
@@ -101,14 +101,14 @@ class Deployment:
                 return self._made(self.folder / "volumes" / name / Path(path).relative_to(target))
         return self._made(self.folder / "containers" / service / path.lstrip("/"))
 
-    def _made(self, place: Path) -> Path:
+    def _made(self, path: Path) -> Path:
         """Make the folders of the image, which a new volume starts with."""
-        (place if place.suffix == "" else place.parent).mkdir(parents=True, exist_ok=True)
-        return place
+        (path if path.suffix == "" else path.parent).mkdir(parents=True, exist_ok=True)
+        return path
 
     def environ_of(self, service: str) -> dict[str, str]:
         [data] = re.findall(r"DASHBOARD_DATA=(\S+)", DOCKERFILE)
-        return {**self.environ, "DASHBOARD_DATA": str(self.place(service, data))}
+        return {**self.environ, "DASHBOARD_DATA": str(self.local_path(service, data))}
 
     def words(self, service: str) -> list[str]:
         """Return the service's command, on loopback and a free port."""
@@ -226,10 +226,10 @@ class Browser:
 
     def __init__(self, url: str) -> None:
         self.url, self.session = url, requests.Session()
-        answer = self.post(
+        response = self.post(
             "/login", page="/login", email="you@example.com", password="a long password here"
         )
-        assert answer.status_code == 302, answer.text
+        assert response.status_code == 302, response.text
 
     def get(self, path: str) -> requests.Response:
         return self.session.get(self.url + path, timeout=30)
@@ -251,23 +251,23 @@ def test_an_export_a_copy_and_a_backup_outlive_the_containers_and_one_can_go_bac
     file = f"{begun.headers['Location']}/file"
     wait_for(lambda: browser.get(file).ok, "the worker's file is handed out by web", within=60)
     rows = browser.get(file).text
-    copies = deployment.place("web", "/data/copies")
+    copies = deployment.local_path("web", "/data/copies")
     copied = deployment.run(
         "dashboard", "pull", f"--to=parquet://{copies}", "--account=1001", f"--table={TABLE}"
     )
     assert copied.returncode == 0, copied.stderr
     deployment.end()
 
-    kept = deployment.place("web", "/data/backups/before.console")
-    backup = deployment.run("dashboard", "backup", str(kept))
+    backup_file = deployment.local_path("web", "/data/backups/before.console")
+    backup = deployment.run("dashboard", "backup", str(backup_file))
     assert backup.returncode == 0, backup.stderr
     # A newer version's migrations have run, and the older image starts again.
     with psycopg.connect(deployment.environ["DATABASE_URL"], autocommit=True) as store:
         store.execute("UPDATE alembic_version SET version_num = '9999'")
     deployment.come_up()
     assert Browser(deployment.url).get(file).text == rows
-    assert deployment.place("worker", "/data/backups/before.console").stat().st_size > 1000
-    assert list(deployment.place("worker", "/data/copies").rglob("*.parquet"))
+    assert deployment.local_path("worker", "/data/backups/before.console").stat().st_size > 1000
+    assert list(deployment.local_path("worker", "/data/copies").rglob("*.parquet"))
     deployment.end()
 
 
@@ -282,7 +282,7 @@ def test_the_image_has_what_the_pages_are_made_of(image: Path) -> None:
 
 def test_the_image_has_no_stand_in_for_the_api(image: Path) -> None:
     assert not list(image.rglob("site-packages/dashboard/sandbox"))
-    asked = subprocess.run(
+    result = subprocess.run(
         [image / "bin" / "dashboard", "--help"],
         env={},
         capture_output=True,
@@ -290,7 +290,7 @@ def test_the_image_has_no_stand_in_for_the_api(image: Path) -> None:
         check=True,
         timeout=60,
     )
-    listed = asked.stdout
+    listed = result.stdout
     assert "serve" in listed.split()
     assert {"demo", "sandbox"}.isdisjoint(listed.split())
 

@@ -115,7 +115,7 @@ def test_wrong_and_missing_settings_are_named_together_without_their_values() ->
     }
     with pytest.raises(SettingsError) as caught:
         read_settings(wrong, Path("/nonexistent"))
-    told = str(caught.value)
+    message = str(caught.value)
     for name in (
         "SECRET_KEY",
         "PELIQAN_PARTNER_TOKEN",
@@ -123,8 +123,8 @@ def test_wrong_and_missing_settings_are_named_together_without_their_values() ->
         "PELIQAN_API_URL",
         "DASHBOARD_TYPO",
     ):
-        assert name in told
-    assert "hunter2" not in told
+        assert name in message
+    assert "hunter2" not in message
     with pytest.raises(SettingsError, match="PELIQAN_PATH_SERVERS"):
         read_settings({**GOOD, "PELIQAN_PATH_SERVERS": "no-slash"}, Path("/nonexistent"))
 

@@ -17,19 +17,19 @@ from scripts import find_secrets
 ROOT = Path(__file__).parents[2]
 
 
-def answers(monkeypatch: pytest.MonkeyPatch, *said: Any) -> list[list[str]]:
+def answers(monkeypatch: pytest.MonkeyPatch, *response: Any) -> list[list[str]]:
     """Replace pip-audit by a function that returns these results in turn."""
-    asked: list[list[str]] = []
-    left = list(said)
+    requested: list[list[str]] = []
+    left = list(response)
 
     def run(words: list[str], **more: Any) -> subprocess.CompletedProcess[str]:
-        asked.append(Path(words[words.index("--requirement") + 1]).read_text().split("\n"))
+        requested.append(Path(words[words.index("--requirement") + 1]).read_text().split("\n"))
         found = left.pop(0)
         out = json.dumps({"dependencies": found}) if isinstance(found, list) else ""
         return subprocess.CompletedProcess(words, 0, out, found if isinstance(found, str) else "")
 
     monkeypatch.setattr(audit.subprocess, "run", run)
-    return asked
+    return requested
 
 
 FINE = [{"name": "requests", "version": "1", "vulns": []}]
@@ -38,15 +38,15 @@ FINE = [{"name": "requests", "version": "1", "vulns": []}]
 def test_an_index_without_advisories_is_said_and_is_no_success(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = answers(
+    requested = answers(
         monkeypatch, [{"name": "requests", "skip_reason": "Dependency not found on PyPI"}]
     )
     assert audit.main() == 0
     out = capsys.readouterr().out
     assert out.startswith("NOT AUDITED: no source of advisories could be reached")
     assert "(the package index has no advisories)." in out
-    assert len(asked) == 1
-    assert len(asked[0]) == 2
+    assert len(requested) == 1
+    assert len(requested[0]) == 2
 
 
 def test_no_network_is_said_in_one_line(
@@ -70,10 +70,10 @@ def test_a_known_weakness_fails(
         "version": "1.0",
         "vulns": [{"id": "PYSEC-1", "fix_versions": ["1.1"]}],
     }
-    asked = answers(monkeypatch, FINE, [*FINE, weak])
+    requested = answers(monkeypatch, FINE, [*FINE, weak])
     assert audit.main() == 1
     assert "jinja2 1.0: PYSEC-1, mended in: 1.1" in capsys.readouterr().out
-    assert any(line.startswith("flask==") for line in asked[1])
+    assert any(line.startswith("flask==") for line in requested[1])
 
 
 def test_secrets_are_found_by_file_and_line_and_not_repeated(tmp_path: Path) -> None:

@@ -73,8 +73,8 @@ def macros_without_params(text: str) -> list[str]:
 
 
 def _names_all(comment: str, names: list[str]) -> bool:
-    told = comment.partition("params:")[2]
-    return all(re.search(rf"\b{name}\b", told) for name in names)
+    described = comment.partition("params:")[2]
+    return all(re.search(rf"\b{name}\b", described) for name in names)
 
 
 def head_of(text: str) -> str:

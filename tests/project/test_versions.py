@@ -107,13 +107,13 @@ def test_a_newer_wheel_replaces_an_older_one_as_the_documents_say(
             check=True,
             timeout=120,
         )
-        said = subprocess.run(
+        result = subprocess.run(
             [environment / "bin" / "dashboard", "--version"],
             capture_output=True,
             text=True,
             check=True,
         )
-        assert said.stdout.split()[-1] == str(version_of(wheel))
+        assert result.stdout.split()[-1] == str(version_of(wheel))
 
 
 def test_pages_metrics_and_the_command_say_the_version_and_the_sign_in_page_does_not(

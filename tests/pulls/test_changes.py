@@ -17,9 +17,9 @@ def step(pull: Run, copies: Copies) -> Any:
     """Pull the changed table; return its manifest."""
 
     def run(*words: str) -> dict[str, Any]:
-        told = pull(copies.address, *WORDS, "--json", *words)
-        assert told.returncode == 0, told.stdout + told.stderr
-        found: dict[str, Any] = json.loads(told.stdout)["tables"][0]
+        result = pull(copies.address, *WORDS, "--json", *words)
+        assert result.returncode == 0, result.stdout + result.stderr
+        found: dict[str, Any] = json.loads(result.stdout)["tables"][0]
         return found
 
     return run
@@ -121,9 +121,9 @@ def test_a_sort_that_the_server_refuses_costs_a_whole_read_and_not_the_copy(
 ) -> None:
     monkeypatch.setattr("dashboard.sandbox.filters.UNSORTABLE", {"last_modified"})
     own.put(1, "2026-01-01T00:00:00Z")
-    told = step()
-    assert (told["mode"], told["rows"], told["watermark"]) == ("full", 1, None)
-    assert told["remarks"] == [
+    table = step()
+    assert (table["mode"], table["rows"], table["watermark"]) == ("full", 1, None)
+    assert table["remarks"] == [
         "Peliqan refused to sort by “Updated”, so the table was read whole and not by what changed."
     ]
     assert names(copies) == {1: "Row 1"}
@@ -137,9 +137,9 @@ def test_deleted_rows_go_with_the_next_full_copy_and_are_told_of_before(
         own.put(n, f"2026-01-0{min(n, 9)}T00:00:00Z")
     step("--full-every", "3")
     own.delete(2)
-    told = step("--full-every", "3")
-    assert (told["mode"], told["rows"]) == ("incremental", 10)
-    assert "9 rows and the copy 10" in told["remarks"][0]
+    table = step("--full-every", "3")
+    assert (table["mode"], table["rows"]) == ("incremental", 10)
+    assert "9 rows and the copy 10" in table["remarks"][0]
     assert step("--full-every", "3")["mode"] == "incremental"
     third = step("--full-every", "3")
     assert (third["mode"], third["rows"]) == ("full", 9)
@@ -245,8 +245,8 @@ def test_long_names_and_twins_find_a_place(step: Any, copies: Copies, own: OwnTa
             "a_b": "line",
         },
     )
-    told = step()
-    stored = {each["name"]: each["stored"] for each in told["columns"]}
+    table = step()
+    stored = {each["name"]: each["stored"] for each in table["columns"]}
     row = copies.rows(TABLE)[0]
     values = [
         row[stored[name]] for name in (long + "1", long + "2", "NAME", "Name", "ID", "a.b", "a_b")
@@ -257,7 +257,7 @@ def test_long_names_and_twins_find_a_place(step: Any, copies: Copies, own: OwnTa
         assert all(len(each.encode()) <= 63 for each in stored.values())
         assert (
             f"Column “{long}1” is called “{stored[long + '1']}” at the destination."
-            in told["schema_changes"]
+            in table["schema_changes"]
         )
     else:
         assert stored["NAME"] == "NAME_2"

@@ -44,7 +44,7 @@ def test_killed_at_any_step_a_copy_is_whole_and_the_next_pull_completes_it(
 ) -> None:
     fill(own, "a")
     assert pull(copies.address, *WORDS).returncode == 0
-    said, fills, killed = ["--full"] if full else [], ["a"], 0
+    options, fills, killed = ["--full"] if full else [], ["a"], 0
     for step in random.Random(copies.address[:6] + str(full)).sample(
         range(1, 9 if copies.is_files else 14), 4
     ):
@@ -59,7 +59,7 @@ def test_killed_at_any_step_a_copy_is_whole_and_the_next_pull_completes_it(
             "--to",
             copies.address,
             *WORDS,
-            *said,
+            *options,
         ]
         here = {**environ, "PYTHONPATH": str(Path.cwd())}
         ended = subprocess.run(
@@ -70,7 +70,7 @@ def test_killed_at_any_step_a_copy_is_whole_and_the_next_pull_completes_it(
         assert len(names(copies)) == 1
         assert names(copies) <= set(fills)
     assert killed
-    assert pull(copies.address, *WORDS, *said).returncode == 0
+    assert pull(copies.address, *WORDS, *options).returncode == 0
     assert names(copies) == {fills[-1]}
     if copies.is_files:
         assert not list(copies.folder.rglob("*.under-way"))
@@ -115,12 +115,12 @@ def test_a_table_that_goes_while_it_is_read_fails_alone_and_its_copy_stays(
     assert pull(copies.address, *WORDS).returncode == 0
 
     def goes(place: int) -> None:
-        own.gone = own.gone or place > 500
+        own.is_removed = own.is_removed or place > 500
 
     own.before_row = goes
-    told = pull(copies.address, *WORDS, "--table", "Empty", "--full")
-    assert told.returncode == 1
-    assert "“Own table”: Peliqan does not know this." in told.stdout
+    result = pull(copies.address, *WORDS, "--table", "Empty", "--full")
+    assert result.returncode == 1
+    assert "“Own table”: Peliqan does not know this." in result.stdout
     assert names(copies) == {"a"}
     assert pull(copies.address, *WORDS).returncode == 2
 
@@ -130,22 +130,22 @@ def test_an_account_that_cannot_be_read_is_named_and_the_others_are_copied(
     copies: Copies, pull: Run, sandbox: Sandbox
 ) -> None:
     sandbox.fault("applications", status=403, times=1)
-    told = pull(copies.address, "--account", "1002", "--account", "1003", "--account", "7")
-    assert told.returncode == 1
-    assert "FAILED account 1002: Peliqan does not allow this" in told.stdout
-    assert "FAILED account 7: Peliqan lists no account with this id." in told.stdout
+    result = pull(copies.address, "--account", "1002", "--account", "1003", "--account", "7")
+    assert result.returncode == 1
+    assert "FAILED account 1002: Peliqan does not allow this" in result.stdout
+    assert "FAILED account 7: Peliqan lists no account with this id." in result.stdout
     assert {each["account_id"] for each in copies.tables().values()} == {1003}
     sandbox.fault("sub_accounts", status=500)
-    told = pull(copies.address)
-    assert told.returncode == 2
-    assert "list of accounts could not be read" in told.stdout
+    result = pull(copies.address)
+    assert result.returncode == 2
+    assert "list of accounts could not be read" in result.stdout
 
 
 @pytest.mark.parametrize("copies", ["parquet"], indirect=True)
 def test_a_misspelt_choice_is_no_success(copies: Copies, pull: Run) -> None:
-    told = pull(copies.address, "--account", "1002", "--table", "invoises")
-    assert told.returncode == 2
-    assert "has such a table" in told.stdout
+    result = pull(copies.address, "--account", "1002", "--table", "invoises")
+    assert result.returncode == 2
+    assert "has such a table" in result.stdout
     assert (
         "has such a connection"
         in pull(copies.address, "--account", "1002", "--connection", "5").stdout
@@ -169,12 +169,12 @@ def test_no_room_is_a_sentence_and_the_earlier_copy_stays(
         resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
 
     line = [sys.executable, "-m", "dashboard", "pull", "--to", copies.address, *WORDS]
-    told = subprocess.run(
+    result = subprocess.run(
         line, env=environ, preexec_fn=limit, capture_output=True, text=True, timeout=60, check=False
     )
-    assert told.returncode == 2, told.stdout + told.stderr
-    assert "run the pull again" in told.stdout
-    assert "Traceback" not in told.stderr
+    assert result.returncode == 2, result.stdout + result.stderr
+    assert "run the pull again" in result.stdout
+    assert "Traceback" not in result.stderr
     assert names(copies) == {"a"}
 
 
@@ -189,11 +189,11 @@ def test_no_room_is_a_sentence_and_the_earlier_copy_stays(
 def test_a_destination_that_is_not_there_is_a_sentence_without_its_password(
     pull: Run, address: str, tmp_path: Path
 ) -> None:
-    told = pull(address, "--account", "1002")
-    assert told.returncode == 2
-    assert "Traceback" not in told.stderr
-    assert "hunter2" not in told.stdout + told.stderr
-    assert "Ended early: The " in told.stdout
+    result = pull(address, "--account", "1002")
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    assert "hunter2" not in result.stdout + result.stderr
+    assert "Ended early: The " in result.stdout
     with sqlite3.connect(tmp_path / "data" / "console.db") as store:
         what = store.execute(
             "SELECT who, result, detail FROM audit_entry WHERE what = 'pull'"
@@ -205,10 +205,10 @@ def test_a_destination_that_is_not_there_is_a_sentence_without_its_password(
 
 @pytest.mark.parametrize("address", ["parquet://", "mysql://localhost/x", "copies", "sqlite://"])
 def test_an_address_that_cannot_be_read_is_one_sentence(pull: Run, address: str) -> None:
-    told = pull(address)
-    assert told.returncode == 2
-    assert "Traceback" not in told.stderr
-    assert "--to" in told.stderr
+    result = pull(address)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    assert "--to" in result.stderr
 
 
 def test_postgresql_that_goes_away_ends_the_pull_and_the_next_one_goes_on(
@@ -225,11 +225,11 @@ def test_postgresql_that_goes_away_ends_the_pull_and_the_next_one_goes_on(
             servers.postgresql.stop()
 
     own.before_row = goes
-    told = pull(copies.address, *WORDS)
+    result = pull(copies.address, *WORDS)
     own.before_row = lambda _: None
     servers.revive()
-    assert told.returncode == 2
-    assert "The database does not take the copy" in told.stdout
+    assert result.returncode == 2
+    assert "The database does not take the copy" in result.stdout
     assert names(copies) == {"a"}
     assert pull(copies.address, *WORDS).returncode == 0
     assert names(copies) == {"bb"}

@@ -191,8 +191,8 @@ def test_any_value_in_a_column_of_any_type_is_copied_and_reads_as_it_came(
 ) -> None:
     done = pull(copies.address, *WORDS, "--table", str(TABLE))
     assert done.returncode == 0, done.stdout + done.stderr
-    (told,) = json.loads(done.stdout)["tables"]
-    columns = {each["name"]: each for each in told["columns"]}
+    (table,) = json.loads(done.stdout)["tables"]
+    columns = {each["name"]: each for each in table["columns"]}
     rows = {row["id"]: row for row in copies.rows(TABLE)}
     for number, value in enumerate(VALUES):
         for kind in TYPES:
@@ -211,7 +211,7 @@ def test_any_name_of_a_column_finds_a_place(pull: Run, copies: Copies, own: OwnT
     own.put(
         1,
         "2026-01-01T00:00:00Z",
-        **{name: f"value of {place}" for place, name in enumerate(COLUMNS) if name != "id"},
+        **{name: f"value of {index}" for index, name in enumerate(COLUMNS) if name != "id"},
     )
     done = pull(copies.address, *WORDS, "--table", str(TABLE))
     assert done.returncode == 0, done.stdout + done.stderr
@@ -220,9 +220,9 @@ def test_any_name_of_a_column_finds_a_place(pull: Run, copies: Copies, own: OwnT
         each.name: each.stored
         for each in open_destination(copies.address).known(ACCOUNT)[TABLE].columns
     }
-    for place, name in enumerate(COLUMNS):
+    for index, name in enumerate(COLUMNS):
         if name != "id":
-            assert row[stored[name]] == f"value of {place}", name
+            assert row[stored[name]] == f"value of {index}", name
     assert row["id"] == 1
     if copies.address.startswith("postgresql"):
         assert {name: stored[name] for name in ("xmin", "XMIN", "xmin_2", "rowid")} == {
@@ -240,7 +240,7 @@ def test_any_name_of_a_column_finds_a_place(pull: Run, copies: Copies, own: OwnT
 def test_any_name_of_a_table_finds_a_place(
     pull: Run, copies: Copies, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ids = {10011800 + place: name for place, name in enumerate(TABLES)}
+    ids = {10011800 + index: name for index, name in enumerate(TABLES)}
     tables = [Table(each, 10011, name, "people", 3) for each, name in ids.items()]
     monkeypatch.setattr(sandbox.app.extensions["sandbox"].tables, "of_account", lambda *_: tables)
     for words in ((), ("--full",), ("--table", "none such")):
@@ -318,7 +318,7 @@ def test_a_value_that_is_nested_too_deeply_to_be_written_is_its_tables_failure_a
 
 
 @pytest.mark.parametrize(
-    ("number", "places"),
+    ("number", "digits"),
     [
         ("0", 0),
         ("0.00", 0),
@@ -331,7 +331,7 @@ def test_a_value_that_is_nested_too_deeply_to_be_written_is_its_tables_failure_a
     ],
 )
 def test_places_after_the_point_are_counted_of_any_number_of_digits(
-    number: str, places: int
+    number: str, digits: int
 ) -> None:
-    assert decimal_places(Decimal(number)) == places
-    assert decimal_places(Decimal(f"-{number}")) == places
+    assert decimal_places(Decimal(number)) == digits
+    assert decimal_places(Decimal(f"-{number}")) == digits

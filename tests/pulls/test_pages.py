@@ -30,14 +30,14 @@ def services(app: Flask) -> Services:
 
 
 @pytest.fixture
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def destination(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("copies") / "copies.db"
 
 
-def save(person: Person, place: Path, **typed: str) -> Any:
+def save(person: Person, destination: Path, **typed: str) -> Any:
     form = {
         "name": "Nightly",
-        "address": f"sqlite:///{place}",
+        "address": f"sqlite:///{destination}",
         "every": "60",
         "full_every": "20",
         "accounts": "1002",
@@ -68,15 +68,15 @@ def audits(app: Flask) -> list[tuple[str, str]]:
 
 
 def test_a_schedule_copies_at_once_and_then_so_often(
-    adam: Person, app: Flask, clock: Clock, place: Path
+    adam: Person, app: Flask, clock: Clock, destination: Path
 ) -> None:
-    made = save(adam, place)
+    made = save(adam, destination)
     assert made.status_code == 303, made.text
     work(app)
     (first,) = runs(app)
     assert (first.state, first.who, first.failed) == (pulls.DONE, "adam@example.com", 0)
     assert first.tables > 0
-    with sqlite3.connect(place) as copies:
+    with sqlite3.connect(destination) as copies:
         assert copies.execute("select count(*) from _pull_manifest").fetchone()[0] == first.tables
     work(app)
     assert len(runs(app)) == 1
@@ -95,9 +95,9 @@ def test_a_schedule_copies_at_once_and_then_so_often(
 
 
 def test_a_schedule_with_a_time_of_day_runs_by_the_clock_of_its_zone(
-    adam: Person, app: Flask, clock: Clock, place: Path
+    adam: Person, app: Flask, clock: Clock, destination: Path
 ) -> None:
-    made = save(adam, place, every="1440", at="02:00", zone="Europe/Brussels")
+    made = save(adam, destination, every="1440", at="02:00", zone="Europe/Brussels")
     work(app)
     (line,) = adam.json("/pulls.json")["items"]
     assert line["when"] == "every day at 02:00, Europe/Brussels"
@@ -114,17 +114,17 @@ def test_a_schedule_with_a_time_of_day_runs_by_the_clock_of_its_zone(
     assert datetime.fromisoformat(line["due_at"]) - due_at == timedelta(days=1)
 
 
-def test_what_fails_is_shown_with_its_reason(adam: Person, app: Flask, place: Path) -> None:
-    made = save(adam, place, tables="no_such_table")
+def test_what_fails_is_shown_with_its_reason(adam: Person, app: Flask, destination: Path) -> None:
+    made = save(adam, destination, tables="no_such_table")
     work(app)
     assert runs(app)[0].state == pulls.FAILED
-    said = words(adam.get(made.location))
-    assert "no_such_table" in said
-    assert "No account that was read has such a table" in said
+    text = words(adam.get(made.location))
+    assert "no_such_table" in text
+    assert "No account that was read has such a table" in text
 
 
 def test_a_table_that_the_destination_refuses_is_shown_with_its_reason_and_the_others_are_copied(
-    adam: Person, app: Flask, place: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    adam: Person, app: Flask, destination: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = OwnTable(
         columns={"half \ud800": "text", **{f"Column {number}": "text" for number in range(2_001)}}
@@ -135,22 +135,22 @@ def test_a_table_that_the_destination_refuses_is_shown_with_its_reason_and_the_o
         (each.placed or each.id % 100, each.connector) for each in sandbox.life.connections(1002)
     ]
     later = sandbox.app.extensions["sandbox"].tables.of_account(1002, placed)[0].id
-    made = save(adam, place, accounts="1001, 1002", tables=f"{TABLE}, Empty, {later}")
+    made = save(adam, destination, accounts="1001, 1002", tables=f"{TABLE}, Empty, {later}")
     work(app)
     (run,) = runs(app)
     assert (run.state, run.tables, run.failed) == (pulls.PARTLY, 2, 1)
-    said = words(adam.get(made.location))
+    text = words(adam.get(made.location))
     assert (
         "1001 Own table: The database refuses this table (OperationalError, SQLITE_ERROR)."
-        " SQLite says: too many columns" in said
+        " SQLite says: too many columns" in text
     )
     assert adam.json(f"{made.location}.json")["items"][0]["failed"] == 1
 
 
 def test_a_pull_whose_worker_was_killed_is_taken_over_and_its_audit_entry_settled(
-    adam: Person, app: Flask, clock: Clock, place: Path
+    adam: Person, app: Flask, clock: Clock, destination: Path
 ) -> None:
-    save(adam, place)
+    save(adam, destination)
     with app.app_context():
         (schedule_id,) = pulls.due(services(app).clock())
         schedule = pulls.lease(schedule_id, services(app).clock())
@@ -172,8 +172,10 @@ def test_a_killed_pull_of_the_command_line_does_not_stay_pending(app: Flask, clo
     assert audits(app) == [("unknown", "command line")]
 
 
-def test_a_worker_that_ends_hands_its_pull_back(adam: Person, app: Flask, place: Path) -> None:
-    save(adam, place)
+def test_a_worker_that_ends_hands_its_pull_back(
+    adam: Person, app: Flask, destination: Path
+) -> None:
+    save(adam, destination)
     stop = Event()
     stop.set()
     with app.app_context():
@@ -189,9 +191,9 @@ def test_a_worker_that_ends_hands_its_pull_back(adam: Person, app: Flask, place:
 
 
 def test_switched_off_it_rests_and_deleted_its_copies_stay(
-    adam: Person, app: Flask, clock: Clock, place: Path
+    adam: Person, app: Flask, clock: Clock, destination: Path
 ) -> None:
-    where = save(adam, place).location
+    where = save(adam, destination).location
     work(app)
     adam.post(f"{where}/switch", page=where, to="off")
     clock.move(days=2)
@@ -203,20 +205,20 @@ def test_switched_off_it_rests_and_deleted_its_copies_stay(
     assert len(runs(app)) == 2
     adam.post(f"{where}/delete", page=where)
     assert adam.client.get(where).status_code == 404
-    assert place.exists()
+    assert destination.exists()
 
 
 def test_a_schedule_is_changed_and_its_address_stays_where_none_is_typed(
-    adam: Person, app: Flask, clock: Clock, place: Path
+    adam: Person, app: Flask, clock: Clock, destination: Path
 ) -> None:
-    where = save(adam, place).location
+    where = save(adam, destination).location
     work(app)
     shown = adam.get(f"{where}/edit")
     assert [shown.select_one(f"#{name}")["value"] for name in ("name", "accounts")] == [
         "Nightly",
         "1002",
     ]
-    assert str(place) not in str(shown.select_one("#address").get("value", ""))
+    assert str(destination) not in str(shown.select_one("#address").get("value", ""))
     typed = {
         "name": "Hourly",
         "address": "",
@@ -231,39 +233,39 @@ def test_a_schedule_is_changed_and_its_address_stays_where_none_is_typed(
     adam.post(f"{where}/edit", page=f"{where}/edit", **typed)
     clock.move(hours=7)
     work(app)
-    with sqlite3.connect(place) as copies:
+    with sqlite3.connect(destination) as copies:
         assert [row[0] for row in copies.execute("select id from _pull_customers order by id")] == [
             1001,
             1002,
         ]
     assert [each.name for each in runs(app)] == ["Nightly", "Hourly"]
-    other = place.with_name("elsewhere.db")
+    other = destination.with_name("elsewhere.db")
     adam = Person(app.test_client(), "adam@example.com")
     adam.post(f"{where}/edit", page=f"{where}/edit", **{**typed, "address": f"sqlite:///{other}"})
     assert str(other) in words(adam.get(where))
 
 
 def test_a_destination_that_cannot_be_written_any_more_fails_in_words_and_the_next_pull_goes_on(
-    adam: Person, app: Flask, clock: Clock, place: Path
+    adam: Person, app: Flask, clock: Clock, destination: Path
 ) -> None:
-    where = save(adam, place, tables="Everything", accounts="1001").location
+    where = save(adam, destination, tables="Everything", accounts="1001").location
     work(app)
-    aside = place.rename(place.with_suffix(".aside"))
-    place.mkdir()
+    aside = destination.rename(destination.with_suffix(".aside"))
+    destination.mkdir()
     clock.move(minutes=61)
     work(app)
     assert [each.state for each in runs(app)] == [pulls.DONE, pulls.FAILED]
     adam = Person(app.test_client(), "adam@example.com")
     assert "does not take the copy" in words(adam.get(where))
-    place.rmdir()
-    aside.rename(place)
+    destination.rmdir()
+    aside.rename(destination)
     clock.move(minutes=61)
     work(app)
     assert [(each.state, each.error) for each in runs(app)][2:] == [(pulls.DONE, "")]
 
 
 @pytest.mark.parametrize(
-    ("typed", "said"),
+    ("typed", "message"),
     [
         ({"address": "ftp://x"}, "A destination is one of"),
         ({"address": "sqlite:////proc/no/such/place.db"}, "The destination cannot be used"),
@@ -277,18 +279,20 @@ def test_a_destination_that_cannot_be_written_any_more_fails_in_words_and_the_ne
     ],
 )
 def test_what_cannot_be_a_schedule_is_said_before_it_is_kept(
-    adam: Person, app: Flask, place: Path, typed: dict[str, str], said: str
+    adam: Person, app: Flask, destination: Path, typed: dict[str, str], message: str
 ) -> None:
-    refused = save(adam, place, **typed)
+    refused = save(adam, destination, **typed)
     assert refused.status_code == 422
-    assert said in refused.text
+    assert message in refused.text
     with app.app_context():
         assert db.session.scalars(select(PullSchedule)).all() == []
 
 
-def test_the_consoles_own_store_is_no_destination(adam: Person, app: Flask, place: Path) -> None:
+def test_the_consoles_own_store_is_no_destination(
+    adam: Person, app: Flask, destination: Path
+) -> None:
     own = services(app).settings.store_url
-    refused = save(adam, place, address=own.replace("+psycopg", ""))
+    refused = save(adam, destination, address=own.replace("+psycopg", ""))
     assert refused.status_code == 422
     assert "own store" in refused.text
 
@@ -308,6 +312,6 @@ def test_a_password_of_a_destination_is_kept_encrypted_and_shown_nowhere(
     assert "s3cr3t" not in refused.text
 
 
-def test_only_administrators_see_and_make_schedules(olga: Person, place: Path) -> None:
+def test_only_administrators_see_and_make_schedules(olga: Person, destination: Path) -> None:
     assert olga.client.get("/pulls").status_code == 403
     assert olga.post("/pulls", page="/me", name="x").status_code == 403

@@ -10,8 +10,8 @@ EVERYTHING = 10011900
 def test_a_customers_tables_are_copied_whole_below_their_connections(
     pull: Run, copies: Copies
 ) -> None:
-    told = pull(copies.address, "--account", "1002")
-    assert told.returncode == 0, told.stdout + told.stderr
+    result = pull(copies.address, "--account", "1002")
+    assert result.returncode == 0, result.stdout + result.stderr
     tables = copies.tables()
     assert tables
     for table_id, each in tables.items():
@@ -34,13 +34,13 @@ def test_a_customers_tables_are_copied_whole_below_their_connections(
 
 
 def test_hostile_names_and_values_of_every_type_are_kept(pull: Run, copies: Copies) -> None:
-    told = pull(
+    result = pull(
         copies.address, "--account", "1001", "--table", "Everything", "--table", "Empty", "--json"
     )
-    assert told.returncode == 0, told.stdout + told.stderr
-    assert not told.stderr
-    kept = copies.tables()[EVERYTHING]
-    stored = {each["name"]: each["stored"] for each in kept["columns"]}
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert not result.stderr
+    table = copies.tables()[EVERYTHING]
+    stored = {each["name"]: each["stored"] for each in table["columns"]}
     rows = {row["id"]: row for row in copies.rows(EVERYTHING)}
     assert len(rows) == 60
     assert rows[1][stored['Quote " dot . slash / 😀']] == "@SUM(A1)"
@@ -53,7 +53,7 @@ def test_hostile_names_and_values_of_every_type_are_kept(pull: Run, copies: Copi
     assert rows[4][stored["Title"]] == "‮reversed"
     if "postgresql" not in copies.address:
         assert stored["amount"] == "amount_2"
-        assert "called “amount_2”" in told.stdout
+        assert "called “amount_2”" in result.stdout
 
 
 def test_a_second_pull_reads_what_changed_and_nothing_comes_twice(

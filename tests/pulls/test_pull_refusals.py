@@ -35,7 +35,7 @@ class Case(NamedTuple):
     first pull is refused. ``mend``: reverts ``spoil``.
     """
 
-    said: str
+    message: str
     prepare: Callable[[OwnTable], None] = lambda _: None
     spoil: Callable[[Copies, str], None] | None = None
     change: Callable[[OwnTable], None] = lambda own: own.put(
@@ -168,7 +168,7 @@ def test_what_is_refused_of_one_table_is_its_failure_alone_and_its_copy_stays(
 ) -> None:
     case.prepare(fleet)
     if case.spoil is None:
-        check_refused_alone(step(), case.said)
+        check_refused_alone(step(), case.message)
         assert TABLE not in copies.tables()
         return
     first = step()
@@ -176,7 +176,7 @@ def test_what_is_refused_of_one_table_is_its_failure_alone_and_its_copy_stays(
     before = None if copies.is_files else copies.rows(TABLE)
     case.spoil(copies, first.copied[TABLE].target)
     case.change(fleet)
-    check_refused_alone(step(), case.said)
+    check_refused_alone(step(), case.message)
     if before is not None:
         assert copies.rows(TABLE) == before
         assert copies.tables()[TABLE]["watermark"] == first.copied[TABLE].watermark

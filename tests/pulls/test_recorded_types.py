@@ -116,14 +116,14 @@ def test_a_copy_has_every_recorded_field_in_its_type_with_the_values_that_the_ap
     done = pull(copies.address, *WORDS)
     assert done.returncode == 0, done.stdout + done.stderr
     where = copies.address.split(":")[0]
-    (told,) = json.loads(done.stdout)["tables"]
-    stored = {each["name"]: each["stored"] for each in told["columns"]}
-    kinds = {each["name"]: each["kind"] for each in told["columns"]}
+    (table,) = json.loads(done.stdout)["tables"]
+    stored = {each["name"]: each["stored"] for each in table["columns"]}
+    kinds = {each["name"]: each["kind"] for each in table["columns"]}
     wanted = {each["name"]: KINDS.get(each["name"], "text") for each in FIELDS} | dict.fromkeys(
         TEXT_INSTEAD[where], "text"
     )
     assert kinds == wanted
-    declared = types_there(copies, told["target"])
+    declared = types_there(copies, table["target"])
     assert {name: declared[stored[name]] for name in kinds} == {
         name: DECLARED[where][kind] for name, kind in kinds.items()
     }
@@ -210,20 +210,20 @@ def test_a_parquet_export_has_every_recorded_field_in_its_type_with_the_values_t
         assert begun.status_code == 303, begun.text
         with services.app.app_context():
             write_export(int(begun.location.rsplit("/", 1)[1]))
-        answer = adam.client.get(f"{begun.location}/file")
+        response = adam.client.get(f"{begun.location}/file")
     else:
-        answer = adam.client.get(f"{where}/export.parquet")
-    assert answer.status_code == 200, answer.text
-    table = pq.read_table(io.BytesIO(answer.data))
+        response = adam.client.get(f"{where}/export.parquet")
+    assert response.status_code == 200, response.text
+    table = pq.read_table(io.BytesIO(response.data))
     types = {each.name: str(each.type) for each in table.schema}
     names = [each["name"] for each in FIELDS]
     assert {name: types[name] for name in names} == {
         name: EXPORTED.get(name, "string") for name in names
     }
     values = {name: table[name].to_pylist() for name in names}
-    for place, row in enumerate(ROWS):
+    for index, row in enumerate(ROWS):
         for name in names:
-            assert exported(values[name][place], types[name]) == given(row[name], types[name]), (
+            assert exported(values[name][index], types[name]) == given(row[name], types[name]), (
                 row["id"],
                 name,
             )

@@ -59,28 +59,28 @@ def test_no_password_of_an_earlier_version_stays(
             "asked_by": "",
         }
         with db.engine.begin() as connection:
-            for id, place in enumerate(PLACES, 1):
+            for id, destination in enumerate(PLACES, 1):
                 values = {
                     "id": id,
                     "name": f"n{id}",
-                    "place": place,
+                    "place": destination,
                     "created_at": AT,
                     "created_by": "adam@example.com",
                     **more,
                 }
                 connection.execute(schedule.insert().values(values))
-                address = place.replace(" ", "")
+                address = destination.replace(" ", "")
                 detail = f"To {address}, unmasked. Accounts: all. 3 tables copied, 0 failed."
                 about = {"at": AT, "who": "adam@example.com", "what": "pull", "result": "done"}
                 connection.execute(entry.insert().values({**about, "id": id, "detail": detail}))
         upgrade_schema(app)
         with db.engine.connect() as connection:
             shown = list(connection.scalars(sa.select(schedule.c.place).order_by(schedule.c.id)))
-            said = list(connection.scalars(sa.select(entry.c.detail).order_by(entry.c.id)))
+            details = list(connection.scalars(sa.select(entry.c.detail).order_by(entry.c.id)))
         db.session.remove()
         db.engine.dispose()
     assert shown == list(PLACES.values())
-    assert said == [
+    assert details == [
         f"To {each.replace(' ', '')}, unmasked. Accounts: all. 3 tables copied, 0 failed."
         for each in PLACES.values()
     ]

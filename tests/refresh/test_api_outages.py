@@ -329,10 +329,10 @@ def test_an_export_waits_for_the_end_however_long_and_is_not_given_up(
         (column.name, column.type, column.decimals)
         for column in services.api.for_account(1001).columns(10011903)
     ]
-    asked = {"search": "", "order_by": "", "filters": {}, "include": []}
+    query = {"search": "", "order_by": "", "filters": {}, "include": []}
     export = exports.open_export(
         olga,
-        exports.NewExport(1001, 10011903, "Wide", "csv", asked, columns, [], "Table as a file."),
+        exports.NewExport(1001, 10011903, "Wide", "csv", query, columns, [], "Table as a file."),
         clock(),
     )
     begin_outage(services, clock)

@@ -41,10 +41,10 @@ def test_every_page_says_since_when_in_the_viewers_zone_and_of_when_its_state_is
     adam.client.set_cookie("tz", "Asia/Kathmandu")
     soup = adam.get(path)
     (banner,) = soup.select("#coverage .alert-danger")
-    told = words(banner)
-    assert "Peliqan has not answered since" in told
-    assert "This is the state of" in told
-    assert "+0545" in told
+    text = words(banner)
+    assert "Peliqan has not answered since" in text
+    assert "This is the state of" in text
+    assert "+0545" in text
     assert "every 15s" in str(soup.select_one("#coverage"))
 
 
@@ -67,11 +67,11 @@ def test_a_press_is_refused_at_once_with_words_and_the_audit_trail_says_that_it_
     begin_outage(app, app.extensions["services"], clock)
     before = sandbox.state()["calls"]
     began = time.monotonic()
-    answer = olga.post(path_of(connection, below), htmx=htmx)
+    response = olga.post(path_of(connection, below), htmx=htmx)
     assert time.monotonic() - began < 1
-    assert answer.status_code == 503
-    assert "Peliqan does not answer." in answer.text
-    assert "so this was not sent" in answer.text
+    assert response.status_code == 503
+    assert "Peliqan does not answer." in response.text
+    assert "so this was not sent" in response.text
     assert sandbox.state()["calls"] == before
     with app.app_context():
         entry = db.session.scalars(select(AuditEntry).where(AuditEntry.what == below[1:])).one()

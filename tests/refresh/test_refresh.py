@@ -49,31 +49,31 @@ def test_one_turn_reads_all_that_is_due_however_long_it_takes_to_write(
     services: Services, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     passes.start_or_join(services.clock())
-    taken, read = [], []
-    take, read_account, save = (
+    leased, read = [], []
+    lease_accounts, read_account, save = (
         refresh_queue.lease_accounts,
         reader.read_account,
         writer.save_readings,
     )
 
-    def note_taken(*told: Any) -> Any:
-        found = take(*told)
-        taken.extend(found)
+    def record_leased(*args: Any) -> Any:
+        found = lease_accounts(*args)
+        leased.extend(found)
         return found
 
-    def note_read(api: Any, wanted: AccountToRead, *more: Any) -> AccountFetch:
+    def record_read(api: Any, wanted: AccountToRead, *more: Any) -> AccountFetch:
         found = read_account(api, wanted, *more)
         # So that every read has something to write.
         clock.move(seconds=0.2)
         read.append(wanted.account_id)
         return found
 
-    def save_slowly(*told: Any) -> None:
-        wait_for(lambda: len(read) == len(taken), "all in hand is read")
-        save(*told)
+    def save_slowly(*args: Any) -> None:
+        wait_for(lambda: len(read) == len(leased), "all in hand is read")
+        save(*args)
 
-    monkeypatch.setattr(refresh_queue, "lease_accounts", note_taken)
-    monkeypatch.setattr(reader, "read_account", note_read)
+    monkeypatch.setattr(refresh_queue, "lease_accounts", record_leased)
+    monkeypatch.setattr(reader, "read_account", record_read)
     monkeypatch.setattr(writer, "save_readings", save_slowly)
     refresh.read_due(services)
     assert passes.current_id() is None
@@ -292,7 +292,7 @@ def test_an_unknown_status_is_shown_as_it_is_and_counted_as_unknown(
 def test_tokens_are_not_readable_in_the_database(app: Flask, services: Services) -> None:
     token = services.api.tokens.get(1001)
     assert token
-    kept = db.session.scalar(select(Account.token).where(Account.id == 1001))
-    assert kept is not None
-    assert token.encode() not in kept
-    assert kept.startswith(b"gAAAA")
+    stored = db.session.scalar(select(Account.token).where(Account.id == 1001))
+    assert stored is not None
+    assert token.encode() not in stored
+    assert stored.startswith(b"gAAAA")

@@ -97,10 +97,10 @@ def test_a_worker_that_had_nothing_to_do_takes_part_at_once_in_a_pass_that_begin
     services.queues.stop.set()
     with app.app_context():
         passes.start_or_join(services.clock())
-        kept = sorted(db.session.scalars(select(AccountRefreshState.account_id)))[:5]
+        account_ids = sorted(db.session.scalars(select(AccountRefreshState.account_id)))[:5]
         db.session.execute(
             update(AccountRefreshState)
-            .where(AccountRefreshState.account_id.not_in(kept))
+            .where(AccountRefreshState.account_id.not_in(account_ids))
             .values(due_at=WITH_NEXT_REFRESH)
         )
         db.session.commit()
@@ -175,11 +175,11 @@ def test_a_worker_with_nothing_in_hand_ends_soon_after_it_is_asked_to(
 
     idle = machines.start("worker")
     wait_for(idle_and_working, "it has taken what there was")
-    asked = time.monotonic()
+    asked_at = time.monotonic()
     idle.send_signal(signal.SIGTERM)
     assert idle.wait(60) == 0
     # Each of six queues may wait 1 second for a message in Redis, but at the same time.
-    assert time.monotonic() - asked < 4
+    assert time.monotonic() - asked_at < 4
 
 
 def test_a_worker_keeps_a_large_answer_in_seconds_and_then_ends_when_it_is_asked_to(
@@ -200,9 +200,9 @@ def test_a_worker_keeps_a_large_answer_in_seconds_and_then_ends_when_it_is_asked
             ),
             clock(),
         )
-        [answer] = query_runs.results_of(question.id)
-        answer_id = answer.id
-        run_query.enqueue_when_due(answer)
+        [result] = query_runs.results_of(question.id)
+        answer_id = result.id
+        run_query.enqueue_when_due(result)
         db.session.remove()
 
     def is_answered() -> bool:
@@ -262,8 +262,8 @@ class TestServersThatGoAway:
         self, machines: Processes, servers: Servers
     ) -> None:
         url = machines.serve()
-        session, answer = sign_in(url)
-        assert answer.status_code == 302
+        session, response = sign_in(url)
+        assert response.status_code == 302
         servers.redis.stop()
         assert session.get(f"{url}/connections", timeout=20).status_code == 200
         _, refused = sign_in(url)
@@ -333,7 +333,7 @@ class TestServersThatGoAway:
         # Not the default port, where another server may listen.
         options = [f"--port={free_port()}"] if command == "serve" else []
         process = machines.start(command, *options, stderr=subprocess.PIPE)
-        said = process.communicate(timeout=30)[1].decode()
+        errors = process.communicate(timeout=30)[1].decode()
         assert process.returncode == 2
-        assert said.startswith(f"{name} does not answer")
-        assert said.count("\n") == 1
+        assert errors.startswith(f"{name} does not answer")
+        assert errors.count("\n") == 1

@@ -115,13 +115,13 @@ def test_the_text_is_what_the_page_copies_and_what_a_file_gives(viv: Person) -> 
     assert button is not None
     shown = page.select_one(str(button["data-copy"]))
     assert shown is not None
-    answer = viv.client.get("/since.txt?hours=8")
-    assert answer.mimetype == "text/plain"
-    assert "charset=utf-8" in answer.headers["Content-Type"]
-    assert shown.text.strip().splitlines()[1:] == answer.text.strip().splitlines()[1:]
+    response = viv.client.get("/since.txt?hours=8")
+    assert response.mimetype == "text/plain"
+    assert "charset=utf-8" in response.headers["Content-Type"]
+    assert shown.text.strip().splitlines()[1:] == response.text.strip().splitlines()[1:]
     for title in lists(page)["new"]:
-        assert title in answer.text
-    assert "http://localhost/causes/" in answer.text
+        assert title in response.text
+    assert "http://localhost/causes/" in response.text
     assert page.select_one("a[href='/since.txt?hours=8']")
 
 
@@ -132,23 +132,23 @@ def test_the_time_that_is_asked_for_goes_over_the_last_visit(
     again = come_back(app)
     assert "Since you left" in again.get("/since").h1.text  # type: ignore[union-attr]
     assert again.get("/since?hours=8").h1.text == "In the last 8 hours"  # type: ignore[union-attr]
-    asked = (clock() - timedelta(days=2)).replace(microsecond=0)
+    since = (clock() - timedelta(days=2)).replace(microsecond=0)
     for written in (
-        asked.isoformat(),
-        quote(asked.isoformat()),
-        asked.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        since.isoformat(),
+        quote(since.isoformat()),
+        since.strftime("%Y-%m-%dT%H:%M:%SZ"),
     ):
-        assert f"From {asked.day} {asked:%b} {asked:%H:%M} UTC" in words(
+        assert f"From {since.day} {since:%b} {since:%H:%M} UTC" in words(
             again.get(f"/since?since={written}")
         )
     again.client.set_cookie("tz", "Asia/Tokyo")
-    assert f"From {asked.day} {asked:%b} {asked:%H:%M} JST" in words(
-        again.get(f"/since?since={asked.replace(tzinfo=None).isoformat()}")
+    assert f"From {since.day} {since:%b} {since:%H:%M} JST" in words(
+        again.get(f"/since?since={since.replace(tzinfo=None).isoformat()}")
     )
 
 
 @pytest.mark.parametrize(
-    ("asked", "says"),
+    ("since", "says"),
     [
         ("hours=0", "no hours"), ("hours=-3", "no hours"), ("hours=soon", "no hours"),
         ("hours=99999", "History goes back 90 days"), ("since=yesterday", "is no time"),
@@ -158,10 +158,10 @@ def test_the_time_that_is_asked_for_goes_over_the_last_visit(
     ],
 )  # fmt: skip
 def test_a_time_that_cannot_be_read_is_said_in_a_sentence(
-    viv: Person, asked: str, says: str
+    viv: Person, since: str, says: str
 ) -> None:
-    assert says in words(viv.get(f"/since?{asked}", 400))
-    assert viv.client.get(f"/since.txt?{asked}").status_code == 400
+    assert says in words(viv.get(f"/since?{since}", 400))
+    assert viv.client.get(f"/since.txt?{since}").status_code == 400
 
 
 def test_who_left_before_the_history_begins_is_told_so(

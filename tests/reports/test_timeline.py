@@ -58,21 +58,21 @@ def change(here: tuple[int, int], at: datetime, became: str = "ERROR") -> Health
 def one_of_each(here: tuple[int, int]) -> None:
     """Return times from the latest to the earliest, an hour apart."""
     account_id, connection_id = here
-    place = {"account_id": account_id, "connection_id": connection_id}
+    ids = {"account_id": account_id, "connection_id": connection_id}
 
     def ago(hours: int) -> datetime:
         return AT - timedelta(hours=hours)
 
-    entry = AuditEntry(at=ago(2), who="olga@example.com", what="sync", result="done", **place)
-    written = AuditEntry(at=ago(0), who="viv@example.com", what="note", result="done", **place)
-    add(Note(at=ago(0), who="viv@example.com", text="They call back.", **place), entry, written)
+    entry = AuditEntry(at=ago(2), who="olga@example.com", what="sync", result="done", **ids)
+    written = AuditEntry(at=ago(0), who="viv@example.com", what="note", result="done", **ids)
+    add(Note(at=ago(0), who="viv@example.com", text="They call back.", **ids), entry, written)
     event = {
         "event": "pipeline_run_completed",
         "status": "COMPLETED",
         "body": "{}",
         "state": "done",
     }
-    add(WebhookEvent(key="one", received_at=ago(1), **event, **place))
+    add(WebhookEvent(key="one", received_at=ago(1), **event, **ids))
     action = {
         "kind": "sync",
         "state": "done",
@@ -81,8 +81,8 @@ def one_of_each(here: tuple[int, int]) -> None:
         "records": 7,
         "verdict": "no_effect",
     }
-    add(Action(started_at=ago(2), audit_id=entry.id, **action, **place))
-    add(Run(id=5, status="COMPLETED", started_at=ago(3), ended_at=ago(2), records=7, **place))
+    add(Action(started_at=ago(2), audit_id=entry.id, **action, **ids))
+    add(Run(id=5, status="COMPLETED", started_at=ago(3), ended_at=ago(2), records=7, **ids))
     add(
         AuditEntry(
             at=ago(4),
@@ -90,7 +90,7 @@ def one_of_each(here: tuple[int, int]) -> None:
             what="connections.start_sync",
             result="refused",
             detail="No.",
-            **place,
+            **ids,
         )
     )
     cause = add_cause("failing", "odoo", since=ago(6))
@@ -161,14 +161,14 @@ def test_pages_neither_overlap_nor_leave_out_what_happened_at_the_same_moment(
     here: tuple[int, int], most: int
 ) -> None:
     account_id, connection_id = here
-    place = {"account_id": account_id, "connection_id": connection_id}
+    ids = {"account_id": account_id, "connection_id": connection_id}
     cause = add_cause("failing", "odoo")
     for number in range(6):
         at = AT - timedelta(hours=number // 3)
         add(
             change(here, at, f"S{number}"),
-            Note(at=at, who="viv@example.com", text=f"N{number}", **place),
-            Run(id=number, status=f"R{number}", started_at=at, **place),
+            Note(at=at, who="viv@example.com", text=f"N{number}", **ids),
+            Run(id=number, status=f"R{number}", started_at=at, **ids),
         )
         add_finding(cause, *here, at, at)
     whole = timeline.read(account_id, connection_id, most=100).events
@@ -188,13 +188,13 @@ def test_a_timeline_asks_as_many_questions_however_much_happened(
     app: Flask, here: tuple[int, int]
 ) -> None:
     add(*(change(here, AT - timedelta(minutes=number)) for number in range(200)))
-    with counted(app) as asked:
+    with counted(app) as statements:
         page = timeline.read(here[0])
-    assert len(asked) == 8
+    assert len(statements) == 8
     assert len(page.events) == timeline.PAGE
-    with counted(app) as asked:
+    with counted(app) as statements:
         timeline.read(*here, kinds=["health"], before=page.earlier)
-    assert len(asked) == 1
+    assert len(statements) == 1
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,9 @@ def fill(app: Flask, clock: Clock, account_id: int, connection_id: int, count: i
     with app.app_context():
         for number in range(count):
             at = clock() - timedelta(hours=number)
-            place = {"account_id": account_id, "connection_id": connection_id}
+            ids = {"account_id": account_id, "connection_id": connection_id}
             db.session.add(
-                Note(at=at, who="olga@example.com", text=f"note number {number}.", **place)
+                Note(at=at, who="olga@example.com", text=f"note number {number}.", **ids)
             )
         db.session.commit()
 
@@ -174,9 +174,9 @@ def test_times_are_in_the_viewers_zone(
         )
         db.session.commit()
     viv.client.set_cookie("tz", "Asia/Tokyo")
-    said = words(viv.get(path_of(connection, "/timeline?kind=note")))
-    assert "Thursday 1 January" in said
-    assert "05:05:06" in said
+    text = words(viv.get(path_of(connection, "/timeline?kind=note")))
+    assert "Thursday 1 January" in text
+    assert "05:05:06" in text
 
 
 def test_an_accounts_strip_shows_the_worst_of_its_connections_a_day(
@@ -190,7 +190,7 @@ def test_an_accounts_strip_shows_the_worst_of_its_connections_a_day(
         )
 
         def change(each: int, days: int, became: str, severity: str) -> None:
-            at, place = (
+            at, ids = (
                 clock() - timedelta(days=days),
                 {"account_id": connection.account_id, "connection_id": each},
             )
@@ -201,7 +201,7 @@ def test_an_accounts_strip_shows_the_worst_of_its_connections_a_day(
                     was_severity="ok",
                     became=became,
                     became_severity=severity,
-                    **place,
+                    **ids,
                 )
             )
 

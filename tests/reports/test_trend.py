@@ -27,7 +27,7 @@ def context(app: Flask) -> Any:
         yield
 
 
-def kept() -> dict[datetime, dict[str, int]]:
+def stored_counts() -> dict[datetime, dict[str, int]]:
     found: dict[datetime, dict[str, int]] = {}
     for row in db.session.scalars(
         select(HourlyConnectionCount).execution_options(populate_existing=True)
@@ -58,19 +58,19 @@ def note(at: datetime, **counts: int) -> None:
 def test_a_complete_pass_notes_the_hour_and_the_next_one_in_it_notes_it_anew(
     services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
-    (hour,) = kept()
+    (hour,) = stored_counts()
     assert (hour.minute, hour.second) == (0, 0)
-    assert set(kept()[hour]) == set(SEVERITIES)
-    assert kept()[hour]["error"] == count("error")
+    assert set(stored_counts()[hour]) == set(SEVERITIES)
+    assert stored_counts()[hour]["error"] == count("error")
     db.session.execute(delete(HourlyConnectionCount))
     db.session.commit()
     clock.move(hours=1, minutes=-clock().minute)
     refresh.refresh_fleet(services)
-    before = kept()
+    before = stored_counts()
     sandbox.set(sandbox.healthy.id, health_status="ERROR")
     clock.move(minutes=10)
     refresh.refresh_fleet(services)
-    after = kept()
+    after = stored_counts()
     assert list(after) == list(before)
     (hour,) = after
     assert after[hour]["error"] == before[hour]["error"] + 1 == count("error")
@@ -79,11 +79,11 @@ def test_a_complete_pass_notes_the_hour_and_the_next_one_in_it_notes_it_anew(
 def test_a_pass_that_ended_in_an_outage_notes_nothing(
     services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
-    before = kept()
+    before = stored_counts()
     clock.move(hours=2)
     sandbox.fault("sub_accounts", status=500)
     assert refresh.refresh_fleet(services).error is not None
-    assert kept() == before
+    assert stored_counts() == before
 
 
 def test_a_day_is_the_viewers_and_shows_its_last_count_and_a_day_without_a_pass_nothing() -> None:
@@ -125,6 +125,6 @@ def test_no_more_than_thirty_days_are_shown_and_none_before_the_first_that_is_kn
 
 def test_old_hours_are_forgotten_with_the_rest_of_history(clock: Clock) -> None:
     note(clock() - timedelta(days=100), error=1)
-    assert len(kept()) == 2
+    assert len(stored_counts()) == 2
     retention.delete_old(clock() - timedelta(days=90))
-    assert len(kept()) == 1
+    assert len(stored_counts()) == 1

@@ -39,13 +39,13 @@ def test_the_table_has_a_row_a_day_and_its_twins_say_the_same(
     oldest = [cell.text for cell in rows[-1].select("td.text-end")]
     assert oldest == ["4", "0", "0", "0", "0", "10", "14"]
     assert "no pass was complete" in words(rows[1])
-    answer = viv.json("/trend.json")
-    assert [item["error"] for item in answer["items"]][:3] == [4, None, None]
-    assert answer["items"][-1]["connections"] == today
-    assert set(answer["items"][0]) == {"day", *SEVERITIES, "connections", "noted_at"}
-    assert answer["zone"] == "UTC"
+    body = viv.json("/trend.json")
+    assert [item["error"] for item in body["items"]][:3] == [4, None, None]
+    assert body["items"][-1]["connections"] == today
+    assert set(body["items"][0]) == {"day", *SEVERITIES, "connections", "noted_at"}
+    assert body["zone"] == "UTC"
     listed = list(csv.DictReader(io.StringIO(viv.client.get("/trend.csv").text)))
-    assert [row["day"] for row in listed] == [item["day"] for item in answer["items"]]
+    assert [row["day"] for row in listed] == [item["day"] for item in body["items"]]
     assert listed[0]["error"] == "4"
 
 

@@ -34,20 +34,20 @@ def test_failures_cluster_at_a_few_connectors(api: Caller) -> None:
 
 
 def test_a_sub_account_is_created_once(api: Caller) -> None:
-    told = {
+    form = {
         "company_name": "Nouveau & Fils",
         "email": "a@example.com",
         "external_id": "n-1",
         "first_name": "Ann",
     }
-    made = api.client.post("/api/partner/sub-accounts/", json=told, headers=PARTNER)
+    made = api.client.post("/api/partner/sub-accounts/", json=form, headers=PARTNER)
     assert (made.status_code, made.json["name"], made.json["first_name"]) == (
         200,
         "Nouveau & Fils",
         "Ann",
     )
     assert (
-        api.client.post("/api/partner/sub-accounts/", json=told, headers=PARTNER).status_code == 400
+        api.client.post("/api/partner/sub-accounts/", json=form, headers=PARTNER).status_code == 400
     )
     assert (
         api.client.post("/api/partner/sub-accounts/", json={}, headers=PARTNER).status_code == 400
@@ -102,20 +102,20 @@ def test_a_public_address_is_what_links_begin_with() -> None:
 def test_an_integration_token_says_when_it_ends_and_makes_a_connection_that_comes_alive(
     api: Caller,
 ) -> None:
-    told = {"external_id": "cust-00002", "company_name": "Ignored, it exists"}
-    token = api.client.post("/api/partner/sub-account/integrate/", json=told, headers=PARTNER).json[
+    form = {"external_id": "cust-00002", "company_name": "Ignored, it exists"}
+    token = api.client.post("/api/partner/sub-account/integrate/", json=form, headers=PARTNER).json[
         "integration_token"
     ]
     claims = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
     assert claims["exp"] == int(api.now.timestamp()) + 1800
-    answer = api.client.post(
+    response = api.client.post(
         "/sandbox/widget/connections/",
         json={"connector": "hubspot"},
         headers={"Authorization": f"JWT {token}", "Origin": "null"},
     )
-    made = api.life.connection(answer.json["id"])
-    assert answer.headers["Access-Control-Allow-Origin"] == "*"
-    assert answer.json["external_id"] == "cust-00002"
+    made = api.life.connection(response.json["id"])
+    assert response.headers["Access-Control-Allow-Origin"] == "*"
+    assert response.json["external_id"] == "cust-00002"
     assert (api.status(made), api.of(made, "syncdb/status/")["running"]) == ("CHECKING", True)
     api.wait(seconds=6)
     assert (api.status(made), api.of(made, "runs/")["data"][0]["status"]) == (
@@ -128,23 +128,23 @@ def test_an_integration_token_says_when_it_ends_and_makes_a_connection_that_come
     "path", ["/sandbox/widget/connections/", "/api/servers/100101/syncdb/", "/api/servers/100101/"]
 )
 def test_a_browser_may_ask_from_anywhere(api: Caller, path: str) -> None:
-    answer = api.client.options(
+    response = api.client.options(
         path, headers={"Origin": "null", "Access-Control-Request-Headers": "authorization"}
     )
-    assert answer.status_code == 200
-    assert answer.headers["Access-Control-Allow-Origin"] == "*"
-    assert "Authorization" in answer.headers["Access-Control-Allow-Headers"]
+    assert response.status_code == 200
+    assert response.headers["Access-Control-Allow-Origin"] == "*"
+    assert "Authorization" in response.headers["Access-Control-Allow-Headers"]
     assert api.client.get("/sandbox/control/state").json["syncs"] == {}
 
 
 def test_the_widgets_script_is_a_module_that_keeps_nothing_in_the_browser(api: Caller) -> None:
-    answer = api.client.get("/embed/v1.3/peliqan-integration.js")
-    assert (answer.mimetype, answer.headers["Access-Control-Allow-Origin"]) == (
+    response = api.client.get("/embed/v1.3/peliqan-integration.js")
+    assert (response.mimetype, response.headers["Access-Control-Allow-Origin"]) == (
         "text/javascript",
         "*",
     )
     for forbidden in ("localStorage", "sessionStorage", "document.cookie", "innerHTML"):
-        assert forbidden not in answer.text
+        assert forbidden not in response.text
 
 
 def test_every_route_has_a_name_and_every_name_a_route(api: Caller) -> None:

@@ -69,10 +69,10 @@ def test_a_customer_who_consents_does_so_for_ninety_days(api: Caller) -> None:
 
 
 def test_a_bank_that_is_connected_in_the_widget_has_a_consent_of_ninety_days(api: Caller) -> None:
-    asked = {"external_id": "cust-00001"}
-    token = api.client.post(
-        "/api/partner/sub-account/integrate/", json=asked, headers=PARTNER
-    ).json["integration_token"]
+    form = {"external_id": "cust-00001"}
+    token = api.client.post("/api/partner/sub-account/integrate/", json=form, headers=PARTNER).json[
+        "integration_token"
+    ]
     made = api.client.post(
         "/sandbox/widget/connections/",
         json={"connector": "SaltEdge_ING"},

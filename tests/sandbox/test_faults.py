@@ -14,7 +14,7 @@ from tests.support.api_caller import PARTNER, Caller
 
 
 @pytest.mark.parametrize(
-    ("header", "told"),
+    ("header", "body"),
     [
         (None, {"detail": "Authentication credentials were not provided."}),
         ("Basic x", {"detail": "Authentication credentials were not provided."}),
@@ -25,13 +25,13 @@ from tests.support.api_caller import PARTNER, Caller
     ],
 )
 def test_a_missing_or_wrong_token_is_refused_in_baserows_words(
-    api: Caller, header: str | None, told: dict[str, str]
+    api: Caller, header: str | None, body: dict[str, str]
 ) -> None:
     for path in ("/api/servers/", "/api/partner/sub-accounts/"):
-        answer = api.client.get(path, headers={"Authorization": header} if header else {})
-        assert answer.status_code == 401
-        assert told.items() <= answer.json.items()
-        assert answer.headers["WWW-Authenticate"] == 'JWT realm="api"'
+        response = api.client.get(path, headers={"Authorization": header} if header else {})
+        assert response.status_code == 401
+        assert body.items() <= response.json.items()
+        assert response.headers["WWW-Authenticate"] == 'JWT realm="api"'
 
 
 def test_a_revoked_token_is_refused_and_the_next_one_works(api: Caller) -> None:
@@ -44,12 +44,12 @@ def test_a_revoked_token_is_refused_and_the_next_one_works(api: Caller) -> None:
 
 
 def test_oauth_credentials_open_the_partner_routes_for_an_hour(api: Caller) -> None:
-    asked = {
+    form = {
         "grant_type": "client_credentials",
         "client_id": "me",
         "client_secret": "sandbox-partner-token",
     }
-    token = api.client.post("/api/oauth2/token/", data=asked).json
+    token = api.client.post("/api/oauth2/token/", data=form).json
     bearer = {"Authorization": f"Bearer {token['access_token']}"}
     assert token["expires_in"] == 3600
     assert api.client.get("/api/partner/sub-accounts/", headers=bearer).status_code == 200
@@ -57,7 +57,7 @@ def test_oauth_credentials_open_the_partner_routes_for_an_hour(api: Caller) -> N
     api.wait(minutes=61)
     assert api.client.get("/api/partner/sub-accounts/", headers=bearer).status_code == 401
     assert (
-        api.client.post("/api/oauth2/token/", data={**asked, "client_secret": "no"}).status_code
+        api.client.post("/api/oauth2/token/", data={**form, "client_secret": "no"}).status_code
         == 401
     )
 
@@ -65,20 +65,22 @@ def test_oauth_credentials_open_the_partner_routes_for_an_hour(api: Caller) -> N
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_fault_spoils_the_answer_in_its_own_way(api: Caller, kind: str) -> None:
     good = api.partner("sub-accounts/").json
-    told = api.control("faults", route="sub_accounts", kind=kind, headers={"X-Why": "fault"})
-    assert told["faults"] == 1
-    answer = api.partner("sub-accounts/")
-    assert answer.headers["X-Why"] == "fault"
+    result = api.control("faults", route="sub_accounts", kind=kind, headers={"X-Why": "fault"})
+    assert result["faults"] == 1
+    response = api.partner("sub-accounts/")
+    assert response.headers["X-Why"] == "fault"
     seen: dict[str, Any] = {
-        "truncated": lambda: not _is_json(answer.data) and answer.mimetype == "application/json",
-        "html": lambda: answer.mimetype == "text/html",
-        "wrong_type": lambda: answer.json["data"] == 7,
-        "empty": lambda: answer.data == b"",
-        "close": lambda: answer.status_code == 502,
-        "redirect": lambda: answer.location == "http://127.0.0.2/elsewhere",
-        "bare_list": lambda: answer.json == good["data"],
-        "extra_fields": lambda: "x_new_field" in answer.json["data"][0],
-        "oversized": lambda: len(answer.data) > 16 * 1024 * 1024,
+        "truncated": lambda: (
+            not _is_json(response.data) and response.mimetype == "application/json"
+        ),
+        "html": lambda: response.mimetype == "text/html",
+        "wrong_type": lambda: response.json["data"] == 7,
+        "empty": lambda: response.data == b"",
+        "close": lambda: response.status_code == 502,
+        "redirect": lambda: response.location == "http://127.0.0.2/elsewhere",
+        "bare_list": lambda: response.json == good["data"],
+        "extra_fields": lambda: "x_new_field" in response.json["data"][0],
+        "oversized": lambda: len(response.data) > 16 * 1024 * 1024,
     }
     assert seen[kind]()
     api.client.delete("/sandbox/control/faults")
@@ -113,8 +115,8 @@ def test_a_fault_holds_for_its_path_its_body_and_its_headers(api: Caller) -> Non
         body={"detail": "Slow."},
         headers={"Retry-After": "7"},
     )
-    answer = api.get("servers/100102/")
-    assert (answer.status_code, answer.json, answer.headers["Retry-After"]) == (
+    response = api.get("servers/100102/")
+    assert (response.status_code, response.json, response.headers["Retry-After"]) == (
         429,
         {"detail": "Slow."},
         "7",
@@ -134,8 +136,8 @@ def test_a_fault_that_cannot_be_is_refused(api: Caller, wrong: dict[str, Any]) -
 def test_knobs_turn_and_reset_forgets_everything(api: Caller) -> None:
     before = api.client.get("/sandbox/control/state").json
     connection, old = api.find(failure="expired", auth="oauth2"), api.token(1001)
-    told = api.control("knobs", latency_ms=1, error_rate=1, run_seconds=[0, 0])
-    assert told == {"latency_ms": 1, "error_rate": 1, "run_seconds": [0, 0]}
+    knobs = api.control("knobs", latency_ms=1, error_rate=1, run_seconds=[0, 0])
+    assert knobs == {"latency_ms": 1, "error_rate": 1, "run_seconds": [0, 0]}
     assert api.get("servers/").status_code == 500
     api.control("knobs", error_rate=0)
     api.of(connection, "reauthorise/")
@@ -172,7 +174,7 @@ def test_a_closed_connection_is_one_for_a_real_client() -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status", "told"),
+    ("method", "path", "status", "body"),
     [
         (
             "GET",
@@ -186,11 +188,11 @@ def test_a_closed_connection_is_one_for_a_real_client() -> None:
     ],
 )
 def test_what_no_route_takes_is_refused_in_baserows_words(
-    api: Caller, method: str, path: str, status: int, told: dict[str, str]
+    api: Caller, method: str, path: str, status: int, body: dict[str, str]
 ) -> None:
-    answer = api.client.open(path, method=method)
-    assert answer.status_code == status
-    assert told.items() <= answer.json.items()
+    response = api.client.open(path, method=method)
+    assert response.status_code == status
+    assert body.items() <= response.json.items()
 
 
 @pytest.mark.parametrize(

@@ -32,10 +32,10 @@ def every(api: Caller, monkeypatch: pytest.MonkeyPatch) -> Caller:
     return api
 
 
-def ask(api: Caller, **asked: str) -> Any:
+def ask(api: Caller, **query: str) -> Any:
     return api.get(
         f"database/rows/table/{TABLE}/?"
-        f"{urlencode({'user_field_names': 'True', 'size': '200', **asked})}"
+        f"{urlencode({'user_field_names': 'True', 'size': '200', **query})}"
     )
 
 
@@ -50,9 +50,9 @@ def test_a_tree_of_filters_that_cannot_be_read_is_refused_as_the_recorded_server
         for each in json.loads((BASEROW / "index.json").read_text())["files"]
         if each["file"] == name
     ]
-    answer = ask(every, filters=dict(parse_qsl(urlsplit(recorded["path"]).query))["filters"])
-    assert answer.status_code == recorded["status"] == 400
-    assert answer.json == json.loads((BASEROW / name).read_text())
+    response = ask(every, filters=dict(parse_qsl(urlsplit(recorded["path"]).query))["filters"])
+    assert response.status_code == recorded["status"] == 400
+    assert response.json == json.loads((BASEROW / name).read_text())
 
 
 def test_a_tree_of_filters_keeps_the_rows_that_fit_it_and_no_other_filter_counts_beside_it(
@@ -71,10 +71,10 @@ def test_a_tree_of_filters_keeps_the_rows_that_fit_it_and_no_other_filter_counts
         if row["Active"] and ("a" in (row["Title"] or "").casefold() or row["E-mail"] in (None, ""))
     ]
     assert 0 < len(expected) < len(ROWS)
-    answer = ask(
+    response = ask(
         every, filters=json.dumps(tree), filter__Title__equal="nothing has this title"
     ).json
-    assert [row["id"] for row in answer["results"]] == expected
+    assert [row["id"] for row in response["results"]] == expected
     named = {"filter_type": "OR", "filters": either}
     assert ask(every, filters=json.dumps(named)).json["count"] > len(expected)
 
@@ -106,11 +106,11 @@ def test_what_the_recorded_server_refused_is_refused_with_its_code_and_nothing_e
     for field in FIELDS:
         for kind in ASKED[field["type"]]:
             value, error = WRONG_FILTERS.get((field["name"], kind), ("1", ""))
-            answer = ask(
+            response = ask(
                 every, **{f"filter__{field['name']}__{kind}": sent(field["name"], kind, value)}
             )
-            assert answer.json.get("error", "") == error, (field["name"], kind)
-            assert answer.status_code == (400 if error else 200)
+            assert response.json.get("error", "") == error, (field["name"], kind)
+            assert response.status_code == (400 if error else 200)
 
 
 def test_what_the_recorded_server_answered_as_the_rows_say_is_answered_so(every: Caller) -> None:
@@ -123,8 +123,8 @@ def test_what_the_recorded_server_answered_as_the_rows_say_is_answered_so(every:
                 expected = sum(
                     fits(row[name], kind, value, is_number=is_number(field)) for row in ROWS
                 )
-                answer = ask(every, **{f"filter__{name}__{kind}": sent(name, kind, value)})
-                assert answer.json["count"] == expected, (name, kind, value)
+                response = ask(every, **{f"filter__{name}__{kind}": sent(name, kind, value)})
+                assert response.json["count"] == expected, (name, kind, value)
 
 
 @pytest.mark.parametrize(
@@ -154,8 +154,8 @@ def test_sorts_are_refused_as_the_recorded_server_refused_them_and_no_others(eve
     for field in FIELDS:
         for sign in ("", "-"):
             name = f"{sign}{field['name']}"
-            answer = ask(every, order_by='"' + name.replace('"', '""') + '"')
-            assert answer.json.get("error", "") == refused.get(name, ""), name
+            response = ask(every, order_by='"' + name.replace('"', '""') + '"')
+            assert response.json.get("error", "") == refused.get(name, ""), name
 
 
 @pytest.mark.parametrize(
@@ -194,5 +194,5 @@ def test_sorts_are_refused_as_the_recorded_server_refused_them_and_no_others(eve
 def test_order_by_is_read_as_the_server_reads_it(
     every: Caller, order_by: str, error: str, detail: str
 ) -> None:
-    answer = ask(every, order_by=order_by)
-    assert (answer.json.get("error", ""), answer.json.get("detail", "")) == (error, detail)
+    response = ask(every, order_by=order_by)
+    assert (response.json.get("error", ""), response.json.get("detail", "")) == (error, detail)

@@ -16,9 +16,9 @@ from tests.support.webhook_target import SECRET
 
 def test_the_command_refuses_an_unknown_scenario_with_the_names_that_there_are() -> None:
     for command in ("sandbox", "demo"):
-        told = CliRunner().invoke(main, [command, "--scenario", "storm"])
-        assert told.exit_code == 2
-        assert all(f"'{name}'" in told.output for name in SCENARIOS)
+        result = CliRunner().invoke(main, [command, "--scenario", "storm"])
+        assert result.exit_code == 2
+        assert all(f"'{name}'" in result.output for name in SCENARIOS)
         help_ = " ".join(CliRunner().invoke(main, [command, "--help"]).output.split())
         assert all(f"{name} {each.description}" in help_ for name, each in SCENARIOS.items())
 
@@ -82,10 +82,10 @@ def test_the_commands_take_address_and_secret_from_options_and_the_secret_from_t
         ([], "", ""),
     ):
         monkeypatch.setenv("SANDBOX_WEBHOOK_SECRET", environ)
-        told = CliRunner().invoke(main, ["sandbox", "--webhook-url", url, *words])
+        result = CliRunner().invoke(main, ["sandbox", "--webhook-url", url, *words])
         monkeypatch.setattr(sys, "argv", ["sandbox", "--webhook-url", url, *words])
         module.main()
-        assert SECRET not in told.output + "".join(capsys.readouterr())
+        assert SECRET not in result.output + "".join(capsys.readouterr())
         for app in (served.pop(), served.pop()):
             target = app.extensions["sandbox"].webhooks._target
             assert (target.url, target.secret) == (url, wanted)

@@ -12,9 +12,9 @@ def test_the_published_sdk_walks_accounts_runs_a_pipeline_and_reads_what_came_of
     partner = Peliqan(jwt=TOKEN, backend_url=sandbox.url)
     listed, page = [], 1
     while True:
-        answer = partner.list_subaccounts(page=page, per_page=25)
-        listed += answer["data"]
-        if not answer["next"]:
+        response = partner.list_subaccounts(page=page, per_page=25)
+        listed += response["data"]
+        if not response["next"]:
             break
         page += 1
     assert (len(listed), page) == (60, 3)

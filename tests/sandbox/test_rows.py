@@ -14,8 +14,8 @@ EVERYTHING, EMPTY, MILLION, WIDE = 10011900, 10011901, 10011902, 10011903
 
 
 def rows(api: Caller, table: int, query: str = "") -> Any:
-    answer = api.get(f"database/rows/table/{table}/?user_field_names=True&{query}")
-    return answer.json if answer.status_code == 200 else answer
+    response = api.get(f"database/rows/table/{table}/?user_field_names=True&{query}")
+    return response.json if response.status_code == 200 else response
 
 
 def names(page: Any) -> list[str]:
@@ -65,8 +65,8 @@ def test_included_and_excluded_columns_and_names_with_a_comma(api: Caller) -> No
 def test_a_query_that_cannot_be_is_refused_with_its_code(
     api: Caller, query: str, error: str
 ) -> None:
-    answer = rows(api, EVERYTHING, query)
-    assert (answer.status_code, answer.json["error"]) == (400, error)
+    response = rows(api, EVERYTHING, query)
+    assert (response.status_code, response.json["error"]) == (400, error)
 
 
 @pytest.mark.parametrize(
@@ -111,10 +111,10 @@ def test_nulls_come_first_ascending_and_last_descending(api: Caller) -> None:
 
 def test_links_to_other_pages_keep_the_query_and_name_the_requests_host(api: Caller) -> None:
     page = rows(api, EVERYTHING, 'page=2&size=5&include="Name, with comma"')
-    kept = "include=%22Name%2C+with+comma%22"
+    included = "include=%22Name%2C+with+comma%22"
     assert (
         page["next"] == f"http://localhost/api/database/rows/table/{EVERYTHING}/"
-        f"?{kept}&page=3&size=5&user_field_names=True"
+        f"?{included}&page=3&size=5&user_field_names=True"
     )
     assert "page=" not in page["previous"]
     beyond = rows(api, EVERYTHING, "page=9999")
@@ -183,8 +183,8 @@ def test_one_row_and_one_that_is_not_there(api: Caller) -> None:
         api.get(f"database/rows/table/{MILLION}/77/?user_field_names=true").json["Reference"]
         == "LED-0000077"
     )
-    answer = api.get(f"database/rows/table/{MILLION}/0/")
-    assert (answer.status_code, answer.json["detail"]) == (404, "The rows ['0'] do not exist.")
+    response = api.get(f"database/rows/table/{MILLION}/0/")
+    assert (response.status_code, response.json["detail"]) == (404, "The rows ['0'] do not exist.")
 
 
 def test_every_account_has_a_warehouse_and_some_an_empty_database_besides(api: Caller) -> None:
@@ -223,16 +223,17 @@ def received(api: Caller, connection: Any, query: str = "") -> list[str | None]:
 
 
 @pytest.mark.parametrize(
-    "told", [{}, {"failure": "expired"}, {"flips": True}, {"scheduler_off": True}, {"stuck": True}]
+    "fields",
+    [{}, {"failure": "expired"}, {"flips": True}, {"scheduler_off": True}, {"stuck": True}],
 )
 def test_the_newest_row_came_as_the_latest_run_that_loaded_something_ended(
-    api: Caller, told: dict[str, Any]
+    api: Caller, fields: dict[str, Any]
 ) -> None:
     connection = next(
         each
         for each in api.connections()
-        if (each.failure.name if each.failure else None) == told.get("failure")
-        and all(getattr(each, name) == value for name, value in told.items() if name != "failure")
+        if (each.failure.name if each.failure else None) == fields.get("failure")
+        and all(getattr(each, name) == value for name, value in fields.items() if name != "failure")
         and not each.placed
     )
     ended = [

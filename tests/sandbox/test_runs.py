@@ -123,16 +123,16 @@ def test_a_run_that_never_finishes_says_running_false_while_its_status_stays(api
     api.control(f"connections/{connection.id}", never_finishes=True)
     api.of(connection, "syncdb/")
     api.wait(seconds=60)
-    told = api.of(connection, "syncdb/status/")
-    assert (told["running"], told["status"]) == (False, "RUNNING")
+    status = api.of(connection, "syncdb/status/")
+    assert (status["running"], status["status"]) == (False, "RUNNING")
     api.control(f"connections/{connection.id}", never_finishes=False)
     assert api.of(connection, "syncdb/status/")["status"] == "KILLED"
 
 
 def test_one_connection_of_the_fleet_is_stuck_from_the_start(api: Caller) -> None:
     connection = api.find(stuck=True)
-    told = api.of(connection, "syncdb/status/")
-    assert (told["running"], told["status"]) == (False, "RUNNING")
+    status = api.of(connection, "syncdb/status/")
+    assert (status["running"], status["status"]) == (False, "RUNNING")
     run = api.of(connection, "runs/?per_page=1")["data"][0]
     assert datetime.fromisoformat(run["timestamp_start"]) < NOON - timedelta(hours=4)
 
@@ -187,13 +187,13 @@ def test_only_starts_that_were_asked_for_are_counted(api: Caller) -> None:
     connection = api.find()
     api.of(connection, "syncdb/")
     assert api.of(connection, "syncdb/").status_code == 409
-    asked = api.client.post(
+    response = api.client.post(
         "/api/partner/sub-account/integrate/",
         json={"external_id": "n"},
         headers={"Authorization": "JWT sandbox-partner-token"},
     )
     api.client.post("/sandbox/widget/connections/", json={"connector": "xero"}, headers={
-        "Authorization": f"JWT {asked.json['integration_token']}"})  # fmt: skip
+        "Authorization": f"JWT {response.json['integration_token']}"})  # fmt: skip
     state = api.client.get("/sandbox/control/state").json
     assert state["syncs"] == {str(connection.id): 1}
     assert state["calls"]["syncdb"] == 2

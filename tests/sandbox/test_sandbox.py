@@ -97,8 +97,8 @@ def test_somebody_elses_connection_and_table_are_refused_as_baserow_does(
 ) -> None:
     theirs = account(client, 1002)
     assert client.get("/api/servers/100101/", headers=theirs).status_code == 404
-    answer = client.get("/api/database/rows/table/10011900/", headers=theirs)
-    assert (answer.status_code, answer.json["error"]) == (400, "ERROR_USER_NOT_IN_GROUP")
+    response = client.get("/api/database/rows/table/10011900/", headers=theirs)
+    assert (response.status_code, response.json["error"]) == (400, "ERROR_USER_NOT_IN_GROUP")
 
 
 def test_a_sync_runs_for_its_seconds_and_a_second_start_is_refused(
@@ -169,11 +169,11 @@ def test_only_an_oauth_connection_is_reauthorised(client: FlaskClient) -> None:
 def test_rows_are_paged_as_baserow_pages_them(
     client: FlaskClient, query: str, status: int, first: int | None
 ) -> None:
-    answer = client.get(f"/api/database/rows/table/10011900/?{query}", headers=account(client))
-    assert answer.status_code == status
+    response = client.get(f"/api/database/rows/table/10011900/?{query}", headers=account(client))
+    assert response.status_code == status
     if status == 200:
-        assert answer.json["count"] == 60
-        assert [row["id"] for row in answer.json["results"]][:1] == ([first] if first else [])
+        assert response.json["count"] == 60
+        assert [row["id"] for row in response.json["results"]][:1] == ([first] if first else [])
 
 
 def test_rows_are_sorted_searched_and_filtered(client: FlaskClient) -> None:
@@ -192,10 +192,10 @@ def test_rows_are_sorted_searched_and_filtered(client: FlaskClient) -> None:
 
 
 def test_the_widgets_token_makes_an_account_and_a_connection(client: FlaskClient, at: Time) -> None:
-    asked = client.post(
+    response = client.post(
         "/api/partner/sub-account/integrate/", json={"external_id": "new-1"}, headers=PARTNER
     )
-    bearer = {"Authorization": f"JWT {asked.json['integration_token']}"}
+    bearer = {"Authorization": f"JWT {response.json['integration_token']}"}
     made = client.post(
         "/sandbox/widget/connections/",
         json={"connector": "shopify", "name": "Shop"},

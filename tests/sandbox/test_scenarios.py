@@ -33,7 +33,7 @@ ODD_TIME = NOON + timedelta(minutes=7, seconds=31, milliseconds=900)
 
 
 def test_the_fleet_without_a_scenario_is_the_one_that_is_written_down_here(api: Caller) -> None:
-    told = []
+    described = []
     for account in api.life.accounts(0, 200):
         for shown in api.get("servers/", account.id).json:
             # The end of consents was added later, as were the errors that name it.
@@ -43,9 +43,9 @@ def test_the_fleet_without_a_scenario_is_the_one_that_is_written_down_here(api: 
                 if shown["is_datawarehouse"]
                 else api.of(api.life.connection(shown["id"]), "runs/?per_page=5")["data"]
             )
-            told.append([account.name, shown, runs])
+            described.append([account.name, shown, runs])
     text = re.sub(
-        r"expired on \d{4}-\d\d-\d\d", "expired on then", json.dumps(told, sort_keys=True)
+        r"expired on \d{4}-\d\d-\d\d", "expired on then", json.dumps(described, sort_keys=True)
     )
     assert hashlib.sha256(text.encode()).hexdigest() == WITHOUT_SCENARIO
 
@@ -134,8 +134,8 @@ def test_six_runs_of_odoo_began_five_hours_ago_and_never_end(
         assert each.runs[0]["status"] == "RUNNING"
         assert 5 * HOUR <= each.ago() - later <= 5 * HOUR + timedelta(seconds=2)
         assert all(map(went_well, each.runs[1:]))
-        told = api.of(api.life.connection(each.told["id"]), "syncdb/status/")
-        assert (told["running"], told["status"]) == (False, "RUNNING")
+        status = api.of(api.life.connection(each.fields["id"]), "syncdb/status/")
+        assert (status["running"], status["status"]) == (False, "RUNNING")
 
 
 def test_consents_of_one_bank_ran_out_a_day_ago_and_those_of_another_will_within_three_days() -> (
@@ -143,15 +143,17 @@ def test_consents_of_one_bank_ran_out_a_day_ago_and_those_of_another_will_within
 ):
     seen = staged("bank-consents-expire")
     found = odd(seen, "saltedge_kbc", "SaltEdge_ING")
-    gone, ending = of("saltedge_kbc", found), of("SaltEdge_ING", found)
-    assert (gone, ending) == (of("saltedge_kbc", seen), of("SaltEdge_ING", seen))
-    check_failing(gone, DAY, "ERROR", "ERROR", "SaltEdge::ConsentExpired.* expired on 2026-11-22;")
-    assert {each.ended[0]["status_code_from_source"] for each in gone} == {2}
-    assert {each.told["consent_expires_at"] for each in gone} == {"2026-11-22T12:00:00+00:00"}
+    expired, ending = of("saltedge_kbc", found), of("SaltEdge_ING", found)
+    assert (expired, ending) == (of("saltedge_kbc", seen), of("SaltEdge_ING", seen))
+    check_failing(
+        expired, DAY, "ERROR", "ERROR", "SaltEdge::ConsentExpired.* expired on 2026-11-22;"
+    )
+    assert {each.ended[0]["status_code_from_source"] for each in expired} == {2}
+    assert {each.fields["consent_expires_at"] for each in expired} == {"2026-11-22T12:00:00+00:00"}
     for each in ending:
         assert each.is_calm()
         assert all(map(went_well, each.ended))
-        assert NOON < datetime.fromisoformat(each.told["consent_expires_at"]) <= NOON + 3 * DAY
+        assert NOON < datetime.fromisoformat(each.fields["consent_expires_at"]) <= NOON + 3 * DAY
     later = of(
         "SaltEdge_ING", staged("bank-consents-expire", later=3 * DAY + 2 * HOUR, accounts=60)
     )
@@ -165,7 +167,7 @@ def test_seven_connections_to_odoo_fail_for_two_days_since_a_column_changed() ->
     check_failing(found, 2 * DAY, "ERROR", "ERROR", "DatatypeMismatch")
     api = Caller(scenario="schema-change")
     for each in found:
-        connection = api.life.connection(each.told["id"])
+        connection = api.life.connection(each.fields["id"])
         runs = api.life.runs(connection, 250)
         first = min(run.started_at for run in runs if run.outcome == "ERROR")
         assert timedelta() <= first - (NOON - 2 * DAY) < HOUR
@@ -196,7 +198,9 @@ def test_some_connections_are_switched_off_each_in_its_own_way() -> None:
     disabled, unscheduled, closed = (of(name, found) for name in ("teamleader", "hubspot", "yuki"))
     assert (len(disabled), len(unscheduled), len(closed)) == (3, 3, 4)
     assert statuses(disabled) == {"DISABLED": 3}
-    assert [each.is_calm() and each.told["disable_scheduler"] for each in unscheduled] == [True] * 3
+    assert [each.is_calm() and each.fields["disable_scheduler"] for each in unscheduled] == [
+        True
+    ] * 3
     for each in disabled + unscheduled:
         assert 2 * DAY < each.ago() <= 2 * DAY + HOUR
         assert all(map(went_well, each.runs))
@@ -216,11 +220,11 @@ def test_five_accounts_cannot_be_read_since_their_licence_has_expired() -> None:
     assert Counter(each.status_code for each in answers.values()) == {200: 195, 403: 5}
     refused = [account_id for account_id, each in answers.items() if each.status_code == 403]
     for account_id in refused:
-        told = {
+        error = {
             "error": "ERROR_LICENSE_EXPIRED",
             "detail": "The licence of this account has expired.",
         }
-        assert answers[account_id].json == told
+        assert answers[account_id].json == error
         assert api.get(f"servers/{account_id}01/runs/", account_id).status_code == 403
     assert odd(staged("unreadable-accounts")) == []
     assert {each.account_id for each in staged("unreadable-accounts")} == set(answers) - set(
@@ -240,17 +244,17 @@ def test_some_connections_were_only_half_configured() -> None:
     found = odd(seen, "teamleader", "woocommerce", "hubspot")
     waiting, never, astray = (of(name, found) for name in ("teamleader", "woocommerce", "hubspot"))
     assert (statuses(waiting), [each.runs for each in waiting]) == ({"CONFIG_SELECT": 4}, [[]] * 4)
-    assert [(each.is_calm(), each.told["disable_scheduler"], each.runs) for each in never] == [
+    assert [(each.is_calm(), each.fields["disable_scheduler"], each.runs) for each in never] == [
         (True, False, [])
     ] * 3
     assert len(astray) == 2
     for each in astray:
         assert each.is_calm()
         assert went_well(each.ended[0])
-        assert each.told["target"] not in {
-            other.told["id"] for other in seen if other.account_id == each.account_id
+        assert each.fields["target"] not in {
+            other.fields["id"] for other in seen if other.account_id == each.account_id
         }
-        assert each.told["target"] != each.account_id * 100
+        assert each.fields["target"] != each.account_id * 100
 
 
 @pytest.mark.parametrize("seed", [1, 3])
@@ -258,7 +262,9 @@ def test_two_accounts_have_a_connection_twice_though_one_has_two_of_the_connecto
     seed: int,
 ) -> None:
     seen = staged("half-configured", seed=seed)
-    names = Counter((each.account_id, each.told["server_type"], each.told["name"]) for each in seen)
+    names = Counter(
+        (each.account_id, each.fields["server_type"], each.fields["name"]) for each in seen
+    )
     twice = [key for key, count in names.items() if count == 2]
     assert (len({account_id for account_id, _, _ in twice}), len(twice), max(names.values())) == (
         2,
@@ -268,7 +274,7 @@ def test_two_accounts_have_a_connection_twice_though_one_has_two_of_the_connecto
     assert {connector for _, connector, _ in twice} == {"exact_online"}
     api = Caller(scenario="half-configured", seed=seed)
     assert (
-        len({each.told["id"] for each in seen})
+        len({each.fields["id"] for each in seen})
         == len(seen)
         == sum(map(api.life.world.count, range(1001, 1201))) + 2
     )
@@ -395,19 +401,19 @@ def test_two_accounts_have_a_target_that_no_source_loads_into() -> None:
     seen = staged("unused-target")
     targets = odd(seen, "postgresql")
     assert len(targets) == 2
-    assert {each.told["is_target"] for each in seen} == {False, True}
+    assert {each.fields["is_target"] for each in seen} == {False, True}
     for each in targets:
         assert (
-            each.told["is_target"],
-            each.told["is_datawarehouse"],
-            each.told["target"],
+            each.fields["is_target"],
+            each.fields["is_datawarehouse"],
+            each.fields["target"],
             each.runs,
         ) == (True, False, None, [])
         others = [
             other for other in seen if other.account_id == each.account_id and other not in targets
         ]
         assert others
-        assert {other.told["target"] for other in others} == {each.account_id * 100}
+        assert {other.fields["target"] for other in others} == {each.account_id * 100}
 
 
 def test_yuki_is_told_under_the_other_names_and_is_well() -> None:
@@ -415,13 +421,13 @@ def test_yuki_is_told_under_the_other_names_and_is_well() -> None:
     yuki = [each for each in api.connections() if each.connector.name == "yuki"]
     assert len(yuki) >= 10
     for connection in yuki[:10]:
-        told = next(
+        fields = next(
             each
             for each in api.get("servers/", connection.account_id).json
             if each.get("connection_id") == connection.id
         )
-        assert told.keys() & {"id", "run_interval"} == set()
-        assert api.of(connection).keys() == told.keys()
+        assert fields.keys() & {"id", "run_interval"} == set()
+        assert api.of(connection).keys() == fields.keys()
         sizes = {"page_size=3": 3, "per_page=3": 3, "page_size=2&per_page=5": 2}
         for query, size in sizes.items():
             assert len(api.of(connection, f"runs/?{query}")["data"]) == size
@@ -442,20 +448,22 @@ def test_on_an_incident_night_five_things_go_wrong_at_connectors_of_their_own() 
         "bank-consents-expire",
     )
     alone = {
-        part: {each.told["id"] for each in staged(part) if not each.is_well()} for part in parts
+        part: {each.fields["id"] for each in staged(part) if not each.is_well()} for part in parts
     }
     together = [each for each in staged("incident-night") if not each.is_well()]
-    assert {each.told["id"] for each in together} == set().union(*alone.values())
+    assert {each.fields["id"] for each in together} == set().union(*alone.values())
     assert len(together) == sum(map(len, alone.values()))
-    by_id = {each.told["id"]: each for part in parts for each in staged(part) if not each.is_well()}
-    assert all(by_id[each.told["id"]] == each for each in together)
+    by_id = {
+        each.fields["id"]: each for part in parts for each in staged(part) if not each.is_well()
+    }
+    assert all(by_id[each.fields["id"]] == each for each in together)
 
 
 def test_another_seed_has_other_connections_in_trouble() -> None:
     found = odd(observe(Caller(scenario="schema-change", seed=2, accounts=60), 60), "odoo")
     assert len(found) == 7
-    assert {each.told["id"] for each in found} != {
-        each.told["id"] for each in odd(staged("schema-change"), "odoo")
+    assert {each.fields["id"] for each in found} != {
+        each.fields["id"] for each in odd(staged("schema-change"), "odoo")
     }
 
 

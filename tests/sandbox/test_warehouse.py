@@ -48,9 +48,9 @@ def lines(api: Caller, query: str, account_id: int = 1001) -> list[dict[str, Any
     """Return the lines of the response."""
     name = api.get("applications/default_dw_info/", account_id).json["server_name"]
     body = {"dbName": name, "action": "fetch", "kwargs": {"query": query}}
-    answer = api.client.post("/api/proxy/db/", json=body, headers=api.token(account_id))
-    assert answer.status_code == 200, answer.text
-    return [json.loads(line) for line in answer.text.splitlines()]
+    response = api.client.post("/api/proxy/db/", json=body, headers=api.token(account_id))
+    assert response.status_code == 200, response.text
+    return [json.loads(line) for line in response.text.splitlines()]
 
 
 def ask(api: Caller, query: str, account_id: int = 1001) -> list[list[Any]]:
@@ -178,8 +178,8 @@ def test_each_connection_has_the_schema_that_the_api_names_with_its_tables_and_t
     assert schema_of(api, first) != schema_of(api, second)
     for connection in (first, second):
         where = f"where table_schema = '{schema_of(api, connection)}'"
-        asked = f"select table_name from information_schema.tables {where} order by 1"
-        assert [row[0] for row in ask(api, asked, first.account_id)] == sorted(names)
+        statement = f"select table_name from information_schema.tables {where} order by 1"
+        assert [row[0] for row in ask(api, statement, first.account_id)] == sorted(names)
         columns = ask(
             api,
             f"select table_name, column_name from information_schema.columns {where}",
@@ -284,11 +284,11 @@ def test_what_is_wrong_with_rows_stands_in_warehouse_and_rows_route_alike(
     )
     account_id, table = connection.account_id, f'"{schema_of(api, connection)}".yuki_invoices'
     api.control(f"connections/{connection.id}", data_fault=fault)
-    asked = (
+    statement = (
         'select count(*), count(distinct id), count(distinct "Number"), max("_sdc_received_at") '
         f"from {table}"
     )
-    [[rows, keys, numbers, received]] = ask(api, asked, account_id)
+    [[rows, keys, numbers, received]] = ask(api, statement, account_id)
     assert (rows / keys > 1.01) is wants_copies
     assert keys == numbers
     table_id = next(
@@ -323,10 +323,10 @@ def test_a_parent_table_is_empty_while_the_one_below_it_has_rows_in_the_demo_too
         f'select (select count(*) from "{{0}}"."{parent}"), '
         f'(select count(*) from "{{0}}"."{parent}_lines")'
     )
-    asked = counted.format(schema_of(api, connection))
-    assert ask(api, asked, connection.account_id) == [[0, 200]]
+    statement = counted.format(schema_of(api, connection))
+    assert ask(api, statement, connection.account_id) == [[0, 200]]
     api.control(f"connections/{connection.id}", data_fault="parent_has_rows")
-    [[parents, children]] = ask(api, asked, connection.account_id)
+    [[parents, children]] = ask(api, statement, connection.account_id)
     assert (parents > 0, children) == (True, 200)
     refused = api.client.post(
         f"/sandbox/control/connections/{connection.id}", json={"data_fault": "other"}
@@ -350,11 +350,11 @@ def test_the_published_sdk_asks_each_schema_of_an_account(sandbox: Sandbox) -> N
     sources = [each for each in connections if not each["is_target"]]
     for source in sources:
         schema = source["target_schema"]["schema_name"]
-        asked = (
+        statement = (
             "SELECT table_schema, table_name, column_name FROM information_schema.columns "
             f"WHERE table_schema = '{schema}'"
         )
-        columns = database.fetch(target, query=asked)
+        columns = database.fetch(target, query=statement)
         tables = {row["table_name"] for row in columns}
         assert len(tables) == len(sandbox.life.connection(source["id"]).connector.tables)
         for table in tables:

@@ -101,9 +101,9 @@ def test_a_run_that_is_stopped_is_told_as_killed(hooked: Caller, receiver: Recei
 def test_a_connection_from_the_widget_is_told_before_its_first_run(
     hooked: Caller, receiver: Receiver
 ) -> None:
-    asked = {"external_id": "somebody-new"}
+    form = {"external_id": "somebody-new"}
     token = hooked.client.post(
-        "/api/partner/sub-account/integrate/", json=asked, headers=PARTNER
+        "/api/partner/sub-account/integrate/", json=form, headers=PARTNER
     ).json["integration_token"]
     mine = {"Authorization": f"JWT {token}"}
     made = hooked.client.post(
@@ -225,8 +225,8 @@ def test_an_address_that_nothing_can_be_posted_to_is_refused(api: Caller, url: s
     assert api.client.post("/sandbox/control/webhooks", json={"url": url}).status_code == 400
     with pytest.raises(ValueError, match="http"):
         create_sandbox(webhook_url=url)
-    told = CliRunner().invoke(main, ["sandbox", "--webhook-url", url])
-    assert (told.exit_code, "begins with http:// or https://" in told.output) == (2, True)
+    result = CliRunner().invoke(main, ["sandbox", "--webhook-url", url])
+    assert (result.exit_code, "begins with http:// or https://" in result.output) == (2, True)
 
 
 def test_a_reset_forgets_what_was_sent_and_goes_back_to_the_first_address(
@@ -277,18 +277,18 @@ def test_the_process_that_serves_is_the_one_that_posts(receiver: Receiver, tmp_p
     port = free_port()
     processes = Processes({**make_environ("", tmp_path), "SANDBOX_WEBHOOK_SECRET": SECRET})
     try:
-        told = [
+        options = [
             f"--port={port}",
             "--accounts=5",
             "--run-seconds=0,0",
             f"--webhook-url={receiver.url}",
         ]
-        processes.start(*told, module="dashboard.sandbox")
+        processes.start(*options, module="dashboard.sandbox")
         url = answering(f"http://127.0.0.1:{port}", "/")
-        asked = requests.get(
+        identity = requests.get(
             f"{url}/api/partner/sub-account/identity/?account_id=1001", headers=PARTNER, timeout=30
         ).json()
-        mine = {"Authorization": f"JWT {asked['token']}"}
+        mine = {"Authorization": f"JWT {identity['token']}"}
         quiet = create_sandbox(5).extensions["sandbox"].life.connections(1001)
         started = [
             requests.get(f"{url}/api/servers/{each.id}/syncdb/", headers=mine, timeout=30)

@@ -17,22 +17,24 @@ def test_an_event_is_sent_on_demand_as_often_and_as_badly_signed_as_asked(
     connection = hooked.find()
     newest = hooked.of(connection, "runs/?per_page=1")["data"][0]["id"]
     receiver.answers = [200, 503]
-    asked = {
+    requested = {
         "connection_id": connection.id,
         "event": "pipeline_run_error",
         "event_id": "e-1",
         "timestamp": "2026-01-01T00:00:00Z",
     }
-    assert hooked.control("webhooks/send", times=3, **asked) == [200, 503, 200]
-    told = receiver.bodies
-    assert told[0] == told[1] == told[2]
-    assert told[0] == {
+    assert hooked.control("webhooks/send", times=3, **requested) == [200, 503, 200]
+    bodies = receiver.bodies
+    assert bodies[0] == bodies[1] == bodies[2]
+    assert bodies[0] == {
         "event": "pipeline_run_error", "event_id": "e-1", "timestamp": "2026-01-01T00:00:00Z",
         "account_id": connection.account_id,
         "server_id": connection.id, "pipeline_run_id": newest, "status": "ERROR",
     }  # fmt: skip
     assert counts(hooked) == {"sent": 2, "failed": 1}
-    hooked.control("webhooks/send", bad_signature=True, pipeline_run_id=7, status="ODD", **asked)
+    hooked.control(
+        "webhooks/send", bad_signature=True, pipeline_run_id=7, status="ODD", **requested
+    )
     signatures = [headers["X-Peliqan-Signature"] for headers, _ in receiver.posts]
     right = [
         hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest() for _, body in receiver.posts
@@ -68,14 +70,14 @@ def test_an_event_on_demand_says_by_itself_what_belongs_to_it(
 def test_what_cannot_be_sent_on_demand_is_refused(
     hooked: Caller, receiver: Receiver, wrong: dict[str, Any], status: int
 ) -> None:
-    told = {"connection_id": 100101, "event": "connection_added", **wrong}
-    assert hooked.client.post("/sandbox/control/webhooks/send", json=told).status_code == status
+    event = {"connection_id": 100101, "event": "connection_added", **wrong}
+    assert hooked.client.post("/sandbox/control/webhooks/send", json=event).status_code == status
     assert receiver.posts == []
 
 
 def test_nothing_is_sent_on_demand_where_there_is_no_address_or_nobody_answers(api: Caller) -> None:
-    told = {"connection_id": 100101, "event": "connection_added"}
-    assert api.client.post("/sandbox/control/webhooks/send", json=told).status_code == 400
+    event = {"connection_id": 100101, "event": "connection_added"}
+    assert api.client.post("/sandbox/control/webhooks/send", json=event).status_code == 400
     with posting(webhook_url=f"http://127.0.0.1:{free_port()}/") as other:
-        assert other.control("webhooks/send", times=2, **told) == [None, None]
+        assert other.control("webhooks/send", times=2, **event) == [None, None]
         assert counts(other) == {"sent": 0, "failed": 2}

@@ -71,10 +71,10 @@ ANSWER = {
 
 def answered(request: requests.PreparedRequest) -> requests.Response:
     """An answer that every service's plug-in takes for success."""
-    answer = requests.Response()
-    answer.status_code, answer.request, answer.url = 200, request, request.url or ""
-    answer._content = b"ok" if "hooks.slack.com" in answer.url else json.dumps(ANSWER).encode()
-    return answer
+    response = requests.Response()
+    response.status_code, response.request, response.url = 200, request, request.url or ""
+    response._content = b"ok" if "hooks.slack.com" in response.url else json.dumps(ANSWER).encode()
+    return response
 
 
 def words_of(request: requests.PreparedRequest) -> Iterator[str]:
@@ -86,8 +86,10 @@ def words_of(request: requests.PreparedRequest) -> Iterator[str]:
         yield from (value for _, value in parse_qsl(body))
 
 
-def _texts(told: Any) -> Iterator[str]:
-    if isinstance(told, str):
-        yield told
-    for each in told.values() if isinstance(told, dict) else told if isinstance(told, list) else ():
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    for each in (
+        value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    ):
         yield from _texts(each)

@@ -46,7 +46,7 @@ class Upstream:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def page(
-        self, real: Callable[..., Any], tables: Any, table: Any, asked: Any, number: int, size: int
+        self, real: Callable[..., Any], tables: Any, table: Any, form: Any, number: int, size: int
     ) -> Any:
         if number >= self.cut_at and self.fails:
             refuse(404, "ERROR_TABLE_DOES_NOT_EXIST", "The table was deleted.")
@@ -58,7 +58,7 @@ class Upstream:
         return real(
             tables,
             replace(table, count=self.rows) if table.id == LEDGER else table,
-            asked,
+            form,
             number,
             size,
         )
@@ -85,9 +85,9 @@ def download(url: str, path: str, client: str, cookie: str) -> Received:
     status = 0
     try:
         connection.request("GET", path, headers={"Cookie": cookie, **headers})
-        answer = connection.getresponse()
-        status = answer.status
-        return Received(status, answer.read())
+        response = connection.getresponse()
+        status = response.status
+        return Received(status, response.read())
     except (http.client.HTTPException, OSError) as error:
         return Received(status, getattr(error, "partial", b""), type(error).__name__)
     finally:
@@ -125,7 +125,7 @@ class Served:
 
 @contextmanager
 def serving(
-    folder: Path, sandbox: Sandbox, place: Path, *command: str, module: str = "dashboard"
+    folder: Path, sandbox: Sandbox, nginx_folder: Path, *command: str, module: str = "dashboard"
 ) -> Iterator[Served]:
     """Serve with a command that has room for all clients; ``{port}`` in it is a free port.
 
@@ -144,7 +144,7 @@ def serving(
             *(word.format(port=port) for word in command), "--threads=128", module=module
         )
         url = answering(f"http://127.0.0.1:{port}", "/healthz")
-        nginx = Nginx(place, url)
+        nginx = Nginx(nginx_folder, url)
         try:
             addresses = {
                 "direct": url,
@@ -182,11 +182,11 @@ def cut_in_the_middle(
     served: Served, upstream: Upstream, paths: list[str], cut: Callable[[], object]
 ) -> dict[str, Received]:
     """Download every path in every way at once; call ``cut`` when all exports are half done."""
-    asked = list(served.all(paths))
+    responses = list(served.all(paths))
     upstream.opened.clear()
-    with ThreadPoolExecutor(len(asked)) as pool:
-        found = {" | ".join(each): pool.submit(served.get, *each) for each in asked}
-        exports = [each for each in asked if "/export." in each[2]]
+    with ThreadPoolExecutor(len(responses)) as pool:
+        found = {" | ".join(each): pool.submit(served.get, *each) for each in responses}
+        exports = [each for each in responses if "/export." in each[2]]
         late = upstream.rows // PAGE - upstream.cut_at + 1
         wait_for(
             lambda: upstream.waiting >= len(exports) * late,

@@ -93,15 +93,15 @@ class FormulaApi(HostileApi):
         except ValueError:
             return b"\n".join(lines)
 
-    def _with_formulas(self, told: Any) -> Any:
-        if isinstance(told, str):
-            rest = told.removeprefix(PAYLOAD)
-            return told if rest == told else self.start_of(rest) + rest
-        if isinstance(told, list):
-            return [self._with_formulas(each) for each in told]
-        if isinstance(told, dict):
+    def _with_formulas(self, body: Any) -> Any:
+        if isinstance(body, str):
+            rest = body.removeprefix(PAYLOAD)
+            return body if rest == body else self.start_of(rest) + rest
+        if isinstance(body, list):
+            return [self._with_formulas(each) for each in body]
+        if isinstance(body, dict):
             return {
                 self._with_formulas(name): self._with_formulas(value)
-                for name, value in told.items()
+                for name, value in body.items()
             }
-        return told
+        return body

@@ -31,28 +31,32 @@ class HostileApi(HTTPAdapter):
         self._accounts = accounts
 
     def send(self, request: requests.PreparedRequest, *args: Any, **more: Any) -> requests.Response:
-        asked = request.copy()
-        parts = urlsplit(asked.url or "")
+        cleaned = request.copy()
+        parts = urlsplit(cleaned.url or "")
         query = [
             (_as_it_was(name), _as_it_was(value))
             for name, value in parse_qsl(parts.query, keep_blank_values=True)
         ]
-        asked.url = urlunsplit(parts._replace(query=urlencode(query)))
-        answer = super().send(asked, *args, **more)
-        body = self._made_hostile(parts.path, answer.content)
-        made = requests.Response()
-        made.status_code, made.url, made.request = answer.status_code, request.url or "", request
-        made.headers.update(
+        cleaned.url = urlunsplit(parts._replace(query=urlencode(query)))
+        response = super().send(cleaned, *args, **more)
+        body = self._made_hostile(parts.path, response.content)
+        hostile = requests.Response()
+        hostile.status_code, hostile.url, hostile.request = (
+            response.status_code,
+            request.url or "",
+            request,
+        )
+        hostile.headers.update(
             {
-                name: answer.headers[name]
+                name: response.headers[name]
                 for name in ("Content-Type", "Retry-After")
-                if name in answer.headers
+                if name in response.headers
             }
         )
-        made.raw = HTTPResponse(
-            io.BytesIO(body), made.headers, answer.status_code, preload_content=False
+        hostile.raw = HTTPResponse(
+            io.BytesIO(body), hostile.headers, response.status_code, preload_content=False
         )
-        return made
+        return hostile
 
     def _made_hostile(self, path: str, content: bytes) -> bytes:
         if path.startswith("/api/proxy/db/"):
@@ -62,18 +66,18 @@ class HostileApi(HTTPAdapter):
                 if line.strip()
             )
         try:
-            told = json.loads(content)
+            body = json.loads(content)
         except ValueError:
             return content
         if path.startswith("/api/partner/sub-accounts/"):
-            told = {
-                "data": [each for each in told["data"] if each["id"] in self._accounts],
+            body = {
+                "data": [each for each in body["data"] if each["id"] in self._accounts],
                 "next": None,
             }
         if "/rows/" in path:
-            return json.dumps(_rows(told)).encode()
+            return json.dumps(_rows(body)).encode()
         return json.dumps(
-            told if path.endswith(("/invite/", "/saltedge-refresh/")) else _hostile(told)
+            body if path.endswith(("/invite/", "/saltedge-refresh/")) else _hostile(body)
         ).encode()
 
 
@@ -81,43 +85,47 @@ def _as_it_was(text: str) -> str:
     return text.replace(PAYLOAD, "").replace(SCRIPT, "")
 
 
-def _hostile(told: Any) -> Any:
-    if isinstance(told, str):
-        return PAYLOAD + told
-    if isinstance(told, list):
-        return [_hostile(each) for each in told]
-    if not isinstance(told, dict):
-        return told
+def _hostile(content: Any) -> Any:
+    if isinstance(content, str):
+        return PAYLOAD + content
+    if isinstance(content, list):
+        return [_hostile(each) for each in content]
+    if not isinstance(content, dict):
+        return content
     made = {
         name: value if name in KEPT and isinstance(value, str) else _hostile(value)
-        for name, value in told.items()
+        for name, value in content.items()
     }
-    if isinstance(told.get("tables"), dict):
-        made["tables"] = {PAYLOAD + name: load for name, load in told["tables"].items()}
-    if isinstance(told.get("id"), int) and told["id"] % ODD == 0:
-        made |= {name: PAYLOAD for name in ("health_status", "status") if name in told}
+    if isinstance(content.get("tables"), dict):
+        made["tables"] = {PAYLOAD + name: load for name, load in content["tables"].items()}
+    if isinstance(content.get("id"), int) and content["id"] % ODD == 0:
+        made |= {name: PAYLOAD for name in ("health_status", "status") if name in content}
     return made
 
 
-def _value(told: Any) -> Any:
-    if isinstance(told, str):
-        return SCRIPT + told if told.startswith("http") else PAYLOAD + told
-    if isinstance(told, list):
-        return [_value(each) for each in told]
-    return {name: _value(value) for name, value in told.items()} if isinstance(told, dict) else told
+def _value(content: Any) -> Any:
+    if isinstance(content, str):
+        return SCRIPT + content if content.startswith("http") else PAYLOAD + content
+    if isinstance(content, list):
+        return [_value(each) for each in content]
+    return (
+        {name: _value(value) for name, value in content.items()}
+        if isinstance(content, dict)
+        else content
+    )
 
 
-def _row(told: dict[str, Any]) -> dict[str, Any]:
+def _row(row: dict[str, Any]) -> dict[str, Any]:
     return {
         name if name in {"id", "order"} else PAYLOAD + name: _value(value)
-        for name, value in told.items()
+        for name, value in row.items()
     }
 
 
-def _rows(told: Any) -> Any:
-    if isinstance(told, dict) and isinstance(told.get("results"), list):
-        return {**told, "results": [_row(each) for each in told["results"]]}
-    return _row(told) if isinstance(told, dict) and "id" in told else _hostile(told)
+def _rows(body: Any) -> Any:
+    if isinstance(body, dict) and isinstance(body.get("results"), list):
+        return {**body, "results": [_row(each) for each in body["results"]]}
+    return _row(body) if isinstance(body, dict) and "id" in body else _hostile(body)
 
 
 def _sql(line: Any) -> Any:

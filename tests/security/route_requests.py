@@ -33,12 +33,12 @@ MODELS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def ask(client: FlaskClient, place: "RouteRequest", **more: Any) -> TestResponse:
+def send_request(client: FlaskClient, request: "RouteRequest", **more: Any) -> TestResponse:
     """Send the request and read the response to its end, so that the request is released."""
-    answer = client.open(more.pop("path", place.path), method=place.method, **more)
-    answer.get_data()
-    answer.close()
-    return answer
+    response = client.open(more.pop("path", request.path), method=request.method, **more)
+    response.get_data()
+    response.close()
+    return response
 
 
 @dataclass(frozen=True)

@@ -49,11 +49,11 @@ def fields_of(person: Person, page: str, action: str) -> dict[str, Any]:
 
 def send(person: Person, page: str, action: str, *accepted: int, **typed: str) -> TestResponse:
     """Fill in the form and send it; the status must be one of ``accepted``."""
-    answer = person.client.post(action, data={**fields_of(person, page, action), **typed})
-    assert answer.status_code in (accepted or {302, 303}), (
-        f"{action}: {answer.status_code}\n{answer.text[:2000]}"
+    response = person.client.post(action, data={**fields_of(person, page, action), **typed})
+    assert response.status_code in (accepted or {302, 303}), (
+        f"{action}: {response.status_code}\n{response.text[:2000]}"
     )
-    return answer
+    return response
 
 
 def work(app: Flask, folder: Path) -> None:

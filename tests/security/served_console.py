@@ -58,9 +58,9 @@ def receive_all(there: socket.socket) -> bytes:
     return found
 
 
-def status_of(answer: bytes) -> int:
+def status_of(response: bytes) -> int:
     """Return the status of the first response; 0 where there is none."""
-    found = re.match(rb"HTTP/1\.[01] (\d{3})", answer)
+    found = re.match(rb"HTTP/1\.[01] (\d{3})", response)
     return int(found[1]) if found else 0
 
 

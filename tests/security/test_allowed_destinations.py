@@ -16,7 +16,7 @@ SOME = (
 REFUSED = "its operator says where it may"
 
 
-def places(text: str = SOME) -> EgressPolicy:
+def policy(text: str = SOME) -> EgressPolicy:
     return EgressPolicy(AllowedDestination.read(each.strip()) for each in text.split(","))
 
 
@@ -32,7 +32,7 @@ def places(text: str = SOME) -> EgressPolicy:
     ],
 )
 def test_what_the_operator_names_is_allowed(address: str) -> None:
-    places().ensure(address)
+    policy().ensure(address)
 
 
 @pytest.mark.parametrize(
@@ -55,14 +55,14 @@ def test_what_the_operator_names_is_allowed(address: str) -> None:
 )
 def test_what_the_operator_does_not_name_is_refused_however_it_is_written(address: str) -> None:
     with pytest.raises(NotAllowed, match=REFUSED):
-        places().ensure(address)
+        policy().ensure(address)
     EgressPolicy().ensure(address)
 
 
 def test_a_link_out_of_the_folder_leads_nowhere(tmp_path: Path) -> None:
     (tmp_path / "copies").mkdir()
     (tmp_path / "copies" / "out").symlink_to("/etc")
-    mine = places(f"parquet://{tmp_path}/copies")
+    mine = policy(f"parquet://{tmp_path}/copies")
     mine.ensure(f"parquet://{tmp_path}/copies/in")
     with pytest.raises(NotAllowed):
         mine.ensure(f"parquet://{tmp_path}/copies/out")
@@ -77,22 +77,22 @@ def test_alerts_go_to_services_that_are_named_and_their_hosts() -> None:
         "mailtos://someone:secret@example.com?smtp=mail.example.com&from=a@mail.example.com&to=b@example.com&mode=ssl",
     ):
         if address.startswith("mailtos"):
-            mail = places("mailtos://*example.com")
+            mail = policy("mailtos://*example.com")
             assert alert_delivery.check_address(address, mail)
             with pytest.raises(NotAllowed, match=REFUSED):
                 alert_delivery.check_address(
                     address.replace("smtp=mail.example.com", "smtp=10.0.0.1"), mail
                 )
             continue
-        assert alert_delivery.check_address(address, places())
+        assert alert_delivery.check_address(address, policy())
     for address in (
         "json://hooks.example.com/in",
         "jsons://10.0.0.1/in",
         "discord://123456789/abcdefghijklmnop",
     ):
         with pytest.raises(NotAllowed, match=REFUSED):
-            alert_delivery.check_address(address, places())
-        assert REFUSED in str(alert_delivery.send(address, "subject", "body", places=places()))
+            alert_delivery.check_address(address, policy())
+        assert REFUSED in str(alert_delivery.send(address, "subject", "body", places=policy()))
 
 
 def test_a_file_is_the_one_that_its_address_names(tmp_path: Path) -> None:

@@ -59,9 +59,9 @@ class Visitor:
 
     def get(self, path: str) -> requests.Response:
         """Request a path of the console; check every header and address of the response."""
-        answer = self.session.get(f"{self.base}{path}", allow_redirects=False, timeout=60)
-        self.look(answer)
-        return answer
+        response = self.session.get(f"{self.base}{path}", allow_redirects=False, timeout=60)
+        self.look(response)
+        return response
 
     def post(self, path: str, page: str, **fields: str) -> requests.Response:
         token = BeautifulSoup(self.get(page).text, "html.parser").select_one(
@@ -70,15 +70,15 @@ class Visitor:
         assert token is not None
         fields["csrf_token"] = str(token["value"])
         headers = {"Referer": f"{self.base}{page}"}
-        answer = self.session.post(
+        response = self.session.post(
             f"{self.base}{path}", fields, headers=headers, allow_redirects=False, timeout=60
         )
-        self.look(answer)
-        return answer
+        self.look(response)
+        return response
 
-    def look(self, answer: requests.Response) -> None:
+    def look(self, response: requests.Response) -> None:
         """Record each cookie, and each address that leaves the console."""
-        for line in answer.raw.headers.getlist("Set-Cookie"):
+        for line in response.raw.headers.getlist("Set-Cookie"):
             for name, cookie in SimpleCookie(line).items():
                 self.cookies[name] = cookie["path"], bool(cookie["secure"])
         for name in (
@@ -89,24 +89,24 @@ class Visitor:
             "Link",
             "Refresh",
         ):
-            if name in answer.headers:
+            if name in response.headers:
                 self.check(
-                    answer.url,
-                    answer.headers[name].partition("url=")[2] or answer.headers[name],
+                    response.url,
+                    response.headers[name].partition("url=")[2] or response.headers[name],
                     name,
                 )
         text = (
-            answer.text
-            if re.match("text/|application/json", answer.headers.get("Content-Type", ""))
+            response.text
+            if re.match("text/|application/json", response.headers.get("Content-Type", ""))
             else ""
         )
         for host in (self.inner, self.base):
             for found in re.findall(
                 rf"https?://{re.escape(urlsplit(host).netloc)}[^\s\"'<;]*", text
             ):
-                self.check(answer.url, found, "text")
-        if answer.headers.get("X-Request-ID") is None:
-            self.problems.append(f"{answer.url}: not the console's answer")
+                self.check(response.url, found, "text")
+        if response.headers.get("X-Request-ID") is None:
+            self.problems.append(f"{response.url}: not the console's answer")
 
     def check(self, page: str, address: str, where: str) -> str | None:
         """Return the path below the console's base; None for another host.
@@ -131,11 +131,11 @@ class Visitor:
             return None
         return found
 
-    def addresses(self, answer: requests.Response) -> Iterator[str]:
+    def addresses(self, response: requests.Response) -> Iterator[str]:
         """Yield the paths that the page requests by GET; check that forms lead to a route."""
-        soup = BeautifulSoup(answer.text, "html.parser")
+        soup = BeautifulSoup(response.text, "html.parser")
         for form in soup.find_all("form", action=True):
-            path = self.check(answer.url, str(form["action"]), "<form action>")
+            path = self.check(response.url, str(form["action"]), "<form action>")
             if path is not None and form["action"] != "#":
                 self.endpoint(path, str(form.get("method", "get")).upper())
         for attribute in (*FETCHED, *POSTED):
@@ -143,7 +143,7 @@ class Visitor:
                 value = str(element[attribute])
                 if value.startswith(("#", "data:", "mailto:")):
                     continue
-                path = self.check(answer.url, value, f"<{element.name} {attribute}>")
+                path = self.check(response.url, value, f"<{element.name} {attribute}>")
                 if path is not None and attribute in FETCHED:
                     yield path
                 elif path is not None:
@@ -152,21 +152,22 @@ class Visitor:
     def walk(self, route_requests: list[RouteRequest]) -> int:
         """Open every route and one link of each kind; return the number of responses."""
         waiting = deque(
-            (place.endpoint, place.path + ASKED.get(place.endpoint, "")) for place in route_requests
+            (request.endpoint, request.path + ASKED.get(request.endpoint, ""))
+            for request in route_requests
         )
-        seen: set[object] = {place.endpoint for place in route_requests}
+        seen: set[object] = {request.endpoint for request in route_requests}
         opened = 0
         while waiting:
             endpoint, path = waiting.popleft()
-            answer = self.get(path)
+            response = self.get(path)
             opened += 1
-            if answer.status_code != ERRORS.get(
-                endpoint, answer.status_code if answer.status_code < 400 else 200
+            if response.status_code != ERRORS.get(
+                endpoint, response.status_code if response.status_code < 400 else 200
             ):
-                self.problems.append(f"{path}: {answer.status_code}")
-            if not answer.headers.get("Content-Type", "").startswith("text/html"):
+                self.problems.append(f"{path}: {response.status_code}")
+            if not response.headers.get("Content-Type", "").startswith("text/html"):
                 continue
-            for link in self.addresses(answer):
+            for link in self.addresses(response):
                 found = self.endpoint(link, "GET")
                 names = frozenset(
                     name for name, _ in parse_qsl(urlsplit(link).query, keep_blank_values=True)
@@ -201,7 +202,10 @@ def visitor(
 ) -> Iterator[Visitor]:
     """An administrator's browser at a deployed console with one of each object, with cookies."""
     path, port = request.param, free_port()
-    folder, place = tmp_path_factory.mktemp("served") / "data", tmp_path_factory.mktemp("nginx")
+    folder, nginx_folder = (
+        tmp_path_factory.mktemp("served") / "data",
+        tmp_path_factory.mktemp("nginx"),
+    )
     shutil.copytree(used_store, folder)
     base = f"https://127.0.0.1:{port}{path}"
     settings = {
@@ -212,7 +216,7 @@ def visitor(
         **RECEIVERS,
     }
     with serving("dashboard serve", sandbox_server.url, folder, **settings) as console:
-        nginx = TlsNginx(place, console.url, port, below_path=bool(path))
+        nginx = TlsNginx(nginx_folder, console.url, port, below_path=bool(path))
         try:
             session = requests.Session()
             # REQUESTS_CA_BUNDLE in the environment would override ``verify``.
@@ -235,13 +239,17 @@ def test_every_address_on_every_page_stays_below_the_consoles_own_and_answers(
     visitor: Visitor, route_requests: RouteRequests
 ) -> None:
     [begin_search] = [
-        place.path for place in route_requests.all("POST") if place.endpoint == "searches.begin"
+        request.path
+        for request in route_requests.all("POST")
+        if request.endpoint == "searches.begin"
     ]
     search = visitor.post(begin_search, begin_search, value="amber").headers["Location"]
     mine = RouteRequest(
         "searches.show", "GET", search.removeprefix(urlsplit(visitor.base).path), None
     )
-    others = [place for place in route_requests.all("GET") if place.endpoint != "searches.show"]
+    others = [
+        request for request in route_requests.all("GET") if request.endpoint != "searches.show"
+    ]
     opened = visitor.walk([*others, mine, RouteRequest("nowhere", "GET", "/nowhere", None)])
     assert visitor.problems == []
     assert opened > 150
@@ -283,12 +291,12 @@ def test_who_is_not_signed_in_is_sent_to_the_sign_in_page_of_the_console(visitor
     stranger = requests.Session()
     stranger.trust_env, stranger.verify = False, visitor.session.verify
     page = f"{path}/connections?severity=error"
-    asked = stranger.get(
+    response = stranger.get(
         f"{visitor.base}/connections?severity=error", allow_redirects=False, timeout=60
     )
     headers = {"HX-Request": "true", "HX-Current-URL": f"{visitor.base}/connections?severity=error"}
     fragment = stranger.get(f"{visitor.base}/refresh-status", headers=headers, timeout=60)
-    for location in (asked.headers["Location"], fragment.headers["HX-Redirect"]):
+    for location in (response.headers["Location"], fragment.headers["HX-Redirect"]):
         assert urlsplit(location).path == f"{path}/login"
         assert dict(parse_qsl(urlsplit(location).query)) == {"next": page}
 

@@ -109,12 +109,12 @@ class Served:
         lines = [f"{method} {path} HTTP/1.1", "Host: console.example", "Connection: close"]
         lines += [f"Cookie: {self.cookie}"] if own else []
         lines += [f"{name}: {value}" for name, value in headers]
-        answer = self.console.ask("\r\n".join([*lines, "", ""]).encode())
+        response = self.console.ask("\r\n".join([*lines, "", ""]).encode())
         # A user's own page shows ages; only its links must be equal.
         return (
-            answer[:12] + b"\n".join(ADDRESSES.findall(answer))
+            response[:12] + b"\n".join(ADDRESSES.findall(response))
             if own
-            else CHANGING.sub(b"", answer)
+            else CHANGING.sub(b"", response)
         )
 
 
@@ -159,13 +159,13 @@ def test_no_header_of_a_client_changes_an_answer(served: Served) -> None:
     assert plain == {(path, own): served.ask(path, own=own) for path, own in plain}, (
         "not the same twice"
     )
-    assert {status_of(answer) for (path, own), answer in plain.items() if own} == {200}
+    assert {status_of(response) for (path, own), response in plain.items() if own} == {200}
     assert b"http://console.example/" in plain["/since.txt?hours=24", True]
     changed = [
         (path, header)
         for header in HEADERS
-        for (path, own), answer in plain.items()
-        if served.ask(path, header, own=own) != answer
+        for (path, own), response in plain.items()
+        if served.ask(path, header, own=own) != response
     ]
     # The client is in the proxy's place, so the header for the scheme counts, and links have it.
     assert changed == ([(OWN_PATHS[0], BELIEVED)] if served.proxies == 1 else [])
@@ -190,10 +190,10 @@ def attempts(url: str, number: int, trusted: list[str]) -> set[int]:
     )
     for n in range(number):
         forwarded = ", ".join([f'192.0.2.{n}, "198.51.100.{n}', *trusted])
-        told = {"csrf_token": token, "email": f"{n}@x{len(trusted)}.example.com", "password": ""}
+        form = {"csrf_token": token, "email": f"{n}@x{len(trusted)}.example.com", "password": ""}
         found.add(
             client.post(
-                f"{url}/login", data=told, headers={"X-Forwarded-For": forwarded}, timeout=20
+                f"{url}/login", data=form, headers={"X-Forwarded-For": forwarded}, timeout=20
             ).status_code
         )
     return found
@@ -244,10 +244,10 @@ def test_behind_the_nginx_of_the_deployment_the_address_is_that_of_the_connectio
 def test_a_path_is_read_as_a_proxy_reads_it_or_leads_nowhere(served: Served, line: str) -> None:
     """A proxy that allows only /webhooks/ must not open another page through an odd path."""
     _, path, _ = line.split()
-    answer = served.ask(path)
-    assert b"evil.example/login" not in answer
-    assert b'name="password"' not in answer
-    assert status_of(answer) == (
+    response = served.ask(path)
+    assert b"evil.example/login" not in response
+    assert b'name="password"' not in response
+    assert status_of(response) == (
         200 if path.endswith("example/healthz") else 405 if path == "/webhooks%2fpeliqan" else 404
     )
 
@@ -375,8 +375,8 @@ def test_gunicorn_without_the_consoles_settings_says_so_and_takes_no_path_from_a
             ("/static/login", "/static"),
             ("/x/healthz", "/x"),
         ):
-            answer = requests.get(url + path, headers={"SCRIPT_NAME": root}, timeout=10)
-            assert (answer.status_code, "SCRIPT_NAME" in answer.text) == (400, True)
+            response = requests.get(url + path, headers={"SCRIPT_NAME": root}, timeout=10)
+            assert (response.status_code, "SCRIPT_NAME" in response.text) == (400, True)
         # The router's own redirect has scheme and host.
         headers = {"X-Forwarded-Proto": "https"}
         moved = requests.get(

@@ -19,18 +19,18 @@ REFUSED = "its operator says where it may"
 TOKEN = "3ccdd113474722377935511fc85d3dd4"
 
 
-def places(text: str) -> EgressPolicy:
+def policy(text: str) -> EgressPolicy:
     return EgressPolicy(AllowedDestination.read(each.strip()) for each in text.split(","))
 
 
 @contextmanager
 def answering(status: int, **headers: str) -> Iterator[tuple[int, list[str]]]:
     """An HTTP server with one response: its port, and the ``Host`` headers of its clients."""
-    came: list[str] = []
+    received: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            came.append(str(self.headers["Host"]))
+            received.append(str(self.headers["Host"]))
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
             self.send_response(status)
             for name, value in {**headers, "Content-Length": "0"}.items():
@@ -47,7 +47,7 @@ def answering(status: int, **headers: str) -> Iterator[tuple[int, list[str]]]:
         target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
     )
     thread.start()
-    yield server.server_port, came
+    yield server.server_port, received
     server.shutdown()
     server.server_close()
     thread.join(5)
@@ -65,11 +65,11 @@ SCHEMES = {
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_a_service_is_named_as_its_addresses_name_it(scheme: str) -> None:
-    assert f"({scheme}://)" in alert_delivery.check_address(SCHEMES[scheme], places(f"{scheme}://"))
-    alert_delivery.check_address(SCHEMES[scheme], places(f"{scheme}://*.example.com"))
+    assert f"({scheme}://)" in alert_delivery.check_address(SCHEMES[scheme], policy(f"{scheme}://"))
+    alert_delivery.check_address(SCHEMES[scheme], policy(f"{scheme}://*.example.com"))
     for other in (f"{scheme}://*.example.org", "http://", "https://", "slack://"):
         with pytest.raises(NotAllowed, match=REFUSED):
-            alert_delivery.check_address(SCHEMES[scheme], places(other))
+            alert_delivery.check_address(SCHEMES[scheme], policy(other))
 
 
 def test_every_service_of_apprises_has_the_scheme_that_its_address_begins_with() -> None:
@@ -88,26 +88,26 @@ def test_every_service_of_apprises_has_the_scheme_that_its_address_begins_with()
 
 def test_no_address_has_redirects_followed() -> None:
     with (
-        answering(200) as (elsewhere, came),
+        answering(200) as (elsewhere, received),
         answering(307, Location=f"http://127.0.0.1:{elsewhere}/in") as (port, first),
     ):
-        for asked in ("", "?redirect=yes", "?redirect=True&redirect=yes"):
+        for query in ("", "?redirect=yes", "?redirect=True&redirect=yes"):
             sent = alert_delivery.send(
-                f"json://127.0.0.1:{port}/in{asked}",
+                f"json://127.0.0.1:{port}/in{query}",
                 "subject",
                 "body",
-                places=places("json://127.0.0.1"),
+                places=policy("json://127.0.0.1"),
             )
             assert sent is not None
     assert len(first) == 3
-    assert came == []
+    assert received == []
 
 
 def test_a_plug_in_that_dials_another_host_than_its_address_names_is_stopped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with answering(200) as (port, came):
-        mine = places("ntfy://localhost")
+    with answering(200) as (port, received):
+        mine = policy("ntfy://localhost")
         # Sent to the service's own host; the address is the name of a topic.
         monkeypatch.setattr(
             "apprise.plugins.ntfy.NotifyNtfy.cloud_notify_url", f"http://127.0.0.1:{port}"
@@ -115,13 +115,13 @@ def test_a_plug_in_that_dials_another_host_than_its_address_names_is_stopped(
         address = "ntfy://localhost?mode=cloud"
         assert (
             alert_delivery.send(
-                address, "subject", "body", places=places("ntfy://localhost, ntfy://127.0.0.1")
+                address, "subject", "body", places=policy("ntfy://localhost, ntfy://127.0.0.1")
             )
             is None
         )
-        assert len(came) == 1
+        assert len(received) == 1
         assert REFUSED in str(alert_delivery.send(address, "subject", "body", places=mine))
-        assert len(came) == 1
+        assert len(received) == 1
         assert (
             alert_delivery.send(
                 f"ntfy://localhost:{port}/topic?mode=private", "subject", "body", places=mine
@@ -131,22 +131,22 @@ def test_a_plug_in_that_dials_another_host_than_its_address_names_is_stopped(
 
 
 def test_a_port_that_the_operator_names_is_the_one_that_is_dialled() -> None:
-    with answering(200) as (port, came):
+    with answering(200) as (port, received):
         address = f"json://127.0.0.1:{port}/in"
         assert (
             alert_delivery.send(
-                address, "subject", "body", places=places(f"json://127.0.0.1:{port}")
+                address, "subject", "body", places=policy(f"json://127.0.0.1:{port}")
             )
             is None
         )
         assert REFUSED in str(
-            alert_delivery.send(address, "subject", "body", places=places("json://127.0.0.1:1"))
+            alert_delivery.send(address, "subject", "body", places=policy("json://127.0.0.1:1"))
         )
-    assert len(came) == 1
+    assert len(received) == 1
 
 
 def test_a_limit_holds_for_its_thread_and_while_it_lasts() -> None:
-    with answering(200) as (port, came):
+    with answering(200) as (port, received):
         with only_to(
             lambda host, _port: host == "127.0.0.1", lambda host, _port: host == "127.0.0.1"
         ) as limit:
@@ -161,7 +161,7 @@ def test_a_limit_holds_for_its_thread_and_while_it_lasts() -> None:
             thread.start()
             thread.join(30)
         requests.get(f"http://localhost:{port}/", timeout=30)
-    assert came == [f"127.0.0.1:{port}", f"localhost:{port}", f"localhost:{port}"]
+    assert received == [f"127.0.0.1:{port}", f"localhost:{port}", f"localhost:{port}"]
     assert issubclass(NotDialled, OSError)
 
 
@@ -183,10 +183,10 @@ ODD = st.lists(
 def test_whatever_an_address_looks_like_only_the_host_that_is_allowed_is_dialled(
     rest: str, scheme: str
 ) -> None:
-    with answering(200) as (port, came):
-        mine = places(f"{scheme}://127.0.0.1")
+    with answering(200) as (port, received):
+        mine = policy(f"{scheme}://127.0.0.1")
         address = f"{scheme}://{rest}".replace("PORT", str(port))
         with suppress(alert_delivery.BadAddress, NotAllowed):
             alert_delivery.check_address(address, mine)
         alert_delivery.send(address, "subject", "body", places=mine)
-    assert all(each.split(":")[0] == "127.0.0.1" for each in came)
+    assert all(each.split(":")[0] == "127.0.0.1" for each in received)

@@ -85,7 +85,7 @@ class Listeners:
                 with near:
                     self.dialled.append(door.getsockname()[0])
 
-    def came(self) -> set[str]:
+    def dialled_addresses(self) -> set[str]:
         """Return the addresses that were connected to since the last call."""
         mine = []
         for each in self._all:
@@ -133,20 +133,20 @@ def lookups() -> Iterator[set[str]]:
         yield found
 
 
-def copy_to(address: str, places: EgressPolicy) -> None:
+def copy_to(address: str, policy: EgressPolicy) -> None:
     found = database_urls.read(address)
-    places.ensure(found)
+    policy.ensure(found)
     with open_destination(found):
         pass
 
 
-def ask_at(address: str, places: EgressPolicy) -> None:
+def query_at(address: str, policy: EgressPolicy) -> None:
     found = database_urls.read_postgresql(address)
-    places.ensure(found)
+    policy.ensure(found)
     postgresql.run_query(found, "select 1", Result(), lambda _cancel: None)
 
 
-@pytest.mark.parametrize("go", [copy_to, ask_at])
+@pytest.mark.parametrize("go", [copy_to, query_at])
 @pytest.mark.parametrize("address", [*WRITTEN, f"postgresql://user:{SECRET}@{ALLOWED}:PORT/db"])
 def test_nobody_is_dialled_but_the_host_that_was_checked(
     listeners: Listeners, go: Any, address: str
@@ -159,7 +159,7 @@ def test_nobody_is_dialled_but_the_host_that_was_checked(
         go(address.replace("PORT", str(listeners.port)), MINE)
     assert SECRET not in str(refused.value)
     accepted = address not in WRITTEN
-    assert listeners.came() == ({ALLOWED} if accepted else set())
+    assert listeners.dialled_addresses() == ({ALLOWED} if accepted else set())
 
 
 @settings(
@@ -174,11 +174,11 @@ def test_any_address_is_refused_or_leads_where_it_was_checked_to_lead(
     try:
         found = database_urls.read_postgresql(text)
     except database_urls.BadAddress as error:
-        said = str(error)
+        message = str(error)
     else:
-        said = ""
-    assert SECRET not in said
-    if said:
+        message = ""
+    assert SECRET not in message
+    if message:
         with pytest.raises(NotAllowed):
             MINE.ensure(text)
         return
@@ -196,13 +196,13 @@ def test_any_address_is_refused_or_leads_where_it_was_checked_to_lead(
         PGUSER="other",
         PGOPTIONS="-c x=y",
     ):
-        for go in (copy_to, ask_at):
+        for go in (copy_to, query_at):
             if go is copy_to and "://" not in text.partition("=")[0]:
                 continue
             with lookups() as looked_up, suppress(NotAllowed, DestinationError, Failed):
                 go(text, MINE if limited else EgressPolicy())
             assert looked_up <= {found.host, postgresql.LOOPBACK}
-            assert listeners.came() <= {found.host}
+            assert listeners.dialled_addresses() <= {found.host}
 
 
 @given(
@@ -231,10 +231,10 @@ def test_a_service_of_the_environment_leads_nowhere_else(
     )
     monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
     monkeypatch.setenv("PGSERVICE", "other")
-    for go in (copy_to, ask_at):
+    for go in (copy_to, query_at):
         with pytest.raises((DestinationError, Failed)):
             go(f"postgresql://user@{ALLOWED}:{listeners.port}/db", MINE)
-        assert listeners.came() == {ALLOWED}
+        assert listeners.dialled_addresses() == {ALLOWED}
 
 
 @pytest.mark.parametrize(

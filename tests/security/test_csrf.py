@@ -5,7 +5,7 @@ from flask import Flask
 from sqlalchemy import func, select
 
 from dashboard.core.database import db
-from tests.security.route_requests import RouteRequests, ask
+from tests.security.route_requests import RouteRequests, send_request
 from tests.support.people import Person
 
 CHANGING = ("POST", "PUT", "PATCH", "DELETE")
@@ -26,17 +26,17 @@ def counts(app: Flask) -> dict[str, int]:
 def test_without_its_token_no_route_does_anything_for_anybody(
     app: Flask, route_requests: RouteRequests
 ) -> None:
-    before, asked = counts(app), 0
+    before, requests = counts(app), 0
     people = [Person(app.test_client(), "adam@example.com"), Person(app.test_client())]
-    for place in route_requests.all(*CHANGING):
+    for request in route_requests.all(*CHANGING):
         for person in people:
-            answer = ask(
-                person.client, place, data={"text": "x", "do": "take", "email": "a", "name": "b"}
+            response = send_request(
+                person.client, request, data={"text": "x", "do": "take", "email": "a", "name": "b"}
             )
-            assert answer.status_code == 400, f"{place}: {answer.status_code}"
-            assert "too old" in answer.text, place
-            asked += 1
-    assert asked > 100
+            assert response.status_code == 400, f"{request}: {response.status_code}"
+            assert "too old" in response.text, request
+            requests += 1
+    assert requests > 100
     assert counts(app) == before
 
 
@@ -49,8 +49,8 @@ def test_a_token_that_is_none_or_anothers_opens_nothing(
         Person(app.test_client(), "olga@example.com"),
     )
     token = other.token() if wrong == "of another session" else wrong
-    for number, place in enumerate(route_requests.all(*CHANGING)):
+    for number, request in enumerate(route_requests.all(*CHANGING)):
         carried = (
             {"headers": {"X-CSRFToken": token}} if number % 2 else {"data": {"csrf_token": token}}
         )
-        assert ask(adam.client, place, **carried).status_code == 400, place
+        assert send_request(adam.client, request, **carried).status_code == 400, request

@@ -73,14 +73,14 @@ def walked(app: Flask, route_requests: RouteRequests) -> list[Walked]:
     with request_finished.connected_to(note, app):
         for path in all_paths(app, route_requests):
             for coding in ("identity", "br, gzip, deflate, zstd"):
-                with client.get(path, headers={"Accept-Encoding": coding}) as answer:
-                    told = (
-                        answer.status_code,
-                        answer.headers.get("Content-Length"),
-                        len(answer.get_data()),
+                with client.get(path, headers={"Accept-Encoding": coding}) as response:
+                    result = (
+                        response.status_code,
+                        response.headers.get("Content-Length"),
+                        len(response.get_data()),
                         streams[-1],
                     )
-                    found.append(Walked(path, coding, *told))
+                    found.append(Walked(path, coding, *result))
     return found
 
 
@@ -104,7 +104,7 @@ def all_paths(app: Flask, route_requests: RouteRequests) -> list[str]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     ]
-    return [*(place.path for place in route_requests.all("GET")), *static]
+    return [*(request.path for request in route_requests.all("GET")), *static]
 
 
 @pytest.fixture
@@ -251,12 +251,12 @@ def test_a_process_that_is_killed_while_it_sends_has_announced_more_than_came(
                 f"GET {path} HTTP/{version}\r\nHost: console\r\n"
                 f"Cookie: {served.cookie}\r\n\r\n".encode()
             )
-            came = there.recv(65536)
+            received = there.recv(65536)
             [child] = children(served.process.pid)
             os.kill(child, signal.SIGKILL)
             while piece := read_on(there):
-                came += piece
-        head, _, body = came.partition(b"\r\n\r\n")
+                received += piece
+        head, _, body = received.partition(b"\r\n\r\n")
         assert b"200 OK" in head
         assert b"content-length: 50000000" in head.lower()
         assert len(body) < 50_000_000
@@ -317,7 +317,7 @@ def test_a_list_with_more_rows_than_its_csv_file_may_have_is_refused_and_not_cut
 ) -> None:
     client, refused, most = Person(app.test_client(), "adam@example.com").client, 0, 2
     monkeypatch.setattr(list_csv, "MOST_CSV_ROWS", most)
-    there = {place.path for place in route_requests.all("GET")}
+    there = {request.path for request in route_requests.all("GET")}
     for path in sorted(
         path
         for path in there
@@ -326,15 +326,15 @@ def test_a_list_with_more_rows_than_its_csv_file_may_have_is_refused_and_not_cut
         listed = client.get(path).json
         if not (isinstance(listed, dict) and {"items", "total", "per_page"} <= set(listed)):
             continue
-        answer = client.get(f"{path.removesuffix('.json')}.csv")
-        if "-page-" in answer.headers.get("Content-Disposition", ""):
+        response = client.get(f"{path.removesuffix('.json')}.csv")
+        if "-page-" in response.headers.get("Content-Disposition", ""):
             # One page of a table's rows, as its name says.
             continue
-        assert answer.status_code == (400 if listed["total"] > most else 200), path
+        assert response.status_code == (400 if listed["total"] > most else 200), path
         if listed["total"] > most:
             refused += 1
             assert (
                 f"The list has {listed['total']:,} rows, and a CSV file holds 2 at most."
-                in answer.json["detail"]
+                in response.json["detail"]
             )
     assert refused > 4

@@ -116,9 +116,9 @@ STATEMENT = (
 @pytest.mark.parametrize("value", VALUES)
 @pytest.mark.parametrize("message", MESSAGES)
 def test_no_message_keeps_the_value_that_it_quotes(message: str, value: str) -> None:
-    said = message.replace("{{", "{").replace("{}", value)
+    message_with_value = message.replace("{{", "{").replace("{}", value)
     for known in ((), names_in_statement(STATEMENT)):
-        assert not WORDS.search(without_values(said, known)), said
+        assert not WORDS.search(without_values(message_with_value, known)), message_with_value
 
 
 @pytest.mark.parametrize("message", BARE)
@@ -127,7 +127,7 @@ def test_no_message_keeps_a_value_without_quotes(message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("message", "kept"),
+    ("message", "expected"),
     [
         ('relation "invoice" does not exist', 'relation "invoice" does not exist'),
         ('column "emial" does not exist', 'column "emial" does not exist'),
@@ -151,8 +151,8 @@ def test_no_message_keeps_a_value_without_quotes(message: str) -> None:
         ("“zanzibar”", ""),
     ],
 )
-def test_what_the_statement_names_itself_and_plain_words_stay(message: str, kept: str) -> None:
-    assert without_values(message, names_in_statement(STATEMENT)) == kept
+def test_what_the_statement_names_itself_and_plain_words_stay(message: str, expected: str) -> None:
+    assert without_values(message, names_in_statement(STATEMENT)) == expected
 
 
 @pytest.fixture(scope="module")
@@ -212,11 +212,11 @@ def test_what_a_real_sqlite_says_has_no_value(statement: str) -> None:
         there.execute(statement).fetchall()
     refused_copy = exc.DBAPIError.instance(statement, {}, refused.value, sqlite3.Error)
     assert isinstance(refused_copy, exc.DBAPIError)
-    for said in (
+    for text in (
         without_values(str(refused.value), names_in_statement(statement)),
         str(of_database(refused_copy, "this table")),
     ):
-        assert not WORDS.search(said)
+        assert not WORDS.search(text)
 
 
 @pytest.mark.parametrize(
@@ -248,8 +248,8 @@ def test_what_a_library_raises_reaches_neither_a_log_nor_the_service_for_mistake
     monkeypatch.setattr("tests.security.test_error_values.raised_by_the_hook", raised)
     with pytest.raises(HookError) as refused:
         FunctionHook("tests.security.test_error_values:hook").send({})
-    for said in (line, str(sentry.clean(event)), refused.value.sentence):
-        assert not WORDS.search(said), said
+    for text in (line, str(sentry.clean(event)), refused.value.sentence):
+        assert not WORDS.search(text), text
 
 
 raised_by_the_hook: Exception = ValueError("nothing")
@@ -306,6 +306,6 @@ def test_a_check_of_the_data_shows_no_value_of_what_the_warehouse_says(
         str(each["href"])
         for each in viv.get("/connections").select("tbody a[href*='/connections/']")
     )
-    said = viv.post(f"{page}/data-check", htmx=True).text
-    assert "The data could not be checked. The warehouse did not carry this out." in said
-    assert not WORDS.search(said)
+    text = viv.post(f"{page}/data-check", htmx=True).text
+    assert "The data could not be checked. The warehouse did not carry this out." in text
+    assert not WORDS.search(text)

@@ -22,7 +22,7 @@ from dashboard.tables.cells import cell
 from dashboard.users import service as users
 from dashboard.web.security import limiter
 from tests.security.hostile_api import PAYLOAD, SCRIPT, HostileApi
-from tests.security.route_requests import RouteRequest, RouteRequests, ask
+from tests.security.route_requests import RouteRequest, RouteRequests, send_request
 from tests.security.seeded_objects import make_one_of_each
 from tests.support.alert_receiver import RECEIVERS
 from tests.support.clock import Clock
@@ -92,14 +92,14 @@ def app(
 class Walked:
     """A response. ``kind``: its content type."""
 
-    place: RouteRequest
+    request: RouteRequest
     is_fragment: bool
     status: int
     kind: str
     text: str
 
     def __str__(self) -> str:
-        return f"{self.place}{' as a fragment' if self.is_fragment else ''}"
+        return f"{self.request}{' as a fragment' if self.is_fragment else ''}"
 
 
 @pytest.fixture(scope="module")
@@ -108,20 +108,22 @@ def walked(app: Flask, route_requests: RouteRequests) -> list[Walked]:
     person = Person(app.test_client(), "adam@example.com")
     person.client.set_cookie("tz", PAYLOAD)
     found = []
-    for place in route_requests.all("GET"):
+    for request in route_requests.all("GET"):
         for is_fragment in (False, True):
-            if (is_fragment and place.is_for_scripts) or place.path.endswith(".parquet"):
+            if (is_fragment and request.is_for_scripts) or request.path.endswith(".parquet"):
                 continue
-            path = place.path + ASKED.get(place.endpoint, "")
-            answer = ask(
+            path = request.path + ASKED.get(request.endpoint, "")
+            response = send_request(
                 person.client,
-                place,
+                request,
                 path=path,
                 headers={"HX-Request": "true"} if is_fragment else {},
             )
-            assert answer.status_code < 500, f"{place}: {answer.status_code}\n{answer.text[:2000]}"
+            assert response.status_code < 500, (
+                f"{request}: {response.status_code}\n{response.text[:2000]}"
+            )
             found.append(
-                Walked(place, is_fragment, answer.status_code, answer.mimetype, answer.text)
+                Walked(request, is_fragment, response.status_code, response.mimetype, response.text)
             )
     return found
 
@@ -156,8 +158,8 @@ def test_nothing_that_was_told_or_typed_becomes_an_element_an_attribute_or_an_ad
 def test_the_walk_has_met_the_hostile_words_nearly_everywhere(walked: list[Walked]) -> None:
     """Empty pages would prove nothing."""
     shown = [each for each in walked if each.kind == "text/html" and each.status == 200]
-    without = {each.place.endpoint for each in shown} - {
-        each.place.endpoint for each in shown if ESCAPED in each.text
+    without = {each.request.endpoint for each in shown} - {
+        each.request.endpoint for each in shown if ESCAPED in each.text
     }
     assert len(shown) > 80
     assert without <= SAY_NOTHING_OF_ANYBODY, sorted(without - SAY_NOTHING_OF_ANYBODY)
@@ -181,13 +183,13 @@ def test_answers_for_scripts_are_json_that_no_browser_takes_for_a_page(
     app: Flask, route_requests: RouteRequests
 ) -> None:
     person = Person(app.test_client(), "adam@example.com")
-    for place in route_requests.all("GET"):
-        if not place.path.endswith(".json"):
+    for request in route_requests.all("GET"):
+        if not request.path.endswith(".json"):
             continue
-        answer = ask(person.client, place)
-        assert answer.mimetype == "application/json", place
-        assert answer.headers["X-Content-Type-Options"] == "nosniff", place
-        json.loads(answer.text)
+        response = send_request(person.client, request)
+        assert response.mimetype == "application/json", request
+        assert response.headers["X-Content-Type-Options"] == "nosniff", request
+        json.loads(response.text)
 
 
 def test_an_error_says_what_was_asked_for_as_text(app: Flask) -> None:
@@ -203,10 +205,10 @@ def test_an_error_says_what_was_asked_for_as_text(app: Flask) -> None:
         f"/login?next={PAYLOAD}",
     ):  # fmt: skip
         for how in ({}, {"HX-Request": "true"}):
-            answer = person.client.get(path.replace("\x1b", "%1b"), headers=how)
-            assert answer.status_code < 500, path
-            assert "<xss" not in answer.text, path
-            assert BeautifulSoup(answer.text, "html.parser").find(TAG) is None, path
+            response = person.client.get(path.replace("\x1b", "%1b"), headers=how)
+            assert response.status_code < 500, path
+            assert "<xss" not in response.text, path
+            assert BeautifulSoup(response.text, "html.parser").find(TAG) is None, path
 
 
 def test_a_message_for_the_mail_program_carries_everything_as_text(

@@ -18,7 +18,7 @@ from dashboard.core.database import db
 from dashboard.fleet.models import Account, Connection
 from dashboard.users import passwords
 from dashboard.users.models import User
-from tests.security.route_requests import RouteRequest, RouteRequests, ask
+from tests.security.route_requests import RouteRequest, RouteRequests, send_request
 from tests.support.people import PASSWORD_HASH, Person
 
 SQL = (
@@ -63,7 +63,7 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def asked(route_requests: RouteRequests) -> list[RouteRequest]:
+def all_requests(route_requests: RouteRequests) -> list[RouteRequest]:
     return route_requests.all()
 
 
@@ -95,34 +95,37 @@ def db_is_sqlite(app: Flask) -> bool:
         return db.engine.dialect.name == "sqlite"
 
 
-def parameters(person: Person, place: RouteRequest) -> list[str]:
+def parameters(person: Person, route_request: RouteRequest) -> list[str]:
     READ.clear()
-    ask(person.client, place)
+    send_request(person.client, route_request)
     return sorted(name for name in READ if name not in {"csrf_token", "v"})
 
 
 def test_no_parameter_of_any_route_is_ever_read_as_sql_or_breaks_the_page(
-    app: Flask, asked: list[RouteRequest]
+    app: Flask, all_requests: list[RouteRequest]
 ) -> None:
     adam, before = Person(app.test_client(), "adam@example.com"), standing(app)
     values = [*SQL, *ODD]
     # Each parameter gets one value on each database; of a list's formats one is enough.
     first = tried = 0 if db_is_sqlite(app) else len(values) // 2
-    for place in (
+    for route_request in (
         each
-        for each in asked
+        for each in all_requests
         if each.method == "GET" and not each.path.endswith((".csv", ".jsonl", ".parquet"))
     ):
-        for name in parameters(adam, place):
+        for name in parameters(adam, route_request):
             value = values[tried % len(values)]
             tried += 1
-            answer = ask(
-                adam.client, place, query_string={name: value.encode("utf-8", "surrogatepass")}
+            response = send_request(
+                adam.client,
+                route_request,
+                query_string={name: value.encode("utf-8", "surrogatepass")},
             )
-            assert answer.status_code < 500, (
-                f"{place}?{name}={value[:40]!r}: {answer.status_code}\n{answer.text[:1500]}"
+            assert response.status_code < 500, (
+                f"{route_request}?{name}={value[:40]!r}: {response.status_code}\n"
+                f"{response.text[:1500]}"
             )
-            assert "root:" not in answer.text, place
+            assert "root:" not in response.text, route_request
     assert tried - first > 150
     assert standing(app) == before
 
@@ -140,34 +143,34 @@ def test_a_condition_that_is_always_true_finds_what_its_letters_find(
         "/audit.json",
         "/webhooks.json",
     ):
-        answer = adam.client.get(path, query_string={"q": value})
-        assert answer.json["total"] == 0, path
-        assert "argon2" not in answer.text
+        response = adam.client.get(path, query_string={"q": value})
+        assert response.json["total"] == 0, path
+        assert "argon2" not in response.text
 
 
-def test_no_field_of_any_form_breaks_anything(app: Flask, asked: list[RouteRequest]) -> None:
+def test_no_field_of_any_form_breaks_anything(app: Flask, all_requests: list[RouteRequest]) -> None:
     adam, before = Person(app.test_client(), "adam@example.com"), standing(app)
     token, values, tried = adam.token(), list(SQL + ODD), 0
     fields: dict[str, set[str]] = defaultdict(set)
-    for place in (
+    for route_request in (
         each
-        for each in asked
+        for each in all_requests
         if each.method != "GET" and each.endpoint not in {"people.logout", "people.login"}
     ):
         READ.clear()
-        adam.client.post(place.path, data={"csrf_token": token})
-        fields[place.endpoint] |= READ
-        for name in sorted(fields[place.endpoint] - {"csrf_token"}):
+        adam.client.post(route_request.path, data={"csrf_token": token})
+        fields[route_request.endpoint] |= READ
+        for name in sorted(fields[route_request.endpoint] - {"csrf_token"}):
             value = values[tried % len(values)]
             tried += 1
-            told = {
+            form = {
                 "csrf_token": token,
                 name: value.encode("utf-8", "surrogatepass").decode("utf-8", "replace"),
             }
-            answer = adam.client.post(place.path, data=told)
+            response = adam.client.post(route_request.path, data=form)
             # Objects that Peliqan does not have: its own message.
-            assert answer.status_code < 500 or answer.status_code == 502, (
-                f"{place} {name}={value[:40]!r}: {answer.text[:1500]}"
+            assert response.status_code < 500 or response.status_code == 502, (
+                f"{route_request} {name}={value[:40]!r}: {response.text[:1500]}"
             )
     assert tried > 20
     found = standing(app)
@@ -181,13 +184,13 @@ def test_signing_in_with_anything_is_a_refusal(app: Flask, monkeypatch: pytest.M
     token = Person(client).token("/login")
     for number, value in enumerate((*SQL, *ODD)):
         text = value.encode("utf-8", "replace").decode()
-        told = (
+        form = (
             {"email": text, "password": text}
             if number % 2
             else {"email": f"viv@example.com{text}", "password": "x"}
         )
-        answer = client.post("/login", data={"csrf_token": token, **told})
-        assert answer.status_code in {200, 403}, f"{told}: {answer.status_code}"
+        response = client.post("/login", data={"csrf_token": token, **form})
+        assert response.status_code in {200, 403}, f"{form}: {response.status_code}"
 
 
 def test_a_number_in_a_path_that_no_id_is_is_no_page(
@@ -200,11 +203,11 @@ def test_a_number_in_a_path_that_no_id_is_is_no_page(
         for argument in rule.arguments - {"filename"}:
             path = route_requests.path_with(rule, {argument: number})
             method = "POST" if "POST" in (rule.methods or set()) else "GET"
-            told = {"csrf_token": token} if method == "POST" else None
-            answer = adam.client.open(path, method=method, data=told)
+            form = {"csrf_token": token} if method == "POST" else None
+            response = adam.client.open(path, method=method, data=form)
             # Peliqan's own message about a row or table that it does not have.
-            assert answer.status_code < 500 or answer.status_code == 502, (
-                f"{method} {path}: {answer.status_code}\n{answer.text[:1500]}"
+            assert response.status_code < 500 or response.status_code == 502, (
+                f"{method} {path}: {response.status_code}\n{response.text[:1500]}"
             )
 
 
@@ -234,13 +237,13 @@ TRAVERSAL = [
 @pytest.mark.parametrize("name", TRAVERSAL)
 def test_no_path_leads_out_of_the_static_files_nor_lists_them(app: Flask, name: str) -> None:
     for before in ("/static/", "/exports/", "/accounts/1001/", "/"):
-        answer = app.test_client().get(before + name)
-        assert answer.status_code in {302, 308, 400, 401, 404, 405}, (
-            f"{before + name}: {answer.status_code}"
+        response = app.test_client().get(before + name)
+        assert response.status_code in {302, 308, 400, 401, 404, 405}, (
+            f"{before + name}: {response.status_code}"
         )
-        assert "[project]" not in answer.text
-        assert "root:" not in answer.text
-        assert "Index of" not in answer.text
+        assert "[project]" not in response.text
+        assert "root:" not in response.text
+        assert "Index of" not in response.text
 
 
 def test_a_line_break_or_a_colour_in_an_address_writes_no_line_of_its_own_into_the_log(

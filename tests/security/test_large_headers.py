@@ -75,7 +75,7 @@ SAYS = {
 }
 
 
-def ask(console: ServedConsole, request: bytes) -> bytes:
+def send(console: ServedConsole, request: bytes) -> bytes:
     """Return the response to a client that keeps sending: a reset must not lose it."""
     with console.connect(10) as there:
         # The server stops reading at some point; its response is readable all the same.
@@ -92,9 +92,9 @@ def ask(console: ServedConsole, request: bytes) -> bytes:
 
 @pytest.mark.parametrize("what", FINE)
 def test_what_a_browser_may_have_collected_is_read(way: ServedConsole, what: str) -> None:
-    answer = ask(way, FINE[what])
-    assert status_of(answer) == 200
-    assert b'name="password"' in answer
+    response = send(way, FINE[what])
+    assert status_of(response) == 200
+    assert b'name="password"' in response
 
 
 @pytest.mark.parametrize("what", TOO_LARGE)
@@ -102,15 +102,15 @@ def test_what_is_larger_is_answered_with_a_page_that_says_what_to_do(
     way: ServedConsole, what: str
 ) -> None:
     status, sent = TOO_LARGE[what]
-    answer = ask(way, sent)
-    top, _, page = answer.partition(b"\r\n\r\n")
-    assert status_of(answer) == status
+    response = send(way, sent)
+    top, _, page = response.partition(b"\r\n\r\n")
+    assert status_of(response) == status
     assert b"text/html" in top
     assert [text for text in SAYS[status] if text not in page] == []
     assert b"nginx/" not in top
 
 
 def test_after_a_refusal_nothing_of_the_same_connection_is_answered(way: ServedConsole) -> None:
-    answer = ask(way, TOO_LARGE["100 kB of cookies"][1] + head(line="GET /healthz HTTP/1.1"))
-    assert answer.count(b"HTTP/1.1 ") == 1
-    assert b"\r\n\r\nok\n" not in answer
+    response = send(way, TOO_LARGE["100 kB of cookies"][1] + head(line="GET /healthz HTTP/1.1"))
+    assert response.count(b"HTTP/1.1 ") == 1
+    assert b"\r\n\r\nok\n" not in response

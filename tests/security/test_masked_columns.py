@@ -134,17 +134,17 @@ def test_no_door_for_rows_takes_a_filter_by_parts_of_any_masked_column(
     refused = 0
     for name in BY_NAME:
         for kind in offered(name):
-            asked = urlencode({f"filter__{name}__{kind}": value_of(name, kind)})
-            answer = viv.client.get(f"{PATH}.json?{asked}")
-            assert answer.status_code == (200 if is_whole(name, kind) else 400), (
+            query = urlencode({f"filter__{name}__{kind}": value_of(name, kind)})
+            response = viv.client.get(f"{PATH}.json?{query}")
+            assert response.status_code == (200 if is_whole(name, kind) else 400), (
                 name,
                 kind,
-                answer.json,
+                response.json,
             )
             if not is_whole(name, kind):
                 refused += 1
-                assert "is masked for you" in answer.json["detail"], (name, kind)
-                assert "show the masked columns first" in answer.json["detail"]
+                assert "is masked for you" in response.json["detail"], (name, kind)
+                assert "show the masked columns first" in response.json["detail"]
     assert refused > 120
     assert (
         adam.client.get(f"{PATH}.json?{urlencode({'filter__E-mail__contains': 'a'})}").status_code
@@ -156,9 +156,9 @@ def test_the_rows_are_sorted_by_no_masked_column(app: Flask, viv: Person) -> Non
     decide(app, True, *BY_NAME)
     for name in BY_NAME:
         for sign in ("", "-", "+"):
-            answer = viv.client.get(f"{PATH}.json?{urlencode({'sort': sign + name})}")
-            assert answer.status_code == 400, (sign, name)
-            assert "is masked for you" in answer.json["detail"], (sign, name)
+            response = viv.client.get(f"{PATH}.json?{urlencode({'sort': sign + name})}")
+            assert response.status_code == 400, (sign, name)
+            assert "is masked for you" in response.json["detail"], (sign, name)
     page = viv.get(PATH)
     assert not page.select(".rows thead a")
     assert page.select(".rows thead .column-type")
@@ -196,36 +196,36 @@ PARTS = {
 
 
 def get(path: str) -> Callable[[Person, dict[str, str]], Any]:
-    return lambda person, asked: person.client.get(f"{path}?{urlencode(asked)}")
+    return lambda person, query: person.client.get(f"{path}?{urlencode(query)}")
 
 
-def in_the_frame(person: Person, asked: dict[str, str]) -> Any:
+def in_the_frame(person: Person, query: dict[str, str]) -> Any:
     person.client.set_cookie("tz", "Europe/Brussels")
     try:
-        return person.client.get(f"{PATH}?{urlencode(asked)}")
+        return person.client.get(f"{PATH}?{urlencode(query)}")
     finally:
         person.client.delete_cookie("tz")
 
 
-def as_fragment(person: Person, asked: dict[str, str]) -> Any:
-    return person.client.get(f"{PATH}?{urlencode(asked)}", headers={"HX-Request": "true"})
+def as_fragment(person: Person, query: dict[str, str]) -> Any:
+    return person.client.get(f"{PATH}?{urlencode(query)}", headers={"HX-Request": "true"})
 
 
-def by_form(person: Person, asked: dict[str, str]) -> Any:
-    return person.post(f"{PATH}/exports", format="csv", **asked)
+def by_form(person: Person, query: dict[str, str]) -> Any:
+    return person.post(f"{PATH}/exports", format="csv", **query)
 
 
-def by_token(person: Person, asked: dict[str, str]) -> Any:
+def by_token(person: Person, query: dict[str, str]) -> Any:
     page = person.post("/me/tokens", name="of an attack")
     found = person.client.get(page.location).text if page.location else page.text
     token = next(
-        word
-        for word in found.replace('"', " ").replace("<", " ").replace(">", " ").split()
-        if word.startswith("pc_")
+        part
+        for part in found.replace('"', " ").replace("<", " ").replace(">", " ").split()
+        if part.startswith("pc_")
     )
     client = person.client.application.test_client()
     return client.get(
-        f"{PATH}.json?{urlencode(asked)}", headers={"Authorization": f"Bearer {token}"}
+        f"{PATH}.json?{urlencode(query)}", headers={"Authorization": f"Bearer {token}"}
     )
 
 
@@ -250,31 +250,31 @@ def test_parts_of_masked_values_are_asked_for_at_no_door(
     olga: Person, sandbox_server: Sandbox, door: str
 ) -> None:
     before = sandbox_server.state()["calls"].get("rows", 0)
-    for name, asked in PARTS.items():
-        answer = DOORS[door](olga, asked)
-        assert answer.status_code == 400, (door, name)
+    for name, query in PARTS.items():
+        response = DOORS[door](olga, query)
+        assert response.status_code == 400, (door, name)
     assert sandbox_server.state()["calls"].get("rows", 0) == before, "nothing was asked of the API"
 
 
-def shown_by(answer: Any) -> str:
+def shown_by(response: Any) -> str:
     """Return the values in a response: a page's cells, or the whole file."""
-    if answer.mimetype == "text/html":
+    if response.mimetype == "text/html":
         return " ".join(
-            words(cell) for cell in BeautifulSoup(answer.text, "html.parser").select("#rows td")
+            words(cell) for cell in BeautifulSoup(response.text, "html.parser").select("#rows td")
         )
-    if "parquet" in answer.headers.get("Content-Disposition", ""):
-        return str(pyarrow.parquet.read_table(io.BytesIO(answer.data)).to_pylist())
-    return str(answer.text)
+    if "parquet" in response.headers.get("Content-Disposition", ""):
+        return str(pyarrow.parquet.read_table(io.BytesIO(response.data)).to_pylist())
+    return str(response.text)
 
 
 @pytest.mark.parametrize("door", DOORS)
 def test_a_whole_value_is_found_at_every_door_and_stays_masked(olga: Person, door: str) -> None:
     row = next(row for row in ROWS if row["E-mail"])
-    answer = DOORS[door](olga, {"filter__E-mail__equal": row["E-mail"]})
-    assert answer.status_code in {200, 303}, door
-    assert row["E-mail"] not in shown_by(answer)
+    response = DOORS[door](olga, {"filter__E-mail__equal": row["E-mail"]})
+    assert response.status_code in {200, 303}, door
+    assert row["E-mail"] not in shown_by(response)
     if door not in {"frame", "health", "export form"}:
-        assert MASKED in unescaped(shown_by(answer))
+        assert MASKED in unescaped(shown_by(response))
 
 
 def unescaped(text: str) -> str:
@@ -284,8 +284,8 @@ def unescaped(text: str) -> str:
 
 # Queries whether a row's value begins with, has or follows some letters; each returns what an
 # attacker sees.
-def _seen(answer: Any) -> Any:
-    return answer.json.get("total") if answer.status_code == 200 else answer.status_code
+def _seen(response: Any) -> Any:
+    return response.json.get("total") if response.status_code == 200 else response.status_code
 
 
 WAYS: dict[str, Callable[[Person, str, str], Any]] = {
@@ -359,14 +359,14 @@ def test_a_search_counts_parts_of_columns_that_are_shown_and_whole_values_of_mas
             f"{PATH}.json?{urlencode({'q': text, 'per_page': 200, **chosen}, doseq=True)}"
         )
         assert [item["id"] for item in found["items"]] == expected, text
-        asked = {
+        query = {
             "q": text,
             "per_page": 200,
             "filter__Active__boolean": "true",
             "filter__Nr__lower_than": "3000",
             **chosen,
         }
-        both = viv.json(f"{PATH}.json?{urlencode(asked, doseq=True)}")
+        both = viv.json(f"{PATH}.json?{urlencode(query, doseq=True)}")
         fits = {row["id"] for row in ROWS if row["Active"] and row["Nr"] < 3000}
         assert [item["id"] for item in both["items"]] == [
             each for each in expected if each in fits
@@ -375,25 +375,25 @@ def test_a_search_counts_parts_of_columns_that_are_shown_and_whole_values_of_mas
 
 def test_a_search_that_looks_into_nothing_says_so(app: Flask, viv: Person) -> None:
     decide(app, True, "Amount")
-    told = viv.json(f"{PATH}.json?{urlencode({'q': 'abc', 'column': 'Amount'})}", 400)["detail"]
-    assert "masked ones are compared with whole values" in told
-    assert "show the masked columns first" in told
+    detail = viv.json(f"{PATH}.json?{urlencode({'q': 'abc', 'column': 'Amount'})}", 400)["detail"]
+    assert "masked ones are compared with whole values" in detail
+    assert "show the masked columns first" in detail
 
 
 def test_the_choices_of_a_masked_column_are_named_nowhere(app: Flask, viv: Person) -> None:
-    told = viv.json(
+    detail = viv.json(
         f"{PATH}.json?{urlencode({'filter__Status__single_select_equal': 'Closed'})}", 400
     )["detail"]
-    assert "It has: Open" in told
+    assert "It has: Open" in detail
     decide(app, True, "Status", "Status copy")
-    asked = urlencode({"filter__Status__single_select_equal": "Closed"})
-    for text in (viv.json(f"{PATH}.json?{asked}", 400)["detail"], viv.client.get(PATH).text):
+    query = urlencode({"filter__Status__single_select_equal": "Closed"})
+    for text in (viv.json(f"{PATH}.json?{query}", 400)["detail"], viv.client.get(PATH).text):
         assert not [
             each["value"]
             for each in BY_NAME["Status"]["select_options"]
             if f"{each['value']}," in text
         ]
-    assert "masked for you" in viv.json(f"{PATH}.json?{asked}", 400)["detail"]
+    assert "masked for you" in viv.json(f"{PATH}.json?{query}", 400)["detail"]
 
 
 def entries(app: Flask) -> list[AuditEntry]:
@@ -410,9 +410,9 @@ def entries(app: Flask) -> list[AuditEntry]:
 def test_a_guess_of_a_masked_value_stands_in_the_audit_once_without_the_value(
     app: Flask, clock: Clock, viv: Person, olga: Person
 ) -> None:
-    asked = f"{PATH}.json?{urlencode({'filter__E-mail__equal': 'guess@example.com'})}"
+    url = f"{PATH}.json?{urlencode({'filter__E-mail__equal': 'guess@example.com'})}"
     for _ in range(3):
-        viv.json(asked)
+        viv.json(url)
     viv.json(f"{PATH}.json?{urlencode({'filter__E-mail__not_empty': '1'})}")
     [entry] = entries(app)
     assert (entry.who, entry.account_id, entry.result) == ("viv@example.com", ACCOUNT, "done")
@@ -421,7 +421,7 @@ def test_a_guess_of_a_masked_value_stands_in_the_audit_once_without_the_value(
     assert "guess" not in entry.detail
     viv.json(f"{PATH}.json?q=guess2")
     assert len(entries(app)) == 1, "within a quarter of an hour it is one entry"
-    olga.json(asked)
+    olga.json(url)
     assert len(entries(app)) == 2
     clock.move(minutes=16)
     viv.json(f"{PATH}.json?q=guess2")
@@ -493,8 +493,8 @@ def test_what_is_masked_in_the_table_it_comes_from_is_masked_in_links_and_lookup
         for name in expected:
             assert {str(item[name]) for item in found["items"]} <= {MASKED, "[]"}
             kind = "link_row_contains" if name == "Customers" else "has_value_contains"
-            for asked in ({f"filter__{name}__{kind}": "a"}, {"sort": name}):
-                assert viv.client.get(f"{PATH}.json?{urlencode(asked)}").status_code == 400, asked
+            for query in ({f"filter__{name}__{kind}": "a"}, {"sort": name}):
+                assert viv.client.get(f"{PATH}.json?{urlencode(query)}").status_code == 400, query
             row = next(row for row in ROWS if row[name])
             shown = words(viv.get(f"{PATH}/rows/{row['id']}/cell?{urlencode({'column': name})}"))
             assert str(row[name][0]["value"]) not in shown or not row[name][0]["value"]

@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from tests.security.route_requests import ACCOUNT, RouteRequest, RouteRequests, ask
+from tests.security.route_requests import ACCOUNT, RouteRequest, RouteRequests, send_request
 from tests.security.test_injection import READ, Watched
 from tests.support.people import Person
 
@@ -96,26 +96,28 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def asked(route_requests: RouteRequests) -> list[RouteRequest]:
+def all_requests(route_requests: RouteRequests) -> list[RouteRequest]:
     """Return every route with a form, except sign-out, which ends the session."""
     return [each for each in route_requests.all("POST") if each.endpoint != "people.logout"]
 
 
 @pytest.fixture(scope="module")
-def fields(app: Flask, asked: list[RouteRequest]) -> dict[str, set[str]]:
+def fields(app: Flask, all_requests: list[RouteRequest]) -> dict[str, set[str]]:
     """Return the fields of each route, recorded while it reads its request."""
     adam, found = Person(app.test_client(), "adam@example.com"), defaultdict(set)
     token = adam.token()
     before = app.request_class.parameter_storage_class
     app.request_class.parameter_storage_class = Watched
-    for place in asked:
+    for request in all_requests:
         client = (
-            app.test_client() if place.endpoint in {"people.login", "second.code"} else adam.client
+            app.test_client()
+            if request.endpoint in {"people.login", "second.code"}
+            else adam.client
         )
-        told = token if client is adam.client else Person(client).token("/login")
+        csrf_token = token if client is adam.client else Person(client).token("/login")
         READ.clear()
-        ask(client, place, data={"csrf_token": told})
-        found[place.endpoint] |= READ - {"csrf_token"}
+        send_request(client, request, data={"csrf_token": csrf_token})
+        found[request.endpoint] |= READ - {"csrf_token"}
     app.request_class.parameter_storage_class = before
     found["people.login"] |= {"email", "password", "next"}
     return found
@@ -126,71 +128,75 @@ def adam(app: Flask) -> Person:
     return Person(app.test_client(), "adam@example.com")
 
 
-def check(answer: TestResponse, what: str) -> None:
+def check(response: TestResponse, what: str) -> None:
     """Check for a message or an ordinary response; Peliqan's own refusals are allowed."""
-    assert answer.status_code < 500 or answer.status_code == 502, (
-        f"{what}: {answer.status_code}\n{answer.text[:1500]}"
+    assert response.status_code < 500 or response.status_code == 502, (
+        f"{what}: {response.status_code}\n{response.text[:1500]}"
     )
-    assert "made a mistake" not in answer.text, what
-    if answer.status_code in {400, 413, 422}:
-        assert "<h1" in answer.text or answer.is_json, what
+    assert "made a mistake" not in response.text, what
+    if response.status_code in {400, 413, 422}:
+        assert "<h1" in response.text or response.is_json, what
 
 
 def sending(
-    person: Person, place: RouteRequest, kind: str, body: bytes, token: str
+    person: Person, request: RouteRequest, kind: str, body: bytes, token: str
 ) -> TestResponse:
-    return ask(person.client, place, data=body, content_type=kind, headers={"X-CSRFToken": token})
+    return send_request(
+        person.client, request, data=body, content_type=kind, headers={"X-CSRFToken": token}
+    )
 
 
 @pytest.mark.parametrize("kind", NO_FORMS)
 def test_a_body_that_is_no_form_is_refused_by_every_route(
-    app: Flask, asked: list[RouteRequest], adam: Person, kind: str
+    app: Flask, all_requests: list[RouteRequest], adam: Person, kind: str
 ) -> None:
     token, stranger = adam.token(), Person(app.test_client())
     strangers = stranger.token("/login")
-    for place in asked:
-        is_public = place.role == "public"
-        answer = sending(
+    for request in all_requests:
+        is_public = request.role == "public"
+        response = sending(
             stranger if is_public else adam,
-            place,
+            request,
             *NO_FORMS[kind],
             strangers if is_public else token,
         )
-        assert answer.status_code == 400, f"{place} {kind}: {answer.status_code}"
-        assert "reads forms" in answer.text
+        assert response.status_code == 400, f"{request} {kind}: {response.status_code}"
+        assert "reads forms" in response.text
 
 
 @pytest.mark.parametrize("kind", ODD_FORMS)
 def test_an_odd_form_breaks_no_route(
-    app: Flask, asked: list[RouteRequest], adam: Person, kind: str
+    app: Flask, all_requests: list[RouteRequest], adam: Person, kind: str
 ) -> None:
     token, stranger = adam.token(), Person(app.test_client())
     strangers = stranger.token("/login")
-    for place in asked:
-        is_public = place.role == "public"
+    for request in all_requests:
+        is_public = request.role == "public"
         check(
             sending(
                 stranger if is_public else adam,
-                place,
+                request,
                 *ODD_FORMS[kind],
                 strangers if is_public else token,
             ),
-            f"{place} {kind}",
+            f"{request} {kind}",
         )
 
 
 def test_a_file_in_the_place_of_any_field_is_refused(
-    app: Flask, asked: list[RouteRequest], adam: Person, fields: dict[str, set[str]]
+    app: Flask, all_requests: list[RouteRequest], adam: Person, fields: dict[str, set[str]]
 ) -> None:
     token, stranger, tried = adam.token(), Person(app.test_client()), 0
     strangers = stranger.token("/login")
-    for place in asked:
-        person, mark = (stranger, strangers) if place.role == "public" else (adam, token)
-        for name in sorted(fields[place.endpoint] | {"csrf_token", "anything"}):
+    for request in all_requests:
+        person, mark = (stranger, strangers) if request.role == "public" else (adam, token)
+        for name in sorted(fields[request.endpoint] | {"csrf_token", "anything"}):
             data: dict[str, Any] = {"csrf_token": mark, name: (io.BytesIO(b"text"), "a.txt")}
-            answer = ask(person.client, place, data=data, headers={"X-CSRFToken": mark})
-            assert answer.status_code == 400, f"{place} {name}: {answer.status_code}"
-            assert "takes a file" in answer.text
+            response = send_request(
+                person.client, request, data=data, headers={"X-CSRFToken": mark}
+            )
+            assert response.status_code == 400, f"{request} {name}: {response.status_code}"
+            assert "takes a file" in response.text
             tried += 1
     assert tried > 200
 
@@ -204,18 +210,18 @@ def values() -> Iterator[list[str]]:
 
 
 def test_a_field_that_comes_twice_counts_once_and_breaks_nothing(
-    app: Flask, asked: list[RouteRequest], adam: Person, fields: dict[str, set[str]]
+    app: Flask, all_requests: list[RouteRequest], adam: Person, fields: dict[str, set[str]]
 ) -> None:
     token, stranger, tried, each = adam.token(), Person(app.test_client()), 0, list(values())
     strangers = stranger.token("/login")
-    for place in asked:
-        person, mark = (stranger, strangers) if place.role == "public" else (adam, token)
-        for name in sorted(fields[place.endpoint]):
+    for request in all_requests:
+        person, mark = (stranger, strangers) if request.role == "public" else (adam, token)
+        for name in sorted(fields[request.endpoint]):
             value = each[tried % len(each)]
             tried += 1
             check(
-                ask(person.client, place, data={"csrf_token": mark, name: value}),
-                f"{place} {name}={value!r}",
+                send_request(person.client, request, data={"csrf_token": mark, name: value}),
+                f"{request} {name}={value!r}",
             )
     assert tried > 50
 
@@ -230,13 +236,13 @@ def test_an_odd_address_is_refused_with_a_sentence(adam: Person, address: str) -
     }
     token = adam.token()
     for path, rest in cases.items():
-        answer = adam.client.post(path, data={"csrf_token": token, "address": text, **rest})
-        assert answer.status_code in {303, 302, 400, 422}, (
-            f"{path} {ascii(address)[:80]}: {answer.status_code}\n{answer.text[:1500]}"
+        response = adam.client.post(path, data={"csrf_token": token, "address": text, **rest})
+        assert response.status_code in {303, 302, 400, 422}, (
+            f"{path} {ascii(address)[:80]}: {response.status_code}\n{response.text[:1500]}"
         )
         if path == "/pulls":
-            assert answer.status_code == 422, ascii(address)
-            assert "alert-danger" in answer.text
+            assert response.status_code == 422, ascii(address)
+            assert "alert-danger" in response.text
 
 
 def test_an_odd_address_is_no_address_of_a_page_either(app: Flask, adam: Person) -> None:
@@ -255,10 +261,10 @@ def test_an_odd_address_is_no_address_of_a_page_either(app: Flask, adam: Person)
             (Person(app.test_client()), "/login"),
             (Person(app.test_client()), "/pulls"),
         ):
-            answer = person.client.post(
+            response = person.client.post(
                 path, data={"csrf_token": token, "next": text}, headers=headers
             )
-            assert answer.status_code < 500, f"{path} {ascii(address)[:80]}"
+            assert response.status_code < 500, f"{path} {ascii(address)[:80]}"
 
 
 def test_a_path_that_leads_in_a_circle_is_no_address(adam: Person, tmp_path: Path) -> None:
@@ -266,7 +272,7 @@ def test_a_path_that_leads_in_a_circle_is_no_address(adam: Person, tmp_path: Pat
     (tmp_path / "two").symlink_to(tmp_path / "one")
     token = adam.token()
     for address in (f"parquet://{tmp_path}/one/x", f"sqlite:///{tmp_path}/one"):
-        told = {
+        form = {
             "csrf_token": token,
             "address": address,
             "name": "Odd",
@@ -274,6 +280,6 @@ def test_a_path_that_leads_in_a_circle_is_no_address(adam: Person, tmp_path: Pat
             "full_every": "20",
             "zone": "UTC",
         }
-        answer = adam.client.post("/pulls", data=told)
-        assert answer.status_code == 422
-        assert "cannot follow that path" in answer.text
+        response = adam.client.post("/pulls", data=form)
+        assert response.status_code == 422
+        assert "cannot follow that path" in response.text

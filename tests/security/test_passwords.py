@@ -25,9 +25,11 @@ def pia(app: Flask, request: pytest.FixtureRequest) -> tuple[str, Person]:
     return email, person
 
 
-def change(person: Person, **told: str) -> tuple[int, str]:
-    answer = person.post("/me/password", **{"current": PASSWORD, "new": NEW, "again": NEW, **told})
-    return answer.status_code, answer.text
+def change(person: Person, **page: str) -> tuple[int, str]:
+    response = person.post(
+        "/me/password", **{"current": PASSWORD, "new": NEW, "again": NEW, **page}
+    )
+    return response.status_code, response.text
 
 
 def test_one_changes_ones_password_with_the_present_one_and_every_other_session_ends(
@@ -53,7 +55,7 @@ def test_one_changes_ones_password_with_the_present_one_and_every_other_session_
 
 
 @pytest.mark.parametrize(
-    ("told", "says"),
+    ("form", "says"),
     [
         ({"current": "not it at all"}, "is another one"),
         ({"current": ""}, "is another one"),
@@ -63,10 +65,10 @@ def test_one_changes_ones_password_with_the_present_one_and_every_other_session_
     ],
 )
 def test_otherwise_nothing_is_changed_and_why_is_said(
-    pia: tuple[str, Person], told: dict[str, str], says: str
+    pia: tuple[str, Person], form: dict[str, str], says: str
 ) -> None:
     _, person = pia
-    status, text = change(person, **told)
+    status, text = change(person, **form)
     assert status == 400
     assert says in text
     assert NEW not in text

@@ -67,13 +67,13 @@ def only_loopback() -> None:
 @contextmanager
 def resolving(*answers: str) -> Iterator[list[str]]:
     """Answer look-ups of every name with these addresses in turn, without a network."""
-    asked: list[str] = []
+    resolved_names: list[str] = []
     following = itertools.cycle(answers)
 
     def look_up(host: Any, port: Any, *_: Any, **__: Any) -> list[Any]:
         # As the system's resolver does.
         sys.audit("socket.getaddrinfo", host, port, 0, 0, 0)
-        asked.append(host if isinstance(host, str) else host.decode())
+        resolved_names.append(host if isinstance(host, str) else host.decode())
         address = next(following)
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         return [
@@ -88,7 +88,7 @@ def resolving(*answers: str) -> Iterator[list[str]]:
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(socket, "getaddrinfo", look_up)
-        yield asked
+        yield resolved_names
 
 
 @contextmanager
@@ -117,21 +117,21 @@ def test_a_private_address_is_refused_when_it_is_entered_and_when_it_is_sent_to(
 ) -> None:
     assert ip_addresses.is_private(ip_addresses.ip_of(address) or ip_address("8.8.8.8"))
     text = f"json://{written(address.partition('%')[0])}:9/in"
-    with noted_connections() as came:
+    with noted_connections() as received:
         with pytest.raises((NotAllowed, alert_delivery.BadAddress)):
             alert_delivery.check_address(text, NOWHERE)
         assert alert_delivery.send(text, "subject", "body", places=NOWHERE) is not None
-    assert came == []
+    assert received == []
 
 
 @pytest.mark.parametrize("address", PUBLIC_ADDRESSES)
 def test_a_public_address_is_dialled(address: str) -> None:
     assert not ip_addresses.is_private(ip_addresses.ip_of(address) or ip_address("127.0.0.1"))
-    with resolving(address), noted_connections() as came:
+    with resolving(address), noted_connections() as received:
         assert alert_delivery.send(
             "json://hooks.example.com/in", "subject", "body", places=NOWHERE
         ) not in (PRIVATE, REFUSED)
-    assert [each[0] for each in came] == [address]
+    assert [each[0] for each in received] == [address]
 
 
 @pytest.mark.parametrize("form", ODD_FORMS)
@@ -143,13 +143,13 @@ def test_no_other_form_of_a_private_address_is_dialled(form: str, scheme: str) -
         "mailto": "?to=a@example.com&from=b@example.com",
     }
     text = f"{scheme}://user:password@{form}{rest.get(scheme, '/in')}"
-    with noted_connections() as came:
+    with noted_connections() as received:
         with suppress(NotAllowed, alert_delivery.BadAddress):
             shown = alert_delivery.check_address(text, NOWHERE)
             # Apprise finds no host in it.
             assert form not in shown
         assert alert_delivery.send(text, "subject", "body", places=NOWHERE) is not None
-    assert came == []
+    assert received == []
 
 
 @pytest.mark.parametrize("address", PRIVATE_ADDRESSES)
@@ -158,22 +158,22 @@ def test_a_name_that_is_looked_up_to_a_private_address_is_refused_at_the_connect
 ) -> None:
     text = "json://hooks.example.com/in"
     assert alert_delivery.check_address(text, NOWHERE)
-    with resolving(address) as asked, noted_connections() as came:
+    with resolving(address) as resolved_names, noted_connections() as received:
         assert alert_delivery.send(text, "subject", "body", places=NOWHERE) == PRIVATE
-    assert asked
-    assert came == []
+    assert resolved_names
+    assert received == []
 
 
 def test_a_name_whose_second_answer_is_private_is_refused_by_that_answer() -> None:
     """A check with its own look-up would see only the first answer."""
-    with resolving("8.8.8.8", "127.0.0.1") as asked, noted_connections() as came:
+    with resolving("8.8.8.8", "127.0.0.1") as resolved_names, noted_connections() as received:
         sent = [
             alert_delivery.send("json://hooks.example.com/in", "subject", "body", places=NOWHERE)
             for _ in range(4)
         ]
-    assert len(asked) == 4
+    assert len(resolved_names) == 4
     assert [each == PRIVATE for each in sent] == [False, True, False, True]
-    assert {each[0] for each in came} == {"8.8.8.8"}
+    assert {each[0] for each in received} == {"8.8.8.8"}
 
 
 @pytest.mark.parametrize(
@@ -197,11 +197,11 @@ def test_a_name_whose_second_answer_is_private_is_refused_by_that_answer() -> No
 def test_what_the_operator_names_with_its_host_is_sent_to_and_a_service_alone_names_none(
     named: str, address: str, is_sent: bool
 ) -> None:
-    with answering(200) as (port, came):
+    with answering(200) as (port, received):
         mine, text = places(named.replace("PORT", str(port))), address.replace("PORT", str(port))
         if "127.1" not in text:
             assert (alert_delivery.send(text, "subject", "body", places=mine) is None) == is_sent
-            assert bool(came) == is_sent
+            assert bool(received) == is_sent
         else:
             # Apprise finds no such host; if it did, it would be the named one.
             mine.ensure_public("json", ["127.1"], port)
@@ -210,36 +210,36 @@ def test_what_the_operator_names_with_its_host_is_sent_to_and_a_service_alone_na
 def test_a_pattern_of_addresses_is_none_of_names() -> None:
     """Anyone can own a name such as 10.example.com and choose its addresses."""
     mine = places("json://10.*, json://")
-    with resolving("10.0.0.5") as _, noted_connections() as came:
+    with resolving("10.0.0.5") as _, noted_connections() as received:
         assert (
             alert_delivery.send("json://10.example.com/in", "subject", "body", places=mine)
             is not None
-            or came
+            or received
         )
-    assert [each[0] for each in came] == ["10.0.0.5"]
-    with resolving("169.254.169.254"), noted_connections() as came:
+    assert [each[0] for each in received] == ["10.0.0.5"]
+    with resolving("169.254.169.254"), noted_connections() as received:
         assert (
             alert_delivery.send("json://10.example.com/in", "subject", "body", places=mine)
             == PRIVATE
         )
-    assert came == []
+    assert received == []
     with pytest.raises(NotAllowed):
         places("json://10.*").ensure_service("json", ["10.example.com"], 80)
 
 
 def test_a_named_host_may_be_in_a_private_network_and_no_other_name_beside_it() -> None:
     mine = places("json://hooks.example.com, json://")
-    with resolving("10.0.0.5"), noted_connections() as came:
+    with resolving("10.0.0.5"), noted_connections() as received:
         assert (
             alert_delivery.send("json://hooks.example.com/in", "subject", "body", places=mine)
             != PRIVATE
         )
-        assert [each[0] for each in came] == ["10.0.0.5"]
+        assert [each[0] for each in received] == ["10.0.0.5"]
         assert (
             alert_delivery.send("json://other.example.com/in", "subject", "body", places=mine)
             == PRIVATE
         )
-        assert len(came) == 1
+        assert len(received) == 1
 
 
 @pytest.mark.parametrize(
@@ -249,14 +249,14 @@ def test_a_named_host_may_be_in_a_private_network_and_no_other_name_beside_it() 
 def test_a_proxy_of_the_operators_environment_is_gone_through(
     monkeypatch: pytest.MonkeyPatch, written_as: str
 ) -> None:
-    with answering(200) as (port, came), answering(200) as (other, others):
+    with answering(200) as (port, received), answering(200) as (other, others):
         monkeypatch.setenv("http_proxy", written_as.replace("PORT", str(port)))
         monkeypatch.setenv("no_proxy", "direct.example.com")
         assert (
             alert_delivery.send("json://hooks.example.com/in", "subject", "body", places=NOWHERE)
             is None
         )
-        assert came == ["hooks.example.com"]
+        assert received == ["hooks.example.com"]
         # The proxy's host must not open another port of it.
         assert (
             alert_delivery.send(f"json://127.0.0.1:{other}/in", "subject", "body", places=NOWHERE)
@@ -347,7 +347,7 @@ def test_the_form_says_what_to_do_and_what_was_entered_before_is_not_sent_to_any
 ) -> None:
     """``app`` has an operator who allows the receiver; the other console has not."""
     adam = Person(app.test_client(), "adam@example.com")
-    with answering(200) as (port, came):
+    with answering(200) as (port, received):
         typed = {
             "name": "Here",
             "address": f"json://127.0.0.1:{port}/in",
@@ -366,9 +366,9 @@ def test_the_form_says_what_to_do_and_what_was_entered_before_is_not_sent_to_any
         refused = other.post("/alerts", page="/alerts/new", **typed)
         assert refused.status_code == 400
         assert "in a private network" in refused.text
-        assert came == []
+        assert received == []
         adam.post(f"/alerts/{rule}/test")
-        assert len(came) == 1
+        assert len(received) == 1
         # A warehouse in the company's own network is usual, and allowed.
         assert (
             other.post(

@@ -21,7 +21,7 @@ from dashboard.settings import SettingsError, read_settings
 from dashboard.web.required_role import safe_next
 from dashboard.web.security import PROBES
 from tests.customer_links.test_service import known
-from tests.security.route_requests import RouteRequests, ask
+from tests.security.route_requests import RouteRequests, send_request
 from tests.support.people import PASSWORD, Person
 from tests.support.sandbox import Sandbox
 from tests.support.settings import make_settings
@@ -46,11 +46,11 @@ def test_whatever_the_address_says_signing_in_leads_to_this_console(
     app: Flask, target: str
 ) -> None:
     person = Person(app.test_client())
-    answer = person.post(
+    response = person.post(
         "/login", page="/login", email="viv@example.com", password=PASSWORD, next=target
     )
-    assert answer.status_code == 302
-    for location in (answer.location, person.client.get(f"/login?next={quote(target)}").location):
+    assert response.status_code == 302
+    for location in (response.location, person.client.get(f"/login?next={quote(target)}").location):
         where = urlsplit(urljoin(f"{HERE}/login", location))
         assert f"{where.scheme}://{where.netloc}" == HERE, location
         # As browsers read it: a backslash is a slash; tabs and line breaks are dropped.
@@ -61,12 +61,12 @@ def test_whatever_the_address_says_signing_in_leads_to_this_console(
 def test_nor_does_any_other_form_that_leads_back_to_where_it_stood(app: Flask, target: str) -> None:
     olga = Person(app.test_client(), "olga@example.com")
     for path in ("/accounts/1001/tables/10011900/reveal", "/accounts/1001/connections/100101/tick"):
-        answer = olga.post(path, next=target, why="x", do="tick", then="")
-        if answer.status_code in {302, 303}:
+        response = olga.post(path, next=target, why="x", do="tick", then="")
+        if response.status_code in {302, 303}:
             assert (
-                urlsplit(urljoin(f"{HERE}/x", answer.location)).netloc == urlsplit(HERE).netloc
-            ), answer.location
-        assert answer.status_code < 500
+                urlsplit(urljoin(f"{HERE}/x", response.location)).netloc == urlsplit(HERE).netloc
+            ), response.location
+        assert response.status_code < 500
 
 
 def test_an_address_of_this_console_is_gone_back_to(app: Flask) -> None:
@@ -103,11 +103,11 @@ def test_a_host_name_that_is_not_the_consoles_is_answered_by_nothing(
     named: Flask, host: str
 ) -> None:
     for path in ("/", "/login", "/embed/frame", "/webhooks", "/static/console.css", "/nowhere"):
-        answer = named.test_client().get(path, headers={"Host": host})
-        assert answer.status_code == 400, path
+        response = named.test_client().get(path, headers={"Host": host})
+        assert response.status_code == 400, path
         if host:
-            assert host not in answer.text
-            assert host not in str(answer.headers)
+            assert host not in response.text
+            assert host not in str(response.headers)
 
 
 @pytest.mark.parametrize(
@@ -129,13 +129,13 @@ def test_without_a_name_of_its_own_no_host_header_reaches_a_page_of_others_or_a_
     app: Flask,
 ) -> None:
     for host in ("evil.example; script-src *", 'evil.example"><xss>', "a,b"):
-        answer = app.test_client().get("/embed/frame", headers={"Host": host})
-        assert "script-src *" not in answer.headers.get("Content-Security-Policy", "")
-        assert "<xss>" not in answer.text
-    answer = app.test_client().get(
+        response = app.test_client().get("/embed/frame", headers={"Host": host})
+        assert "script-src *" not in response.headers.get("Content-Security-Policy", "")
+        assert "<xss>" not in response.text
+    response = app.test_client().get(
         "/", headers={"Host": "evil.example", "X-Forwarded-Host": "evil.example"}
     )
-    assert answer.location.startswith("/login")
+    assert response.location.startswith("/login")
 
 
 def test_the_widgets_host_gives_the_frame_and_nothing_of_the_console(
@@ -143,11 +143,11 @@ def test_the_widgets_host_gives_the_frame_and_nothing_of_the_console(
 ) -> None:
     """The vendor's script runs there, so that host must not have a login form."""
     client, host = named.test_client(), {"Host": "widget.example.net"}
-    for place in route_requests.all("GET"):
-        if place.endpoint in PROBES:
+    for request in route_requests.all("GET"):
+        if request.endpoint in PROBES:
             continue
-        answer = ask(client, place, headers=host)
-        assert answer.status_code == (200 if place.endpoint == "embed.frame" else 404), place
+        response = send_request(client, request, headers=host)
+        assert response.status_code == (200 if request.endpoint == "embed.frame" else 404), request
     assert client.post("/login", headers=host).status_code in {400, 404}
     assert (
         "sandbox" not in client.get("/embed/frame", headers=host).headers["Content-Security-Policy"]
@@ -158,12 +158,12 @@ def test_under_the_consoles_own_name_the_frame_never_has_its_origin(
     named: Flask, app: Flask
 ) -> None:
     for served in (named, app):
-        answer = served.test_client().get("/embed/frame", headers={"Host": "localhost"})
-        policy = answer.headers["Content-Security-Policy"]
+        response = served.test_client().get("/embed/frame", headers={"Host": "localhost"})
+        policy = response.headers["Content-Security-Policy"]
         assert policy.startswith("sandbox allow-scripts")
         assert "allow-same-origin" not in policy
         assert "frame-ancestors 'self'" in policy
-        assert "Set-Cookie" not in answer.headers
+        assert "Set-Cookie" not in response.headers
 
 
 def test_the_widget_has_another_host_than_the_console_or_none() -> None:
@@ -275,7 +275,7 @@ def test_an_invites_address_goes_through_the_same_door(app: Flask, sandbox: Sand
 
 
 @pytest.mark.parametrize(
-    "place",
+    "destination",
     [
         "{data}/console.db",
         "{data}/../{name}/console.db",
@@ -289,23 +289,27 @@ def test_an_invites_address_goes_through_the_same_door(app: Flask, sandbox: Sand
         "{data}/below/new.db",
     ],
 )
-def test_copies_never_go_into_the_consoles_own_files(app: Flask, folder: Path, place: str) -> None:
+def test_copies_never_go_into_the_consoles_own_files(
+    app: Flask, folder: Path, destination: str
+) -> None:
     adam = Person(app.test_client(), "adam@example.com")
-    address = "sqlite:///" + place.format(data=folder, name=folder.name)
+    address = "sqlite:///" + destination.format(data=folder, name=folder.name)
     _is_refused(app, adam, address)
 
 
 @pytest.mark.parametrize(
-    "place", ["{data}", "{data}/exports", "{data}/x/../exports", "{data}/new", "{data}/.."]
+    "destination", ["{data}", "{data}/exports", "{data}/x/../exports", "{data}/new", "{data}/.."]
 )
-def test_nor_into_its_folders(app: Flask, folder: Path, place: str) -> None:
+def test_nor_into_its_folders(app: Flask, folder: Path, destination: str) -> None:
     _is_refused(
-        app, Person(app.test_client(), "adam@example.com"), "parquet://" + place.format(data=folder)
+        app,
+        Person(app.test_client(), "adam@example.com"),
+        "parquet://" + destination.format(data=folder),
     )
 
 
 def _is_refused(app: Flask, adam: Person, address: str) -> None:
-    answer = adam.post(
+    response = adam.post(
         "/pulls",
         page="/pulls/new",
         name="Into its own",
@@ -313,8 +317,8 @@ def _is_refused(app: Flask, adam: Person, address: str) -> None:
         every="60",
         full_every="20",
     )
-    assert answer.status_code == 422
-    assert "Copies need a place of their own" in answer.text
+    assert response.status_code == 422
+    assert "Copies need a place of their own" in response.text
     with app.app_context():
         assert (
             db.session.scalar(

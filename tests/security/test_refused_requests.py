@@ -18,7 +18,7 @@ from dashboard.audit.models import AuditEntry
 from dashboard.core.database import db
 from dashboard.users import passwords
 from dashboard.worker import retention
-from tests.security.route_requests import RouteRequests, ask
+from tests.security.route_requests import RouteRequests, send_request
 from tests.security.test_sign_in import VIV, attempt
 from tests.support.clock import Clock
 from tests.support.people import PASSWORD_HASH, Person
@@ -64,45 +64,45 @@ def counts(app: Flask) -> dict[str, int]:
 def refused_by_role(app: Flask, route_requests: RouteRequests) -> Iterator[int]:
     viv = Person(app.test_client(), VIV)
     token = viv.token()
-    for place in route_requests.all():
-        if place.role in ABOVE_VIEWER:
-            data = {"csrf_token": token} if place.method != "GET" else None
-            yield ask(viv.client, place, data=data).status_code
+    for request in route_requests.all():
+        if request.role in ABOVE_VIEWER:
+            data = {"csrf_token": token} if request.method != "GET" else None
+            yield send_request(viv.client, request, data=data).status_code
 
 
 def without_the_forms_token(app: Flask, route_requests: RouteRequests) -> Iterator[int]:
     viv = Person(app.test_client(), VIV)
-    for place in route_requests.all("POST", "PUT", "PATCH", "DELETE"):
-        yield ask(viv.client, place).status_code
+    for request in route_requests.all("POST", "PUT", "PATCH", "DELETE"):
+        yield send_request(viv.client, request).status_code
 
 
 def by_strangers(app: Flask, route_requests: RouteRequests) -> Iterator[int]:
     token = Person(app.test_client()).token("/login")
-    for place in route_requests.all():
-        if place.role != "public":
-            data = {"csrf_token": token} if place.method != "GET" else None
-            yield ask(app.test_client(), place, data=data).status_code
+    for request in route_requests.all():
+        if request.role != "public":
+            data = {"csrf_token": token} if request.method != "GET" else None
+            yield send_request(app.test_client(), request, data=data).status_code
 
 
 def with_unknown_tokens(app: Flask, route_requests: RouteRequests) -> Iterator[int]:
-    for number, place in enumerate(route_requests.all("GET")):
-        if place.is_for_scripts and place.role != "public":
-            yield ask(
-                app.test_client(), place, headers={"Authorization": f"Bearer pc_{number}"}
+    for number, request in enumerate(route_requests.all("GET")):
+        if request.is_for_scripts and request.role != "public":
+            yield send_request(
+                app.test_client(), request, headers={"Authorization": f"Bearer pc_{number}"}
             ).status_code
 
 
-def unsigned_events(app: Flask, _places: RouteRequests) -> Iterator[int]:
+def unsigned_events(app: Flask, _route_requests: RouteRequests) -> Iterator[int]:
     for number in range(5):
-        told = {"event": "connection_added", "event_id": f"made up {number}"}
+        event = {"event": "connection_added", "event_id": f"made up {number}"}
         yield (
             app.test_client()
-            .post(ADDRESS, json=told, headers={"X-Peliqan-Signature": "wrong"})
+            .post(ADDRESS, json=event, headers={"X-Peliqan-Signature": "wrong"})
             .status_code
         )
 
 
-def wrong_codes_and_passwords(app: Flask, _places: RouteRequests) -> Iterator[int]:
+def wrong_codes_and_passwords(app: Flask, _route_requests: RouteRequests) -> Iterator[int]:
     yield attempt(app.test_client(), VIV).status_code
     viv = Person(app.test_client(), VIV)
     yield viv.post("/me/password", current="wrong", new="a", again="a").status_code
@@ -115,8 +115,8 @@ def wrong_codes_and_passwords(app: Flask, _places: RouteRequests) -> Iterator[in
 def forms_that_are_none(app: Flask, route_requests: RouteRequests) -> Iterator[int]:
     viv = Person(app.test_client(), VIV)
     headers = {"X-CSRFToken": viv.token()}
-    for place in route_requests.all("POST"):
-        yield ask(viv.client, place, json={"name": "x"}, headers=headers).status_code
+    for request in route_requests.all("POST"):
+        yield send_request(viv.client, request, json={"name": "x"}, headers=headers).status_code
 
 
 WAYS: list[Callable[[Flask, RouteRequests], Iterator[int]]] = [
@@ -235,9 +235,9 @@ def test_refusals_go_with_the_history_and_what_was_done_stays(app: Flask, clock:
         refused = audit.record(at - timedelta(days=100), VIV, "made up long ago", audit.REFUSED).id
         newer = audit.record(at, VIV, "made up now", audit.REFUSED).id
         retention.delete_old(at - timedelta(days=90))
-        kept = set(db.session.scalars(select(AuditEntry.id)))
-        assert {done, newer} <= kept
-        assert refused not in kept
+        stored = set(db.session.scalars(select(AuditEntry.id)))
+        assert {done, newer} <= stored
+        assert refused not in stored
 
 
 @pytest.mark.usefixtures("rate_limited")
@@ -260,8 +260,8 @@ def test_no_line_of_a_log_holds_an_address_or_who_it_was(
     viv = Person(rate_limited)
     for path in ("/login/code", "/me/password", "/login"):
         for _ in range(12):
-            told = {"csrf_token": viv.token("/login"), "email": "viv@example.com", "code": "1"}
-            rate_limited.post(path, data=told, environ_overrides={"REMOTE_ADDR": next(everybody)})
+            form = {"csrf_token": viv.token("/login"), "email": "viv@example.com", "code": "1"}
+            rate_limited.post(path, data=form, environ_overrides={"REMOTE_ADDR": next(everybody)})
     text = "\n".join(record.getMessage() for record in caplog.records)
     assert "exceeded at endpoint" in text
     found = re.search(

@@ -259,9 +259,9 @@ def test_a_pattern_over_text_that_is_cut_first_is_used_in_one_function_only(name
         for node in ast.walk(tree)
         if last_name(node) == constant and isinstance(getattr(node, "ctx", None), ast.Load)
     ]
-    places = {function for function, node in inside_functions(tree) if node in loads}
+    functions = {function for function, node in inside_functions(tree) if node in loads}
     assert constant.startswith("_")
-    assert places == {CUT_FIRST[name][0]}
+    assert functions == {CUT_FIRST[name][0]}
     assert len(loads) == sum(node in loads for _, node in inside_functions(tree))
 
 

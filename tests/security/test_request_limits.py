@@ -8,7 +8,7 @@ from dashboard.users import quotas, tokens
 from dashboard.users import service as users
 from dashboard.web.required_role import PUBLIC
 from dashboard.web.security import limiter
-from tests.security.route_requests import RouteRequests, ask
+from tests.security.route_requests import RouteRequests, send_request
 from tests.support.people import Person
 
 pytestmark = pytest.mark.usefixtures("stubbed_views", "rate_limited")
@@ -26,18 +26,21 @@ def test_whatever_changes_something_or_gives_much_away_is_counted(
     at_most(monkeypatch, "1 per minute")
     person = Person(app.test_client(), "adam@example.com")
     token, counted = person.token("/me"), 0
-    for place in route_requests.all():
-        if place.role == PUBLIC:
+    for request in route_requests.all():
+        if request.role == PUBLIC:
             continue
         with app.app_context():
             limiter.reset()
         first, second = (
-            ask(person.client, place, data={"csrf_token": token}).status_code for _ in range(2)
+            send_request(person.client, request, data={"csrf_token": token}).status_code
+            for _ in range(2)
         )
         is_much = (
-            place.method != "GET" or place.is_for_scripts or place.endpoint.startswith("tables.")
+            request.method != "GET"
+            or request.is_for_scripts
+            or request.endpoint.startswith("tables.")
         )
-        assert (first, second) == (200, 429 if is_much else 200), place
+        assert (first, second) == (200, 429 if is_much else 200), request
         counted += is_much
     assert counted > 80
 

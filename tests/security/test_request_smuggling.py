@@ -35,7 +35,7 @@ def served(
         processes.end_all()
 
 
-def say(served: tuple[str, int, Path], request: bytes, within: float = 1.0) -> bytes:
+def send(served: tuple[str, int, Path], request: bytes, within: float = 1.0) -> bytes:
     """Return everything until the server closes or pauses."""
     with socket.create_connection(served[:2], timeout=within) as there:
         there.sendall(request)
@@ -51,8 +51,8 @@ def say(served: tuple[str, int, Path], request: bytes, within: float = 1.0) -> b
         return found
 
 
-def statuses(answer: bytes) -> list[int]:
-    return [int(each) for each in re.findall(rb"HTTP/1\.[01] (\d{3})", answer)]
+def statuses(response: bytes) -> list[int]:
+    return [int(each) for each in re.findall(rb"HTTP/1\.[01] (\d{3})", response)]
 
 
 def head(*lines: str, line: str = "POST /login HTTP/1.1") -> bytes:
@@ -100,10 +100,10 @@ REFUSED = {
 def test_a_request_with_two_readings_is_refused_and_nothing_behind_it_is_read(
     served: tuple[str, int, Path], what: str
 ) -> None:
-    answer = say(served, REFUSED[what])
-    assert ANSWERED not in answer, answer[:500]
+    response = send(served, REFUSED[what])
+    assert ANSWERED not in response, response[:500]
     # The end of an unread body may be missing: a second response follows, and no more.
-    assert all(400 <= status < 600 for status in statuses(answer)), answer[:500]
+    assert all(400 <= status < 600 for status in statuses(response)), response[:500]
 
 
 def test_the_body_of_one_request_is_never_the_next(served: tuple[str, int, Path]) -> None:
@@ -114,42 +114,44 @@ def test_the_body_of_one_request_is_never_the_next(served: tuple[str, int, Path]
         "GET /login HTTP/1.1",
         "PUT /nowhere HTTP/1.1",
     ):
-        answer = say(served, head(f"Content-Length: {len(HIDDEN)}", line=line) + HIDDEN)
-        assert ANSWERED not in answer, f"{line}: {answer[:500]!r}"
-        assert len(statuses(answer)) == 1, line
-        answer = say(
+        response = send(served, head(f"Content-Length: {len(HIDDEN)}", line=line) + HIDDEN)
+        assert ANSWERED not in response, f"{line}: {response[:500]!r}"
+        assert len(statuses(response)) == 1, line
+        response = send(
             served,
             head("Transfer-Encoding: chunked", line=line)
             + b"%x\r\n" % len(HIDDEN)
             + HIDDEN
             + b"\r\n0\r\n\r\n",
         )
-        assert ANSWERED not in answer, f"{line}, in chunks: {answer[:500]!r}"
+        assert ANSWERED not in response, f"{line}, in chunks: {response[:500]!r}"
 
 
 def test_a_bare_line_feed_ends_no_head_that_others_read_on(served: tuple[str, int, Path]) -> None:
-    answer = say(served, b"GET /login HTTP/1.1\nHost: x\nContent-Length: 0\n\n" + HIDDEN)
-    assert len(statuses(answer)) <= 1, answer[:500]
-    assert ANSWERED not in answer
+    response = send(served, b"GET /login HTTP/1.1\nHost: x\nContent-Length: 0\n\n" + HIDDEN)
+    assert len(statuses(response)) <= 1, response[:500]
+    assert ANSWERED not in response
 
 
 def test_an_address_within_an_address_a_trace_and_an_upgrade_get_nothing(
     served: tuple[str, int, Path],
 ) -> None:
-    assert statuses(say(served, head(line="TRACE / HTTP/1.1")))[0] in {400, 405}
-    assert statuses(say(served, head(line="CONNECT evil.example:443 HTTP/1.1")))[0] >= 400
+    assert statuses(send(served, head(line="TRACE / HTTP/1.1")))[0] in {400, 405}
+    assert statuses(send(served, head(line="CONNECT evil.example:443 HTTP/1.1")))[0] >= 400
     assert statuses(
-        say(served, head("Upgrade: h2c", "Connection: Upgrade", line="GET /login HTTP/1.1"))
+        send(served, head("Upgrade: h2c", "Connection: Upgrade", line="GET /login HTTP/1.1"))
     ) == [200]
-    answer = say(served, head("Connection: close", line="GET http://evil.example/login HTTP/1.1"))
-    assert b"evil.example" not in answer
+    response = send(
+        served, head("Connection: close", line="GET http://evil.example/login HTTP/1.1")
+    )
+    assert b"evil.example" not in response
 
 
 def test_a_body_that_is_too_large_is_refused_before_it_is_kept(
     served: tuple[str, int, Path],
 ) -> None:
     for path, size in (("/webhooks/peliqan", 300_000), ("/login", 2_000_000)):
-        answer = say(
+        response = send(
             served,
             head(
                 f"Content-Length: {size}",
@@ -158,19 +160,21 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_kept(
             )
             + b"a" * 1000,
         )
-        assert statuses(answer)[0] in {400, 413}, answer[:300]
+        assert statuses(response)[0] in {400, 413}, response[:300]
 
 
 def test_no_answer_says_which_versions_stand_behind_it(served: tuple[str, int, Path]) -> None:
     for line in ("GET /login HTTP/1.1", "GET /nowhere HTTP/1.1", "GET /healthz HTTP/1.1", "BAD"):
-        answer = say(served, head("Connection: close", line=line))
-        assert not re.search(rb"gunicorn/|werkzeug|flask|python/?\d", answer.lower()), answer[:300]
+        response = send(served, head("Connection: close", line=line))
+        assert not re.search(rb"gunicorn/|werkzeug|flask|python/?\d", response.lower()), response[
+            :300
+        ]
 
 
 def test_what_was_refused_stands_in_the_log_on_lines_of_its_own(
     served: tuple[str, int, Path],
 ) -> None:
-    say(
+    send(
         served,
         b"GET /\x1b[31m HTTP/1.1\r\nX: y\rERROR forged\r\nBad Header\x1b[0m\nERROR forged: "
         b"z\r\n\r\n",
@@ -181,4 +185,6 @@ def test_what_was_refused_stands_in_the_log_on_lines_of_its_own(
 
 
 def test_the_console_still_answers(served: tuple[str, int, Path]) -> None:
-    assert ANSWERED in say(served, b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert ANSWERED in send(
+        served, b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    )

@@ -10,7 +10,7 @@ from dashboard.core.database import db
 from dashboard.users import oidc_users, tokens
 from dashboard.users import service as users
 from dashboard.web.required_role import PUBLIC
-from tests.security.route_requests import RouteRequests, ask
+from tests.security.route_requests import RouteRequests, send_request
 from tests.support.clock import Clock
 from tests.support.people import PASSWORD, PASSWORD_HASH, Person, words
 
@@ -31,17 +31,17 @@ def is_shut_but(
     """Check that every route redirects there, except its own, public ones and sign-out."""
     # The CSRF token is the session's. Sign-out is left out: it would end the session.
     token = person.token("/nowhere")
-    for place in route_requests.all():
+    for request in route_requests.all():
         for how in ({}, {"HX-Request": "true"}):
-            answer = ask(person.client, place, data={"csrf_token": token}, headers=how)
-            if place.role == PUBLIC or place.endpoint in {*opens, "people.logout"}:
-                assert answer.status_code in {200, 302}, f"{place}: {answer.status_code}"
-            elif place.is_for_scripts or how:
-                assert answer.status_code == 403, f"{place}: {answer.status_code}"
-                assert place.is_for_scripts or answer.headers["HX-Redirect"] == page, place
+            response = send_request(person.client, request, data={"csrf_token": token}, headers=how)
+            if request.role == PUBLIC or request.endpoint in {*opens, "people.logout"}:
+                assert response.status_code in {200, 302}, f"{request}: {response.status_code}"
+            elif request.is_for_scripts or how:
+                assert response.status_code == 403, f"{request}: {response.status_code}"
+                assert request.is_for_scripts or response.headers["HX-Redirect"] == page, request
             else:
-                assert (answer.status_code, answer.location) == (303, page), (
-                    f"{place}: {answer.status_code}"
+                assert (response.status_code, response.location) == (303, page), (
+                    f"{request}: {response.status_code}"
                 )
     shown = person.get("/nowhere", 404)
     assert shown.select("nav a, #find") == []
@@ -73,13 +73,13 @@ def test_a_first_password_is_good_for_choosing_another_and_never_becomes_the_las
     app: Flask, new: str
 ) -> None:
     person = enter(app, new)
-    asked = {"page": "/me/password", "current": PASSWORD}
+    form = {"page": "/me/password", "current": PASSWORD}
     assert "Somebody else chose your password" in person.get("/me/password").text
-    same = person.post("/me/password", new=PASSWORD, again=PASSWORD, **asked)
+    same = person.post("/me/password", new=PASSWORD, again=PASSWORD, **form)
     assert same.status_code == 400
     assert "choose another" in same.text
     assert person.client.get("/").location == "/me/password"
-    assert person.post("/me/password", new=NEW, again=NEW, **asked).status_code == 303
+    assert person.post("/me/password", new=NEW, again=NEW, **form).status_code == 303
     assert "Somebody else" not in person.get("/me/password").text
     assert person.client.get("/users").status_code == 200
     enter(app, new, PASSWORD, 403)
@@ -139,12 +139,12 @@ def test_once_it_is_set_up_everything_opens_and_without_it_again_nothing_does(
     assert page.find("a", string="Cancel") is None
     secret = str(page.select_one("code").text).replace(" ", "")  # type: ignore[union-attr]
     sealed = str(page.select_one("input[name=sealed]")["value"])  # type: ignore[index]
-    told = {"page": "/me/second-factor", "sealed": sealed, "password": PASSWORD}
-    assert person.post("/me/second-factor", code="000000", **told).status_code == 403
+    form = {"page": "/me/second-factor", "sealed": sealed, "password": PASSWORD}
+    assert person.post("/me/second-factor", code="000000", **form).status_code == 403
     assert person.client.get("/").location == "/me/second-factor"
     assert (
         "Recovery codes"
-        in person.post("/me/second-factor", code=pyotp.TOTP(secret).at(clock()), **told).text
+        in person.post("/me/second-factor", code=pyotp.TOTP(secret).at(clock()), **form).text
     )
     assert person.client.get("/").status_code == 200
     clock.move(seconds=60)

@@ -98,16 +98,16 @@ class Somebody:
             lambda user: reveals.reveal(user, ACCOUNT, TABLE, WHY, services(self.app).clock())
         )
 
-    def export(self, suffix: str = "csv", **asked: str) -> str:
-        answer = self.person.post(f"{PATH}/exports", format=suffix, **asked)
-        assert answer.status_code == 303, answer.text[:500]
-        return str(answer.location)
+    def export(self, suffix: str = "csv", **query: str) -> str:
+        response = self.person.post(f"{PATH}/exports", format=suffix, **query)
+        assert response.status_code == 303, response.text[:500]
+        return str(response.location)
 
 
-def content(answer: Any) -> str:
-    if answer.status_code == 200 and answer.data[:4] == b"PAR1":
-        return str(pyarrow.parquet.read_table(io.BytesIO(answer.data)).to_pylist())
-    return str(answer.text)
+def content(response: Any) -> str:
+    if response.status_code == 200 and response.data[:4] == b"PAR1":
+        return str(pyarrow.parquet.read_table(io.BytesIO(response.data)).to_pylist())
+    return str(response.text)
 
 
 def role(name: str) -> Callable[[Somebody], None]:
@@ -168,18 +168,21 @@ def test_a_file_is_kept_back_from_whom_may_not_see_what_it_holds_any_more(
     page = who.export(suffix)
     if when == "the file is there":
         work(app, folder)
-        answer = who.person.client.get(f"{page}/file")
-        assert (answer.status_code, MAIL in content(answer)) == (200, start == "admin" or revealed)
+        response = who.person.client.get(f"{page}/file")
+        assert (response.status_code, MAIL in content(response)) == (
+            200,
+            start == "admin" or revealed,
+        )
     ends(who)
     if when == "it is being made":
         work(app, folder)
     who.sign_in()
-    answer = who.person.client.get(f"{page}/file")
-    assert answer.status_code == status
-    assert MAIL not in content(answer)
-    assert NAME not in content(answer)
+    response = who.person.client.get(f"{page}/file")
+    assert response.status_code == status
+    assert MAIL not in content(response)
+    assert NAME not in content(response)
     if status == 410:
-        assert "Export the table again" in answer.text
+        assert "Export the table again" in response.text
         shown = who.person.client.get(page).text
         assert "the file is kept back" in shown
         assert f'{page}/file"' not in shown
@@ -207,18 +210,18 @@ def test_the_file_is_given_while_nothing_ends_after_a_mask_is_lifted_and_to_admi
     with app.app_context():
         db.session.execute(db.delete(ColumnMask))
         db.session.commit()
-    answer = who.person.client.get(f"{page}/file")
-    assert answer.status_code == 200
-    assert MASKED in answer.text
+    response = who.person.client.get(f"{page}/file")
+    assert response.status_code == 200
+    assert MASKED in response.text
 
 
 def test_a_person_who_chose_masked_columns_alone_has_their_file(app: Flask, folder: Path) -> None:
     who = Somebody(app, "operator")
     page = who.export(column="E-mail")
     work(app, folder)
-    answer = who.person.client.get(f"{page}/file")
-    assert answer.status_code == 200
-    assert MAIL not in answer.text
+    response = who.person.client.get(f"{page}/file")
+    assert response.status_code == 200
+    assert MAIL not in response.text
 
 
 NARROWED = {
@@ -253,9 +256,9 @@ def test_a_file_of_an_earlier_version_is_given_to_administrators_alone(
     with app.app_context():
         db.session.execute(db.update(Export).values(disclosed=None))
         db.session.commit()
-    answer = who.person.client.get(f"{page}/file")
-    assert answer.status_code == 410
-    assert "Export the table again" in answer.text
+    response = who.person.client.get(f"{page}/file")
+    assert response.status_code == 410
+    assert "Export the table again" in response.text
     assert adam.client.get(f"{page}/file").status_code == 200
 
 
@@ -271,17 +274,17 @@ def test_a_file_within_the_request_is_kept_back_where_the_right_ends_while_it_is
     assert (before.status_code, MAIL in content(before)) == (200, start == "admin" or revealed)
     real = peliqan.AccountApi.rows
 
-    def rows(api: Any, *args: Any, **asked: Any) -> Any:
-        page = real(api, *args, **asked)
+    def rows(api: Any, *args: Any, **query: Any) -> Any:
+        page = real(api, *args, **query)
         ends(who)
         return page
 
     monkeypatch.setattr(peliqan.AccountApi, "rows", rows)
-    answer = who.person.client.get(f"{PATH}/export.{suffix}")
+    response = who.person.client.get(f"{PATH}/export.{suffix}")
     # A changed role and a disabled account end the session.
-    assert answer.status_code == (401 if end.startswith("an ") or "shut out" in end else status)
-    assert MAIL not in content(answer)
-    assert NAME not in content(answer)
+    assert response.status_code == (401 if end.startswith("an ") or "shut out" in end else status)
+    assert MAIL not in content(response)
+    assert NAME not in content(response)
 
 
 def search(who: Person, connection: str, value: str) -> tuple[str, str]:
@@ -335,7 +338,10 @@ def test_every_kept_file_says_which_columns_it_discloses(app: Flask, folder: Pat
     with app.app_context():
         export = exports.export_or_none(int(page.rsplit("/", 1)[-1]))
         assert export is not None
-        kept = [
+        columns = [
             peliqan.Column.model_validate(each) for each in json.loads(json.dumps(export.disclosed))
         ]
-        assert {column.name: column.type for column in kept} == {"Plan": "text", "E-mail": "email"}
+        assert {column.name: column.type for column in columns} == {
+            "Plan": "text",
+            "E-mail": "email",
+        }

@@ -7,7 +7,7 @@ from flask import Flask
 
 from dashboard.users import service as users
 from dashboard.web.required_role import PUBLIC
-from tests.security.route_requests import RouteRequest, RouteRequests, ask
+from tests.security.route_requests import RouteRequest, RouteRequests, send_request
 from tests.support.people import Person
 
 ROLES = {"viewer": "viv", "operator": "olga", "admin": "adam"}
@@ -30,58 +30,62 @@ OF_ADMINISTRATORS = ("/audit", "/users", "/webhooks", "/alerts", "/pulls")
 
 
 @pytest.fixture(scope="module")
-def asked(route_requests: RouteRequests) -> list[RouteRequest]:
+def all_requests(route_requests: RouteRequests) -> list[RouteRequest]:
     return route_requests.all()
 
 
 def test_every_route_says_who_may_and_nothing_changes_for_less_than_an_operator(
-    asked: list[RouteRequest],
+    all_requests: list[RouteRequest],
 ) -> None:
-    for place in asked:
-        assert place.role in {PUBLIC, *users.ROLES}, f"{place} ({place.endpoint}) declares no role"
-        if place.role == PUBLIC:
-            assert place.endpoint in OF_EVERYBODY, place
-        if place.path.startswith(OF_ADMINISTRATORS):
-            assert place.role == "admin", place
-        if place.method != "GET" and place.endpoint not in OF_EVERYBODY | OF_VIEWERS:
-            assert place.role in {"operator", "admin"}, place
+    for request in all_requests:
+        assert request.role in {PUBLIC, *users.ROLES}, (
+            f"{request} ({request.endpoint}) declares no role"
+        )
+        if request.role == PUBLIC:
+            assert request.endpoint in OF_EVERYBODY, request
+        if request.path.startswith(OF_ADMINISTRATORS):
+            assert request.role == "admin", request
+        if request.method != "GET" and request.endpoint not in OF_EVERYBODY | OF_VIEWERS:
+            assert request.role in {"operator", "admin"}, request
 
 
 @pytest.mark.usefixtures("stubbed_views")
 def test_nobody_who_has_not_signed_in_sees_or_does_anything(
-    app: Flask, asked: list[RouteRequest]
+    app: Flask, all_requests: list[RouteRequest]
 ) -> None:
     client = app.test_client()
     token = Person(client).token("/login")
-    for place in asked:
+    for request in all_requests:
         for how in ({}, {"HX-Request": "true"}):
-            answer = ask(client, place, data={"csrf_token": token}, headers=how)
-            if place.role == PUBLIC:
-                assert answer.status_code == 200, place
-            elif place.is_for_scripts or how:
-                assert answer.status_code == 401, f"{place}: {answer.status_code}"
+            response = send_request(client, request, data={"csrf_token": token}, headers=how)
+            if request.role == PUBLIC:
+                assert response.status_code == 200, request
+            elif request.is_for_scripts or how:
+                assert response.status_code == 401, f"{request}: {response.status_code}"
             else:
-                assert answer.status_code == 302, f"{place}: {answer.status_code}"
-                assert answer.location.startswith("/login"), place
+                assert response.status_code == 302, f"{request}: {response.status_code}"
+                assert response.location.startswith("/login"), request
 
 
 @pytest.mark.usefixtures("stubbed_views")
 @pytest.mark.parametrize("role", ROLES)
 def test_each_role_gets_what_is_for_it_and_nothing_above(
-    app: Flask, asked: list[RouteRequest], role: str
+    app: Flask, all_requests: list[RouteRequest], role: str
 ) -> None:
     person = Person(app.test_client(), f"{ROLES[role]}@example.com")
     token = person.token()
-    for place in asked:
-        if place.endpoint in {"people.login", "people.me"}:
+    for request in all_requests:
+        if request.endpoint in {"people.login", "people.me"}:
             continue
-        answer = ask(person.client, place, data={"csrf_token": token})
-        if place.role != PUBLIC and users.ROLES.index(str(place.role)) > users.ROLES.index(role):
-            assert answer.status_code == 403, f"{place} as {role}: {answer.status_code}"
-            assert place.is_for_scripts or f"yours is {role}" in answer.text, place
+        response = send_request(person.client, request, data={"csrf_token": token})
+        if request.role != PUBLIC and users.ROLES.index(str(request.role)) > users.ROLES.index(
+            role
+        ):
+            assert response.status_code == 403, f"{request} as {role}: {response.status_code}"
+            assert request.is_for_scripts or f"yours is {role}" in response.text, request
         else:
-            assert (answer.status_code, answer.text) == (200, "opened"), (
-                f"{place} as {role}: {answer.status_code}"
+            assert (response.status_code, response.text) == (200, "opened"), (
+                f"{request} as {role}: {response.status_code}"
             )
 
 
@@ -106,21 +110,23 @@ def test_what_is_refused_stands_in_the_audit_trail(app: Flask) -> None:
 
 
 def test_what_belongs_to_one_person_is_not_found_by_another(
-    app: Flask, route_requests: RouteRequests, asked: list[RouteRequest]
+    app: Flask, route_requests: RouteRequests, all_requests: list[RouteRequest]
 ) -> None:
     """Exports, SQL results, searches and tokens belong to one user."""
     other = Person(app.test_client(), "viv@example.com")
     token = other.token()
     own = [
-        place for place in asked if re.search(r"^/(exports|me/tokens)/\d|/search/\d", place.path)
+        request
+        for request in all_requests
+        if re.search(r"^/(exports|me/tokens)/\d|/search/\d", request.path)
     ]
     assert len(own) > 5
-    for place in own:
-        answer = ask(other.client, place, data={"csrf_token": token})
-        if place.endpoint == "people.revoke_token":
+    for request in own:
+        response = send_request(other.client, request, data={"csrf_token": token})
+        if request.endpoint == "people.revoke_token":
             assert "no such token" in other.client.get("/me").text
         else:
-            assert answer.status_code == 404, f"{place}: {answer.status_code}"
+            assert response.status_code == 404, f"{request}: {response.status_code}"
     with app.app_context():
         users.create_user(
             "oscar@example.com",
@@ -129,6 +135,6 @@ def test_what_belongs_to_one_person_is_not_found_by_another(
             app.extensions["services"].clock(),
         )
     operator = Person(app.test_client(), "oscar@example.com")
-    for place in asked:
-        if place.method == "GET" and re.match(r"/(answers|questions)/\d", place.path):
-            assert ask(operator.client, place).status_code == 404, place
+    for request in all_requests:
+        if request.method == "GET" and re.match(r"/(answers|questions)/\d", request.path):
+            assert send_request(operator.client, request).status_code == 404, request

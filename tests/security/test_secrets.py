@@ -18,7 +18,7 @@ from dashboard.cli.common import close_store
 from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.users.models import User
-from tests.security.route_requests import ACCOUNT, RouteRequest, RouteRequests, ask
+from tests.security.route_requests import ACCOUNT, RouteRequest, RouteRequests, send_request
 from tests.security.seeded_objects import newest, send
 from tests.support.hook_receiver import HOOK
 from tests.support.people import PASSWORD, Person
@@ -130,12 +130,12 @@ def seen(app: Flask, route_requests: RouteRequests) -> Seen:
         send_requests(app, secrets["access token"])
         secrets |= stored_secrets(app)
         responses = [
-            (request, ask(adam.client, request))
+            (request, send_request(adam.client, request))
             for request in route_requests.all("GET")
             if not request.path.endswith(".parquet")
         ]
         responses += [
-            (request, ask(olga.client, request))
+            (request, send_request(olga.client, request))
             for request in route_requests.all("GET")
             if request.path.startswith(("/me", "/desk/links"))
         ]

@@ -22,7 +22,7 @@ from dashboard.exports.models import Export
 from dashboard.notes.models import Note
 from dashboard.sql.models import QueryRun
 from dashboard.users.models import AccessToken, User, UserSession
-from tests.security.route_requests import RouteRequest, RouteRequests, ask
+from tests.security.route_requests import RouteRequest, RouteRequests, send_request
 from tests.support.people import PASSWORD, Person
 from tests.support.sandbox import Sandbox
 from tests.support.settings import make_settings
@@ -36,11 +36,11 @@ ELSEWHERE = {"Origin": "https://evil.example"}
 class Answered:
     """A response to a request that comes from another site."""
 
-    place: RouteRequest
-    answer: TestResponse
+    request: RouteRequest
+    response: TestResponse
 
     def __str__(self) -> str:
-        return f"{self.place} ({self.answer.status_code})"
+        return f"{self.request} ({self.response.status_code})"
 
 
 @pytest.fixture(scope="module")
@@ -48,10 +48,10 @@ def answers(app: Flask, route_requests: RouteRequests) -> list[Answered]:
     """Every GET route, as a page and as a fragment, and its refusals."""
     person, before = Person(app.test_client(), "adam@example.com"), _done(app)
     found = [
-        Answered(place, ask(person.client, place, headers={**ELSEWHERE, **how}))
-        for place in route_requests.all("GET")
+        Answered(request, send_request(person.client, request, headers={**ELSEWHERE, **how}))
+        for request in route_requests.all("GET")
         for how in ({}, {"HX-Request": "true"})
-        if not (how and place.is_for_scripts)
+        if not (how and request.is_for_scripts)
     ]
     assert _done(app) == before, (
         "a GET must change nothing: browsers load an image's address without asking"
@@ -62,7 +62,7 @@ def answers(app: Flask, route_requests: RouteRequests) -> list[Answered]:
                 RouteRequest("", "GET", path, None), person.client.get(path, headers=ELSEWHERE)
             )
         )
-    for endpoint, answer in (
+    for endpoint, response in (
         ("without its token", person.client.post("/logout")),
         ("signed out", app.test_client().get("/")),
         (
@@ -72,7 +72,7 @@ def answers(app: Flask, route_requests: RouteRequests) -> list[Answered]:
             ),
         ),
     ):
-        found.append(Answered(RouteRequest(endpoint, "", "", None), answer))
+        found.append(Answered(RouteRequest(endpoint, "", "", None), response))
     return found
 
 
@@ -80,9 +80,9 @@ def answers(app: Flask, route_requests: RouteRequests) -> list[Answered]:
 def shown(answers: list[Answered]) -> list[tuple[Answered, BeautifulSoup]]:
     """The HTML responses, parsed once."""
     return [
-        (each, BeautifulSoup(each.answer.text, "html.parser"))
+        (each, BeautifulSoup(each.response.text, "html.parser"))
         for each in answers
-        if each.answer.mimetype == "text/html"
+        if each.response.mimetype == "text/html"
     ]
 
 
@@ -111,23 +111,25 @@ def test_reading_does_nothing_whoever_has_it_asked_for(answers: list[Answered]) 
     """Compare them after requests to every route (``answers``); no session is started either."""
     assert len(answers) > 180
     for each in answers:
-        if each.place.endpoint not in {"signed out", "people.login"}:
-            assert "_user_id" not in each.answer.headers.get("Set-Cookie", ""), each
+        if each.request.endpoint not in {"signed out", "people.login"}:
+            assert "_user_id" not in each.response.headers.get("Set-Cookie", ""), each
 
 
 def test_no_answer_is_kept_by_a_browser_or_anything_on_the_way(answers: list[Answered]) -> None:
     for each in answers:
-        assert each.answer.headers["Cache-Control"] == "no-store", each
-        assert "Expires" not in each.answer.headers, each
+        assert each.response.headers["Cache-Control"] == "no-store", each
+        assert "Expires" not in each.response.headers, each
     assert (
-        next(each.answer.status_code for each in answers if each.place.endpoint == "exports.file")
+        next(
+            each.response.status_code for each in answers if each.request.endpoint == "exports.file"
+        )
         == 200
     )
 
 
 def test_every_answer_says_how_it_may_be_used(answers: list[Answered]) -> None:
     for each in answers:
-        headers = each.answer.headers
+        headers = each.response.headers
         policy = dict(
             part.strip().partition(" ")[::2]
             for part in headers["Content-Security-Policy"].split(";")
@@ -137,7 +139,7 @@ def test_every_answer_says_how_it_may_be_used(answers: list[Answered]) -> None:
             policy["script-src"].split()
         ), each
         assert policy["frame-ancestors"] == (
-            "'self'" if each.place.endpoint == "embed.frame" else "'none'"
+            "'self'" if each.request.endpoint == "embed.frame" else "'none'"
         ), each
         assert headers["X-Content-Type-Options"] == "nosniff", each
         assert headers["Referrer-Policy"] == "same-origin", each
@@ -153,7 +155,7 @@ def test_no_other_site_may_read_an_answer_and_none_is_asked_for_with_the_cookie(
 ) -> None:
     for each in answers:
         assert not [
-            name for name, _ in each.answer.headers if name.startswith("Access-Control-")
+            name for name, _ in each.response.headers if name.startswith("Access-Control-")
         ], each
     assert "SameSite=Lax" in app.test_client().get("/login").headers["Set-Cookie"]
 
@@ -162,18 +164,18 @@ def test_files_are_attachments_whose_names_are_the_consoles_own(answers: list[An
     files = 0
     for each in answers:
         if (
-            each.place.path.endswith((".csv", ".parquet", "/file"))
-            and each.answer.status_code == 200
+            each.request.path.endswith((".csv", ".parquet", "/file"))
+            and each.response.status_code == 200
         ):
-            told = each.answer.headers["Content-Disposition"]
-            assert told.startswith("attachment; filename="), each
+            disposition = each.response.headers["Content-Disposition"]
+            assert disposition.startswith("attachment; filename="), each
             assert (
-                told.partition("filename=")[2]
+                disposition.partition("filename=")[2]
                 .strip('"')
                 .replace("-", "")
                 .replace(".", "")
                 .isalnum()
-            ), told
+            ), disposition
             files += 1
     assert files > 15
 
@@ -256,12 +258,12 @@ def test_every_page_lets_one_sign_out(answers: list[Answered]) -> None:
     pages = [
         each
         for each in answers
-        if each.answer.mimetype == "text/html" and each.place.role not in {"public", None}
+        if each.response.mimetype == "text/html" and each.request.role not in {"public", None}
     ]
-    whole = [each for each in pages if "<body" in each.answer.text]
+    whole = [each for each in pages if "<body" in each.response.text]
     assert len(whole) > 40
     for each in whole:
-        assert 'action="/logout"' in each.answer.text, each
+        assert 'action="/logout"' in each.response.text, each
 
 
 def test_fields_for_passwords_hide_them_and_say_what_they_are(
@@ -295,12 +297,12 @@ def test_over_https_the_cookies_are_bound_to_this_host_and_the_browser_stays_wit
     assert page.headers["Set-Cookie"].startswith("__Host-console_session=")
     token = BeautifulSoup(page.text, "html.parser").select_one("input[name=csrf_token]")
     assert token is not None
-    told = {"csrf_token": token["value"], "email": "viv@example.com", "password": PASSWORD}
-    answer = client.post(
-        "/login", data=told, headers={"Referer": "https://localhost/login"}, **over
+    form = {"csrf_token": token["value"], "email": "viv@example.com", "password": PASSWORD}
+    response = client.post(
+        "/login", data=form, headers={"Referer": "https://localhost/login"}, **over
     )
-    assert answer.status_code == 302, answer.text[:500]
-    cookies = answer.headers.getlist("Set-Cookie")
+    assert response.status_code == 302, response.text[:500]
+    cookies = response.headers.getlist("Set-Cookie")
     assert {each.partition("=")[0] for each in cookies} == {
         "__Host-console_session",
         "__Host-console_browser",
@@ -313,7 +315,7 @@ def test_over_https_the_cookies_are_bound_to_this_host_and_the_browser_stays_wit
     # A form from another site is refused by its Origin, too.
     assert (
         client.post(
-            "/logout", data=told, headers={"Referer": "https://evil.example/"}, **over
+            "/logout", data=form, headers={"Referer": "https://evil.example/"}, **over
         ).status_code
         == 400
     )

@@ -65,9 +65,9 @@ def test_every_test_and_file_that_the_page_names_exists() -> None:
 
 def test_every_requirement_of_levels_1_and_2_stands_there_once() -> None:
     wanted = [
-        f"{section}.{place}"
+        f"{section}.{number}"
         for section, levels in LEVELS.items()
-        for place, level in enumerate(levels, 1)
+        for number, level in enumerate(levels, 1)
         if level in "12"
     ]
     assert len(wanted) == 253

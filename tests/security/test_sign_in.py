@@ -38,8 +38,8 @@ def attempt(
     page = client.get("/login", environ_overrides=seen, headers=headers)
     token = re.search(r'name="csrf_token" value="([^"]+)"', page.text)
     assert token is not None
-    told = {"csrf_token": token[1], "email": email, "password": password}
-    return client.post("/login", data=told, environ_overrides=seen, headers=headers)
+    form = {"csrf_token": token[1], "email": email, "password": password}
+    return client.post("/login", data=form, environ_overrides=seen, headers=headers)
 
 
 def statuses(app: Flask, tries: list[tuple[str, str]]) -> list[int]:
@@ -204,13 +204,16 @@ def test_an_account_that_is_not_there_costs_what_one_that_is_costs_and_is_told_n
     }
     answers["gone, with the right one"] = attempt(app.test_client(), "gone@example.com", PASSWORD)
     assert len(work) == len(answers)
-    viv, nobody, *gone = work
-    assert {nobody} == set(gone) != {viv}
+    viv, nobody, *removed = work
+    assert {nobody} == set(removed) != {viv}
     secret = re.compile(r'value="[^"]*"|"X-CSRFToken": "[^"]*"')
     assert (
-        len({(answer.status_code, secret.sub("", answer.text)) for answer in answers.values()}) == 1
+        len(
+            {(response.status_code, secret.sub("", response.text)) for response in answers.values()}
+        )
+        == 1
     )
-    assert len({tuple(sorted(answer.headers.keys())) for answer in answers.values()}) == 1
+    assert len({tuple(sorted(response.headers.keys())) for response in answers.values()}) == 1
 
 
 def test_a_session_from_before_signing_in_is_worth_nothing_after_it(app: Flask) -> None:

@@ -130,10 +130,10 @@ def test_a_request_that_took_too_long_is_answered_with_a_page(
     quick: ServedConsole, what: str
 ) -> None:
     with clients(quick, KINDS[what], 1) as [there]:
-        answer = receive_all(there)
-    assert status_of(answer) == 408
-    assert b"That request took too long to arrive" in answer
-    assert b"send it again" in answer
+        response = receive_all(there)
+    assert status_of(response) == 408
+    assert b"That request took too long to arrive" in response
+    assert b"send it again" in response
 
 
 def test_a_slow_download_that_goes_on_is_whole(quick: ServedConsole) -> None:
@@ -186,9 +186,9 @@ def test_half_a_body_is_not_acted_upon(console: ServedConsole) -> None:
             with console.connect() as there:
                 there.sendall(head + body)
                 there.shutdown(1)
-                answer = receive_all(there)
-            assert status_of(answer) == 400
-            assert b"That request is incomplete" in answer
+                response = receive_all(there)
+            assert status_of(response) == 400
+            assert b"That request is incomplete" in response
 
 
 CHUNKS = {
@@ -240,5 +240,5 @@ def test_requests_one_behind_the_other_and_in_pieces_are_each_answered(
         with console.connect() as there:
             for at in range(0, len(whole), size):
                 there.sendall(whole[at : at + size])
-            answer = receive_all(there)
-        assert [int(each) for each in re.findall(rb"HTTP/1\.1 (\d{3})", answer)] == statuses, size
+            response = receive_all(there)
+        assert [int(each) for each in re.findall(rb"HTTP/1\.1 (\d{3})", response)] == statuses, size

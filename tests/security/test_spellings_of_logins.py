@@ -130,12 +130,12 @@ def test_while_an_account_is_limited_no_spelling_signs_in_with_the_right_passwor
             found = users.find_user(text)
             db.session.remove()
         # From another network each time, so that only the account's limit applies.
-        answer = attempt(app.test_client(), text, PASSWORD, f"2001:db8:{number:x}::1")
-        assert answer.status_code != 302 or (found is not None and found.email == BUECHER), ascii(
+        response = attempt(app.test_client(), text, PASSWORD, f"2001:db8:{number:x}::1")
+        assert response.status_code != 302 or (found is not None and found.email == BUECHER), ascii(
             typed
         )
         if found is not None and found.email == VIV:
-            assert answer.status_code == 429, ascii(typed)
+            assert response.status_code == 429, ascii(typed)
 
 
 OTHER_WAYS: dict[str, dict[str, Any]] = {
@@ -177,10 +177,10 @@ def test_no_other_way_of_sending_the_fields_signs_in(
         fresh["data"] = {
             name: [value for other, value in parts if other == name] for name in ("email",)
         } | {"password": PASSWORD}
-    answer = client.post(
+    response = client.post(
         "/login", headers=headers, environ_overrides={"REMOTE_ADDR": OFFICE}, **fresh
     )
-    assert answer.status_code in {200, 400, 403, 415}, answer.status_code
+    assert response.status_code in {200, 400, 403, 415}, response.status_code
     assert client.get("/").status_code == 302
 
 

@@ -22,7 +22,7 @@ from dashboard.users import service as users
 from dashboard.web.list_csv import csv_response
 from dashboard.web.security import limiter
 from tests.security.formulas import SIGNS, STARTS, FormulaApi, cells_of, is_formula
-from tests.security.route_requests import RouteRequests, ask
+from tests.security.route_requests import RouteRequests, send_request
 from tests.security.seeded_objects import make_one_of_each
 from tests.support.alert_receiver import RECEIVERS
 from tests.support.clock import Clock
@@ -90,12 +90,12 @@ def test_numbers_and_texts_that_no_spreadsheet_runs_are_not_changed(text: str) -
 @pytest.fixture(scope="module")
 def api(sandbox_server: Sandbox) -> FormulaApi:
     # The beginnings that the store keeps unchanged, so that each one arrives.
-    kept = [start for start in STARTS if "\x00" not in start]
+    starts = [start for start in STARTS if "\x00" not in start]
     accounts = {
         *range(1001, 1007),
         sandbox_server.find(failure="expired", auth="oauth2").account_id,
     }
-    return FormulaApi(accounts | {sandbox_server.find(auth="saltedge").account_id}, kept[::11])
+    return FormulaApi(accounts | {sandbox_server.find(auth="saltedge").account_id}, starts[::11])
 
 
 @pytest.fixture(scope="module")
@@ -136,28 +136,28 @@ def test_no_csv_door_gives_out_a_formula(app: Flask, route_requests: RouteReques
     with app.app_context():
         causes = db.session.scalars(select(Cause.id)).all()
         db.session.remove()
-    for place in route_requests.all("GET"):
-        if not place.path.endswith(".csv") and place.endpoint != "exports.file":
+    for request in route_requests.all("GET"):
+        if not request.path.endswith(".csv") and request.endpoint != "exports.file":
             continue
         paths = (
             [f"/causes/{each}.csv" for each in causes]
-            if place.endpoint == "causes.show_csv"
-            else [place.path]
+            if request.endpoint == "causes.show_csv"
+            else [request.path]
         )
-        answers = [ask(person.client, place, path=path) for path in paths]
-        answer = max(answers, key=lambda each: len(each.text))
-        if answer.mimetype != "text/csv":
+        responses = [send_request(person.client, request, path=path) for path in paths]
+        response = max(responses, key=lambda each: len(each.text))
+        if response.mimetype != "text/csv":
             continue
-        assert answer.status_code == 200, place
-        seen.add(place.endpoint)
+        assert response.status_code == 200, request
+        seen.add(request.endpoint)
         found = [
             (reader, cell[:80])
-            for each in answers
+            for each in responses
             for reader, cell in cells_of(each.text)
             if is_formula(cell)
         ]
-        assert not found, f"{place}: {found[:5]}"
-        if "'" in answer.text:
-            with_signs.add(place.endpoint)
+        assert not found, f"{request}: {found[:5]}"
+        if "'" in response.text:
+            with_signs.add(request.endpoint)
     assert len(seen) > 20
     assert seen - with_signs <= WITHOUT_TEXTS

@@ -109,11 +109,11 @@ def work(app: Flask) -> None:
         db.session.remove()
 
 
-def asked(app: Flask, person: Person, statement: str, reason: str = "") -> tuple[int, int]:
+def run_statement(app: Flask, person: Person, statement: str, reason: str = "") -> tuple[int, int]:
     """Run a query; return the ids of its result and of the query run."""
-    told = person.post(f"/accounts/{ACCOUNT}/sql", text=statement, reason=reason)
-    assert told.status_code == 302, told.text
-    answer_id = int(told.location.rsplit("/", 1)[1])
+    response = person.post(f"/accounts/{ACCOUNT}/sql", text=statement, reason=reason)
+    assert response.status_code == 302, response.text
+    answer_id = int(response.location.rsplit("/", 1)[1])
     work(app)
     with app.app_context():
         return answer_id, db.session.get_one(QueryResult, answer_id).question_id
@@ -148,14 +148,14 @@ def seen(
     """Return the routes that show the value; the others for scripts must refuse."""
     showing = []
     for path, is_file in result_routes(app, answer_id, question_id):
-        answer = person.client.get(path)
+        response = person.client.get(path)
         # The statement itself belongs to its author.
-        text = re.sub(r"(?s)<(pre|textarea)\b.*?</\1>", "", answer.text)
+        text = re.sub(r"(?s)<(pre|textarea)\b.*?</\1>", "", response.text)
         if re.search(channel.value, text):
             showing.append(path)
         elif is_file:
-            assert answer.status_code in {refused, 409, 410} or (
-                answer.status_code == 200 and refused == 200
+            assert response.status_code in {refused, 409, 410} or (
+                response.status_code == 200 and refused == 200
             ), path
     return showing
 
@@ -166,7 +166,7 @@ def test_an_operator_sees_nothing_before_a_reason_and_all_of_it_after(
 ) -> None:
     channel = CHANNELS[name]
     olga = newcomer(app, "operator")
-    ids = asked(app, olga, channel.statement.format(table=table))
+    ids = run_statement(app, olga, channel.statement.format(table=table))
     assert seen(app, olga, channel, *ids) == []
     olga.post(f"/questions/{ids[1]}/reveal", why="x")
     assert seen(app, olga, channel, *ids) == []
@@ -184,7 +184,7 @@ def test_an_answer_is_checked_again_for_an_administrator_who_is_one_no_more(
 ) -> None:
     channel = CHANNELS[name]
     adam = newcomer(app, "admin")
-    ids = asked(app, adam, channel.statement.format(table=table))
+    ids = run_statement(app, adam, channel.statement.format(table=table))
     assert bool(seen(app, adam, channel, *ids, refused=200)) is channel.is_shown_ever
     for role in ("operator", "viewer"):
         email = asker(app, ids[1])
@@ -205,23 +205,23 @@ def test_the_reason_stands_in_the_audit_trail_before_anything_is_asked(
 ) -> None:
     olga = newcomer(app, "operator")
     before = sandbox_server.state()["calls"].get("proxy_db", 0)
-    told = olga.post(
+    response = olga.post(
         f"/accounts/{ACCOUNT}/sql",
         text=CHANNELS["the value"].statement.format(table=table),
         reason=REASON,
     )
     assert sandbox_server.state()["calls"].get("proxy_db", 0) == before
     with app.app_context():
-        answer = db.session.get_one(QueryResult, int(told.location.rsplit("/", 1)[1]))
+        result = db.session.get_one(QueryResult, int(response.location.rsplit("/", 1)[1]))
         entries = db.session.scalars(
-            select(AuditEntry).where(AuditEntry.who == answer.question.who)
+            select(AuditEntry).where(AuditEntry.who == result.question.who)
         ).all()
         assert ("reveal", "done") in [(each.what, each.result) for each in entries]
         assert any(
-            each.detail == f"answers to question {answer.question_id}, for 15 minutes: {REASON}"
+            each.detail == f"answers to question {result.question_id}, for 15 minutes: {REASON}"
             for each in entries
         )
-        ids = answer.id, answer.question_id
+        ids = result.id, result.question_id
     work(app)
     assert len(seen(app, olga, CHANNELS["the value"], *ids, refused=200)) >= 4
     for wrong in ("no", "x" * 501):
@@ -239,18 +239,18 @@ def test_whether_a_question_failed_is_not_seen_without_a_reason(app: Flask, tabl
             f"case when exists (select 1 from {table} where \"E-mail\" = '{divisor}') "
             "then -9223372036854775807 - 1 else 1 end"
         )
-        answer_id, question_id = asked(app, olga, f"select abs({condition}) as x")
+        answer_id, question_id = run_statement(app, olga, f"select abs({condition}) as x")
         email, texts = asker(app, question_id), []
         for path, _ in result_routes(app, answer_id, question_id):
-            answer = olga.client.get(path)
+            response = olga.client.get(path)
             text = (
-                answer.text.replace(email, "")
+                response.text.replace(email, "")
                 .replace(divisor, "")
                 .replace(divisor.replace("@", "%40"), "")
             )
             text = re.sub(r'(?s)value="[^"]*"|<body [^>]*>|<time.*?</time>|\d+', "", text)
             if not path.startswith(f"/accounts/{ACCOUNT}"):
-                texts.append((answer.status_code, text))
+                texts.append((response.status_code, text))
             else:
                 assert not re.search(r"Failed|Answered|failed|error", own_rows(text)), path
         pages.append(texts)
@@ -272,9 +272,9 @@ def own_rows(text: str) -> str:
 def test_an_answer_is_nobody_elses_and_a_reason_is_its_givers(app: Flask, table: str) -> None:
     channel = CHANNELS["the value"]
     olga, oscar, adam = newcomer(app, "operator"), newcomer(app, "operator"), newcomer(app, "admin")
-    ids = asked(app, olga, channel.statement.format(table=table), reason=REASON)
+    ids = run_statement(app, olga, channel.statement.format(table=table), reason=REASON)
     assert seen(app, oscar, channel, *ids, refused=404) == []
-    others = asked(app, olga, channel.statement.format(table=table))
+    others = run_statement(app, olga, channel.statement.format(table=table))
     assert oscar.post(f"/questions/{others[1]}/reveal", why=REASON).status_code == 404
     adam.post(f"/questions/{others[1]}/reveal", why=REASON)
     assert seen(app, olga, channel, *others) == []
@@ -282,7 +282,7 @@ def test_an_answer_is_nobody_elses_and_a_reason_is_its_givers(app: Flask, table:
 
 def test_an_operator_who_is_limited_since_finds_the_answer_no_more(app: Flask, table: str) -> None:
     olga, channel = newcomer(app, "operator"), CHANNELS["the value"]
-    ids = asked(app, olga, channel.statement.format(table=table), reason=REASON)
+    ids = run_statement(app, olga, channel.statement.format(table=table), reason=REASON)
     assert seen(app, olga, channel, *ids, refused=200)
     email = asker(app, ids[1])
     with app.app_context():
@@ -300,10 +300,10 @@ def test_one_reason_is_for_all_answers_of_a_question_over_many_customers(app: Fl
     assert made.status_code == 302, made.text
     for reason, shown in (("", 0), (REASON, 4)):
         total = olga.get(f"{made.location}?q=amber").select_one("[name=seen]")["value"]  # type: ignore[index]
-        told = olga.post(f"{made.location}/ask", q="amber", seen=str(total), reason=reason)
-        assert told.status_code == 302, told.text
+        response = olga.post(f"{made.location}/ask", q="amber", seen=str(total), reason=reason)
+        assert response.status_code == 302, response.text
         work(app)
-        question_id = int(told.location.rsplit("/", 1)[1])
+        question_id = int(response.location.rsplit("/", 1)[1])
         with app.app_context():
             answers = [each.id for each in query_runs.results_of(question_id)]
         assert len(answers) > 1
@@ -318,20 +318,20 @@ def test_what_was_answered_is_gone_after_a_day_and_so_are_counts_and_errors(
 ) -> None:
     olga = newcomer(app, "operator")
     all_ids = [
-        asked(app, olga, each.statement.format(table=table), reason=REASON)
+        run_statement(app, olga, each.statement.format(table=table), reason=REASON)
         for each in CHANNELS.values()
     ]
     clock.move(days=1, minutes=1)
     with app.app_context():
         query_runs.delete_old(services(app).clock())
         for answer_id, _ in all_ids:
-            answer = db.session.get_one(QueryResult, answer_id)
+            result = db.session.get_one(QueryResult, answer_id)
             assert (
-                answer.rows,
-                answer.columns,
-                answer.count,
-                answer.told,
-                answer.question.text,
+                result.rows,
+                result.columns,
+                result.count,
+                result.told,
+                result.question.text,
             ) == (None, [], None, "", b"")
     clock.move(days=-1)
     for answer_id, _ in all_ids:

@@ -211,17 +211,17 @@ def test_a_limited_person_finds_their_own_saved_questions_alone(app: Flask) -> N
     for rule in app.url_map.iter_rules():
         if rule.arguments == {"query_id"}:
             path = rule.rule.replace("<int:query_id>", query_id)
-            answer = (
+            response = (
                 olga.post(path, name="x", text="select 1")
                 if "POST" in (rule.methods or ())
                 else olga.client.get(path)
             )
-            assert answer.status_code == 404, path
-            assert not WORDS.search(answer.text)
+            assert response.status_code == 404, path
+            assert not WORDS.search(response.text)
     assert not WORDS.search(olga.client.get("/queries").text)
-    taken = olga.post("/queries", name=name, text="select 1 as a")
-    assert taken.status_code == 422
-    assert "choose another name" in taken.text
+    response = olga.post("/queries", name=name, text="select 1 as a")
+    assert response.status_code == 422
+    assert "choose another name" in response.text
     own = olga.post("/queries", name=f"{name}, mine", text="select 1 as a").location
     assert olga.post(f"{own}/edit", name=f"{name}, mine", text="select 2 as a").status_code == 302
     assert olga.post(f"{own}/delete").status_code == 302

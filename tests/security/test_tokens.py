@@ -12,7 +12,7 @@ from dashboard.core.database import db
 from dashboard.users import keys, tokens
 from dashboard.users import service as users
 from dashboard.users.models import AccessToken
-from tests.security.route_requests import RouteRequests, ask
+from tests.security.route_requests import RouteRequests, send_request
 from tests.support.people import Person
 
 
@@ -39,17 +39,17 @@ def test_a_token_opens_the_lists_of_its_owners_role_and_no_page_and_no_action(
         assert owner is not None
         token = tokens.new_token(owner, "of a script", app.extensions["services"].clock()).value
     csrf = Person(script).token("/login")
-    for place in route_requests.all():
-        if place.role == "public" or not (place.is_for_scripts or name == "viv"):
+    for request in route_requests.all():
+        if request.role == "public" or not (request.is_for_scripts or name == "viv"):
             continue
-        answer = ask(script, place, headers=bearer(token), data={"csrf_token": csrf})
-        if place.method != "GET" or not place.is_for_scripts:
-            assert answer.status_code == 302, f"{place}: {answer.status_code}"
-            assert answer.location.startswith("/login"), place
-        elif users.ROLES.index(str(place.role)) > users.ROLES.index(role):
-            assert answer.status_code == 403, f"{place}: {answer.status_code}"
+        response = send_request(script, request, headers=bearer(token), data={"csrf_token": csrf})
+        if request.method != "GET" or not request.is_for_scripts:
+            assert response.status_code == 302, f"{request}: {response.status_code}"
+            assert response.location.startswith("/login"), request
+        elif users.ROLES.index(str(request.role)) > users.ROLES.index(role):
+            assert response.status_code == 403, f"{request}: {response.status_code}"
         else:
-            assert answer.text == "opened", f"{place}: {answer.status_code}"
+            assert response.text == "opened", f"{request}: {response.status_code}"
 
 
 def test_a_token_begins_no_session(app: Flask) -> None:
@@ -146,9 +146,11 @@ def test_a_token_stands_in_no_log_no_page_and_not_in_the_store(
         assert token[9:] not in page.text
     assert token not in caplog.text
     with app.app_context():
-        kept = db.session.scalars(select(AccessToken).where(AccessToken.name == "seen once")).one()
-        assert kept.token_hash == keys.hashed(token)
-        assert kept.start == token[:9]
+        token_row = db.session.scalars(
+            select(AccessToken).where(AccessToken.name == "seen once")
+        ).one()
+        assert token_row.token_hash == keys.hashed(token)
+        assert token_row.start == token[:9]
         db.session.remove()
     stored = b"".join(path.read_bytes() for path in folder.glob("console.db*"))
     assert token.encode() not in stored

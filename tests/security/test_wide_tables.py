@@ -34,23 +34,23 @@ class Browser:
         self.session = requests.Session()
 
     def ask(self, method: str, target: str, **more: object) -> requests.Response:
-        answer = self.session.request(method, urljoin(self.url, target), timeout=60, **more)  # type: ignore[arg-type]
-        for each in [*answer.history, answer]:
+        response = self.session.request(method, urljoin(self.url, target), timeout=60, **more)  # type: ignore[arg-type]
+        for each in [*response.history, response]:
             assert len(each.url.removeprefix(self.url)) < LONGEST_ADDRESS, (
                 f"{each.url[:120]}… has {len(each.url)} characters"
             )
-        assert answer.status_code == 200, f"{answer.status_code} {answer.text[:300]}"
-        return answer
+        assert response.status_code == 200, f"{response.status_code} {response.text[:300]}"
+        return response
 
-    def page(self, answer: requests.Response) -> BeautifulSoup:
-        for link in re.findall(r'\b(?:href|action|hx-get|hx-post)="([^"]*)"', answer.text):
+    def page(self, response: requests.Response) -> BeautifulSoup:
+        for link in re.findall(r'\b(?:href|action|hx-get|hx-post)="([^"]*)"', response.text):
             assert len(unescape(link)) < LONGEST_ADDRESS, link[:300]
-        return BeautifulSoup(answer.text, "html.parser")
+        return BeautifulSoup(response.text, "html.parser")
 
     def open(self, target: str) -> tuple[str, BeautifulSoup]:
         """Follow a link; return its address and its page."""
-        answer = self.ask("GET", target)
-        return answer.url.removeprefix(self.url), self.page(answer)
+        response = self.ask("GET", target)
+        return response.url.removeprefix(self.url), self.page(response)
 
     def submit(self, form: Tag, **typed: object) -> tuple[str, BeautifulSoup]:
         """Fill in a form and send it; return the address and the page."""
@@ -64,10 +64,10 @@ class Browser:
             for name, value in typed.items()
         }
         method = str(form.get("method", "get")).upper()
-        answer = self.ask(
+        response = self.ask(
             method, str(form["action"]), **{"data" if method == "POST" else "params": fields}
         )
-        return answer.url.removeprefix(self.url), self.page(answer)
+        return response.url.removeprefix(self.url), self.page(response)
 
     def sign_in(self, email: str, target: str = "/login") -> tuple[str, BeautifulSoup]:
         where, page = self.open(target)
@@ -107,8 +107,8 @@ def nginx(
     with pytest.MonkeyPatch.context() as patch:
         own.install(sandbox_server, patch)
         with serving("gunicorn wsgi:app", sandbox_server.url, folder) as console:
-            place = tmp_path_factory.mktemp("nginx")
-            running = Nginx(place, console.url)
+            nginx_folder = tmp_path_factory.mktemp("nginx")
+            running = Nginx(nginx_folder, console.url)
             yield running
             running.stop()
 
@@ -201,9 +201,9 @@ def test_a_search_goes_through_what_is_shown_or_says_that_it_cannot(olga: Browse
     _, page = olga.submit(one(page, "form.list-filters"), q="")
     assert "of 24 rows" in one(page, ".pager").get_text()
     here, page = olga.submit(form, column=COLUMNS[::2])
-    answer = olga.session.get(urljoin(olga.url, f"{here}&q=last"), timeout=60)
-    assert answer.status_code == 400
-    assert "150 of 300 columns are too many to name" in answer.text
+    response = olga.session.get(urljoin(olga.url, f"{here}&q=last"), timeout=60)
+    assert response.status_code == 400
+    assert "150 of 300 columns are too many to name" in response.text
 
 
 def test_an_address_of_before_that_names_all_its_columns_still_opens_where_the_proxy_lets_it_pass(
@@ -212,9 +212,9 @@ def test_an_address_of_before_that_names_all_its_columns_still_opens_where_the_p
     """Old bookmarks: the page's own links are short."""
     browser = Browser(nginx.deployed)
     browser.sign_in("olga@example.com")
-    answer = browser.session.get(
+    response = browser.session.get(
         f"{nginx.deployed}{PATH}", params={"column": COLUMNS[:150], "per_page": 5}, timeout=60
     )
-    assert answer.status_code == 200
-    assert len(answer.url) > 10_000
-    assert shown(browser.page(answer)) == list(range(150))
+    assert response.status_code == 200
+    assert len(response.url) > 10_000
+    assert shown(browser.page(response)) == list(range(150))

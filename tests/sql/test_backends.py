@@ -36,14 +36,14 @@ def warehouse(servers: Servers) -> Iterator[str]:
     servers.postgresql.drop("warehouse")
 
 
-def ask(warehouse: str, question: str, seconds: float = 20) -> Result:
+def run_query(warehouse: str, question: str, seconds: float = 20) -> Result:
     result = Result()
     postgresql.run_query(warehouse, question, result, lambda _cancel: None, seconds)
     return result
 
 
 def test_an_answer_has_its_columns_and_every_digit(warehouse: str) -> None:
-    found = ask(
+    found = run_query(
         warehouse,
         "select id, email as e, amount, paid, lower(email) as low from invoice order by id limit 2",
     )
@@ -58,13 +58,13 @@ def test_an_answer_has_its_columns_and_every_digit(warehouse: str) -> None:
 
 
 def test_an_answer_without_rows_has_its_columns(warehouse: str) -> None:
-    found = ask(warehouse, "select id, amount from invoice where false")
+    found = run_query(warehouse, "select id, amount from invoice where false")
     assert [column.name for column in found.columns] == ["id", "amount"]
     assert found.rows == []
 
 
 @pytest.mark.parametrize(
-    ("question", "said"),
+    ("question", "message"),
     [
         ("insert into invoice values (99, 'x', 1, true)", "read-only transaction"),
         ("delete from invoice", "read-only transaction"),
@@ -84,13 +84,13 @@ def test_an_answer_without_rows_has_its_columns(warehouse: str) -> None:
     ],
 )
 def test_what_is_no_single_short_reading_is_refused_by_the_database(
-    warehouse: str, question: str, said: str
+    warehouse: str, question: str, message: str
 ) -> None:
     with pytest.raises(Failed) as refused:
-        ask(warehouse, question, seconds=1)
-    assert said in str(refused.value).lower()
+        run_query(warehouse, question, seconds=1)
+    assert message in str(refused.value).lower()
     assert not refused.value.incomplete
-    assert len(ask(warehouse, "select id from invoice").rows) == 30
+    assert len(run_query(warehouse, "select id from invoice").rows) == 30
 
 
 def test_setting_the_transaction_to_write_opens_nothing_for_the_next_question(
@@ -105,17 +105,17 @@ def test_setting_the_transaction_to_write_opens_nothing_for_the_next_question(
         with contextlib.suppress(Failed):
             postgresql.run_query(warehouse, way_out, result, lambda _cancel: None)
         with pytest.raises(Failed):
-            ask(warehouse, "delete from invoice")
+            run_query(warehouse, "delete from invoice")
 
 
 def test_a_gigabyte_is_cut_at_the_limits_and_said_to_be(warehouse: str) -> None:
-    many = ask(warehouse, "select n from generate_series(1, 100000000) n")
+    many = run_query(warehouse, "select n from generate_series(1, 100000000) n")
     assert len(many.rows) == MOST_ROWS
     assert many.cut == "There are more than 10,000 rows; these are the first."
-    large = ask(warehouse, "select repeat('x', 1000000) from generate_series(1, 1000)")
+    large = run_query(warehouse, "select repeat('x', 1000000) from generate_series(1, 1000)")
     assert len(large.rows) == 7
     assert "more than 8 MB" in large.cut
-    shaped = ask(
+    shaped = run_query(
         warehouse,
         "select json_build_object('x', repeat('y', 1000000)) from generate_series(1, 1000)",
     )
@@ -125,12 +125,12 @@ def test_a_gigabyte_is_cut_at_the_limits_and_said_to_be(warehouse: str) -> None:
 
 def test_a_single_value_that_is_too_large_is_left_where_it_is(warehouse: str) -> None:
     before = most_memory()
-    found = ask(warehouse, "select 1 as id, repeat('x', 400000000) as large")
+    found = run_query(warehouse, "select 1 as id, repeat('x', 400000000) as large")
     assert most_memory() - before < 100
     assert [column.name for column in found.columns] == ["id", "large"]
     assert found.rows == []
     assert found.cut == "There is more than 8 MB; the first row alone has more."
-    then = ask(
+    then = run_query(
         warehouse,
         "select repeat('x', case when n = 3 then 400000000 else 1 end)"
         " from generate_series(1, 9) n",
@@ -152,21 +152,21 @@ def most_memory() -> float:
 
 
 def others(there: "psycopg.Connection[Any]") -> list[Any]:
-    asked = (
+    statement = (
         "select pid from pg_stat_activity"
         " where datname = current_database() and pid <> pg_backend_pid()"
     )
-    found = there.execute(asked).fetchall()
+    found = there.execute(statement).fetchall()
     there.rollback()
     return found
 
 
 def test_where_nobody_answers_is_said_in_words() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        address = f"postgresql://reader:{SECRET}@127.0.0.1:{taken.getsockname()[1]}/data"
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        address = f"postgresql://reader:{SECRET}@127.0.0.1:{listener.getsockname()[1]}/data"
         with pytest.raises(Failed, match="cannot be reached: Connection refused"):
-            ask(address, "select 1")
+            run_query(address, "select 1")
         with pytest.raises(postgresql.BadAddress, match="cannot be reached: Connection refused"):
             postgresql.check(address)
 
@@ -188,11 +188,11 @@ def test_a_cancelled_question_is_gone_from_the_database(warehouse: str) -> None:
     with psycopg.connect(warehouse, autocommit=True) as there:
 
         def under_way() -> int:
-            asked = (
+            statement = (
                 "select count(*) from pg_stat_activity"
                 " where query like '%to be cancelled%' and pid <> pg_backend_pid()"
             )
-            row = there.execute(asked + " and state = 'active'").fetchone()
+            row = there.execute(statement + " and state = 'active'").fetchone()
             assert row is not None
             return int(row[0])
 
@@ -205,7 +205,7 @@ def test_a_cancelled_question_is_gone_from_the_database(warehouse: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "said"),
+    ("address", "described"),
     [
         ("https://example.com", "no address of PostgreSQL's"),
         ("postgresql://reader@/data", "lacks: host"),
@@ -215,8 +215,8 @@ def test_a_cancelled_question_is_gone_from_the_database(warehouse: str) -> None:
         ("host=/var/run/postgresql dbname=data user=reader", "socket of this machine"),
     ],
 )
-def test_an_address_says_where_and_who_and_nothing_else(address: str, said: str) -> None:
-    with pytest.raises(postgresql.BadAddress, match=said):
+def test_an_address_says_where_and_who_and_nothing_else(address: str, described: str) -> None:
+    with pytest.raises(postgresql.BadAddress, match=described):
         postgresql.shown(address)
 
 
@@ -272,7 +272,7 @@ def test_values_arrive_as_they_are(warehouse: str) -> None:
     text = with_values(
         "select :a as a, :b + 1 as b", {"b": "number"}, {"a": "x'; -- 😀 %s", "b": "-2.5"}
     )
-    assert ask(warehouse, text).rows == [["x'; -- 😀 %s", "-1.5"]]
+    assert run_query(warehouse, text).rows == [["x'; -- 😀 %s", "-1.5"]]
 
 
 def test_an_empty_question_is_none() -> None:

@@ -76,7 +76,7 @@ def warehouse(encrypted: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.M
     return url
 
 
-def ask(address: str, question: str) -> Result:
+def run_query(address: str, question: str) -> Result:
     result = Result()
     postgresql.run_query(address, question, result, lambda _cancel: None, 20)
     return result
@@ -86,16 +86,16 @@ def test_the_other_end_is_known_by_its_certificate_and_nobody_between_reads_alon
     warehouse: str,
 ) -> None:
     by_name = warehouse.replace("127.0.0.1", NAME) + "?sslmode=verify-full"
-    found = ask(by_name, "select ssl from pg_stat_ssl where pid = pg_backend_pid()")
+    found = run_query(by_name, "select ssl from pg_stat_ssl where pid = pg_backend_pid()")
     assert found.rows == [[True]]
 
 
 def test_another_name_than_the_certificates_is_refused(warehouse: str) -> None:
     with pytest.raises(Failed, match="certificate"):
-        ask(warehouse + "?sslmode=verify-full", "select 1")
+        run_query(warehouse + "?sslmode=verify-full", "select 1")
 
 
 def test_too_large_a_value_is_left_where_it_is_there_too(warehouse: str) -> None:
-    found = ask(warehouse + "?sslmode=require", "select repeat('x', 300000000)")
+    found = run_query(warehouse + "?sslmode=require", "select repeat('x', 300000000)")
     assert found.cut
     assert found.rows == []

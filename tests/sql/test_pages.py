@@ -42,13 +42,15 @@ def work(app: Flask) -> None:
         db.session.remove()
 
 
-def asked(person: Person, app: Flask, text: str, run: bool = True, reason: str = REASON) -> str:
+def run_statement(
+    person: Person, app: Flask, text: str, run: bool = True, reason: str = REASON
+) -> str:
     """Start a query, and return the address of its result."""
-    answer = person.post(EDITOR, text=text, reason=reason)
-    assert answer.status_code == 302, answer.text
+    response = person.post(EDITOR, text=text, reason=reason)
+    assert response.status_code == 302, response.text
     if run:
         work(app)
-    return str(answer.location)
+    return str(response.location)
 
 
 def entry(app: Flask) -> AuditEntry:
@@ -62,10 +64,10 @@ def entry(app: Flask) -> AuditEntry:
 
 def named(person: Person, path: str) -> tuple[str, str]:
     """Return the name of a result's file, without its kind, and its ``X-Complete`` header."""
-    answer = person.client.get(path)
-    assert answer.status_code == 200
-    _, _, name = answer.headers["Content-Disposition"].partition("filename=")
-    return name.strip('"').partition("-")[2], answer.headers["X-Complete"]
+    response = person.client.get(path)
+    assert response.status_code == 200
+    _, _, name = response.headers["Content-Disposition"].partition("filename=")
+    return name.strip('"').partition("-")[2], response.headers["X-Complete"]
 
 
 @pytest.fixture
@@ -84,21 +86,21 @@ def parts_of(sandbox: Sandbox) -> list[object]:
 
 
 def test_a_question_is_answered_and_stands_in_the_audit_trail(olga: Person, app: Flask) -> None:
-    where = asked(
+    where = run_statement(
         olga, app, 'select count(*) as n, max("Column 001") as m from "Wide (200 columns)";'
     )
-    said = words(olga.get(where))
-    assert "Answered" in said
-    assert "through Peliqan's API" in said
-    assert "300" in said
+    text = words(olga.get(where))
+    assert "Answered" in text
+    assert "through Peliqan's API" in text
+    assert "300" in text
     assert olga.json(f"{where}.json")["items"] == [{"n": 300, "m": 300}]
-    kept = entry(app)
-    assert (kept.result, kept.account_id, kept.who) == ("done", ACCOUNT, OLGA)
-    assert "Wide (200 columns)" in kept.detail
+    audit_entry = entry(app)
+    assert (audit_entry.result, audit_entry.account_id, audit_entry.who) == ("done", ACCOUNT, OLGA)
+    assert "Wide (200 columns)" in audit_entry.detail
 
 
 def test_an_answer_waits_for_the_worker_and_its_page_looks_again(olga: Person, app: Flask) -> None:
-    where = asked(olga, app, "select 1 as one", run=False)
+    where = run_statement(olga, app, "select 1 as one", run=False)
     page = olga.client.get(where).text
     assert "data-poll" in page
     assert "Waiting" in page
@@ -122,14 +124,14 @@ def test_an_answer_waits_for_the_worker_and_its_page_looks_again(olga: Person, a
 def test_what_the_warehouse_refuses_is_said_in_its_words(
     olga: Person, app: Flask, text: str
 ) -> None:
-    said = words(olga.get(asked(olga, app, text)))
-    assert "The warehouse did not answer" in said
-    assert "deleted after a day" not in said
+    shown = words(olga.get(run_statement(olga, app, text)))
+    assert "The warehouse did not answer" in shown
+    assert "deleted after a day" not in shown
     assert entry(app).result == "failed"
 
 
 def test_a_file_of_a_complete_answer_says_so(olga: Person, app: Flask) -> None:
-    where = asked(olga, app, "select 1 as one")
+    where = run_statement(olga, app, "select 1 as one")
     for suffix in ("csv", "jsonl"):
         assert named(olga, f"{where}.{suffix}") == (f"{where.rpartition('/')[2]}.{suffix}", "true")
 
@@ -138,11 +140,11 @@ def test_a_stream_that_breaks_off_is_incomplete_and_keeps_what_came(
     olga: Person, app: Flask, sandbox: Sandbox
 ) -> None:
     sandbox.fault("proxy_db", kind="truncated")
-    where = asked(olga, app, 'select * from "Ledger (1 million)"')
-    said = words(olga.get(where))
-    assert "It broke off: these rows are not all" in said
-    told = olga.client.get(f"{where}.json").json
-    assert told["complete"] is False
+    where = run_statement(olga, app, 'select * from "Ledger (1 million)"')
+    text = words(olga.get(where))
+    assert "It broke off: these rows are not all" in text
+    body = olga.client.get(f"{where}.json").json
+    assert body["complete"] is False
     for suffix in ("csv", "jsonl"):
         assert named(olga, f"{where}.{suffix}") == (
             f"{where.rpartition('/')[2]}-incomplete.{suffix}",
@@ -154,14 +156,14 @@ def test_a_stream_that_breaks_off_is_incomplete_and_keeps_what_came(
         f"{question_id}-incomplete.csv",
         "false",
     )
-    assert 0 < told["total"] < 2000
+    assert 0 < body["total"] < 2000
     assert entry(app).result == "failed"
 
 
 def test_the_same_reason_may_be_given_when_the_answer_is_there(
     olga: Person, app: Flask, people_table: str
 ) -> None:
-    where = asked(olga, app, f'select "E-mail" from "{people_table}" limit 2', reason="")
+    where = run_statement(olga, app, f'select "E-mail" from "{people_table}" limit 2', reason="")
     answer_id = where.rsplit("/", 1)[1]
     with app.app_context():
         question_id = db.session.get_one(QueryResult, int(answer_id)).question_id
@@ -179,7 +181,7 @@ def test_the_same_reason_may_be_given_when_the_answer_is_there(
 def test_an_answer_is_its_askers_and_administrators(
     olga: Person, adam: Person, viv: Person, app: Flask
 ) -> None:
-    where = asked(adam, app, "select 1 as one")
+    where = run_statement(adam, app, "select 1 as one")
     assert olga.client.get(where).status_code == 404
     assert viv.client.get(where).status_code == 403
     assert viv.client.get(EDITOR).status_code == 403
@@ -188,7 +190,7 @@ def test_an_answer_is_its_askers_and_administrators(
 def test_cancelling_before_it_is_asked_asks_nothing(
     olga: Person, app: Flask, sandbox: Sandbox
 ) -> None:
-    where = asked(olga, app, "select 1 as one", run=False)
+    where = run_statement(olga, app, "select 1 as one", run=False)
     olga.post(f"{where}/cancel")
     before = sandbox.state()["calls"].get("proxy_db", 0)
     work(app)
@@ -210,7 +212,7 @@ def test_the_work_on_a_large_answer_ends_when_it_is_not_wanted(
         raise AssertionError("nothing ended the work")
 
     monkeypatch.setattr(query_runs, "pack", pack_for_ever)
-    where = asked(olga, app, "select 'x' as remark", run=False)
+    where = run_statement(olga, app, "select 'x' as remark", run=False)
     with ThreadPoolExecutor(1) as pool:
         worker = pool.submit(work, app)
         assert packing.wait(60)
@@ -224,21 +226,21 @@ def test_the_work_on_a_large_answer_ends_when_it_is_not_wanted(
         assert time.monotonic() - asked_at < 2 * POLL_INTERVAL + 4
     services(app).queues.stop.clear()
     with app.app_context():
-        answer = db.session.get_one(QueryResult, int(where.rsplit("/", 1)[1]))
-        assert answer.rows is None
+        result = db.session.get_one(QueryResult, int(where.rsplit("/", 1)[1]))
+        assert result.rows is None
         wanted = (
             (query_runs.CANCELLED, f"Cancelled by {OLGA}.")
             if how.startswith("c")
             else (query_runs.FAILED, query_runs.INTERRUPTED)
         )
-        assert (answer.state, answer.told) == wanted
+        assert (result.state, result.told) == wanted
 
 
 def test_a_large_answer_keeps_its_worker_for_a_few_seconds_at_most(
     olga: Person, app: Flask
 ) -> None:
     text = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 10000)"
-    where = asked(
+    where = run_statement(
         olga,
         app,
         f"{text} select replace(hex(zeroblob(350)), '0', 'x') as remark from n",
@@ -248,14 +250,14 @@ def test_a_large_answer_keeps_its_worker_for_a_few_seconds_at_most(
     work(app)
     assert time.process_time() - before < 30
     with app.app_context():
-        answer = db.session.get_one(QueryResult, int(where.rsplit("/", 1)[1]))
-        assert (answer.state, answer.count) == (query_runs.DONE, 10_000)
+        result = db.session.get_one(QueryResult, int(where.rsplit("/", 1)[1]))
+        assert (result.state, result.count) == (query_runs.DONE, 10_000)
 
 
 def test_a_killed_workers_answer_has_failed_and_nothing_is_asked_twice(
     olga: Person, app: Flask, clock: Clock
 ) -> None:
-    where = asked(olga, app, "select 1 as one", run=False)
+    where = run_statement(olga, app, "select 1 as one", run=False)
     with app.app_context():
         answer_id = query_runs.due(services(app).clock())[0]
         assert query_runs.lease(answer_id, services(app).clock()) is not None
@@ -268,11 +270,11 @@ def test_a_killed_workers_answer_has_failed_and_nothing_is_asked_twice(
 def test_rows_and_question_are_encrypted_and_gone_after_a_day(
     olga: Person, app: Flask, clock: Clock
 ) -> None:
-    where = asked(olga, app, "select 'only here' as secret")
+    where = run_statement(olga, app, "select 'only here' as secret")
     with app.app_context():
-        answer = db.session.get_one(QueryResult, int(where.rsplit("/", 1)[1]))
-        assert answer.rows is not None
-        assert b"only here" not in answer.rows + answer.question.text
+        result = db.session.get_one(QueryResult, int(where.rsplit("/", 1)[1]))
+        assert result.rows is not None
+        assert b"only here" not in result.rows + result.question.text
         clock.move(days=1, minutes=1)
         assert query_runs.delete_old(services(app).clock()) == 1
     clock.move(days=-1)
@@ -296,7 +298,7 @@ def test_a_saved_question_asks_many_accounts_with_a_value_and_gives_one_answer_e
         f"{made.location}/ask", q="amber", connector="", seen=str(total + 1), **{"value-word": "x"}
     )
     assert again.status_code == 422
-    answer = olga.post(
+    response = olga.post(
         f"{made.location}/ask",
         q="amber",
         connector="",
@@ -304,29 +306,29 @@ def test_a_saved_question_asks_many_accounts_with_a_value_and_gives_one_answer_e
         reason=REASON,
         **{"value-word": "it's"},
     )
-    assert answer.status_code == 302, answer.text
+    assert response.status_code == 302, response.text
     work(app)
-    said = words(olga.get(answer.location))
-    assert f"{total} of {total} answers are there" in said
-    lines = list(csv.DictReader(io.StringIO(olga.client.get(f"{answer.location}.csv").text)))
+    text = words(olga.get(response.location))
+    assert f"{total} of {total} answers are there" in text
+    lines = list(csv.DictReader(io.StringIO(olga.client.get(f"{response.location}.csv").text)))
     assert len(lines) == total
     assert all(line["account_id"] for line in lines)
-    kept = entry(app)
-    assert "it's" not in kept.detail
-    assert ":word" in kept.detail
+    audit_entry = entry(app)
+    assert "it's" not in audit_entry.detail
+    assert ":word" in audit_entry.detail
 
 
 def test_looking_at_how_answers_stand_fetches_no_rows(olga: Person, app: Flask) -> None:
     made = olga.post("/queries", name="One", text="select 'kept' as word")
     seen = olga.get(f"{made.location}?q=amber").select_one("[name=seen]")["value"]
-    answer = olga.post(f"{made.location}/ask", q="amber", seen=seen, reason=REASON)
+    response = olga.post(f"{made.location}/ask", q="amber", seen=seen, reason=REASON)
     work(app)
     with counted(app) as statements:
-        assert olga.client.get(f"{answer.location}/progress").status_code == 200
+        assert olga.client.get(f"{response.location}/progress").status_code == 200
     assert any("FROM answer" in each for each in statements)
     assert not any("answer.rows" in each for each in statements)
     with counted(app) as statements:
-        assert "kept" in olga.client.get(f"{answer.location}.csv").text
+        assert "kept" in olga.client.get(f"{response.location}.csv").text
     assert any("answer.rows" in each for each in statements)
 
 

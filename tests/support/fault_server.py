@@ -48,7 +48,7 @@ class FaultServer(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server_port}"
-        self.asked: list[RecordedRequest] = []
+        self.requests: list[RecordedRequest] = []
         self.stopped = threading.Event()
         self._answers: dict[str, list[Answer]] = defaultdict(
             lambda: [Answer({"detail": "Not found."}, 404)]
@@ -63,7 +63,7 @@ class FaultServer(ThreadingHTTPServer):
         return answers.pop(0) if len(answers) > 1 else answers[0]
 
     def count(self, path: str) -> int:
-        return sum(each.path == path for each in self.asked)
+        return sum(each.path == path for each in self.requests)
 
     def client(self, token: str = PARTNER, **more: Any) -> peliqan.Peliqan:
         """Return a client with short timeouts and no waits."""
@@ -83,23 +83,27 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.server.asked.append(
+        self.server.requests.append(
             RecordedRequest(
                 parts.path, parse_qs(parts.query), dict(self.headers), self.client_address[1]
             )
         )
-        answer = self.server.next(parts.path)
-        if answer.raw:
+        response = self.server.next(parts.path)
+        if response.raw:
             self.close_connection = True
             with suppress(OSError):
-                answer.raw(self.wfile)
+                response.raw(self.wfile)
             return
-        body = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
-        self.send_response(answer.status)
+        body = (
+            response.body
+            if isinstance(response.body, bytes)
+            else json.dumps(response.body).encode()
+        )
+        self.send_response(response.status)
         for name, value in {
             "Content-Type": "application/json",
             "Content-Length": str(len(body)),
-            **answer.headers,
+            **response.headers,
         }.items():
             self.send_header(name, value)
         self.end_headers()

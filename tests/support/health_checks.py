@@ -265,7 +265,7 @@ class Warehouse:
         self._target = next(each.name for each in self.sources if each.is_warehouse)
         self._database = self._account.dbconnect(self._target)
 
-    def ask(self, query: str) -> list[dict[str, Any]]:
+    def send_query(self, query: str) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = self._database.fetch(self._target, query=query)
         return rows
 
@@ -298,7 +298,7 @@ class Warehouse:
         """Return rows, distinct keys, live versions and the newest receipt of each table."""
         columns: dict[str, set[str]] = defaultdict(set)
         listed = "SELECT table_schema, table_name, column_name FROM information_schema.columns"
-        for row in self.ask(f"{listed} WHERE table_schema = '{source.schema}'"):
+        for row in self.send_query(f"{listed} WHERE table_schema = '{source.schema}'"):
             columns[row["table_name"]].add(row["column_name"])
         return {
             table: self._count(source.schema, table, its)
@@ -328,7 +328,7 @@ class Warehouse:
             f"COUNT(*) AS n, {key} AS ids, COUNT(DISTINCT {live}) AS versions, "
             f"{received} AS last_received"
         )
-        [row] = self.ask(f'SELECT {figures} FROM "{schema}"."{table}"')
+        [row] = self.send_query(f'SELECT {figures} FROM "{schema}"."{table}"')
         return int(row["n"]), int(row["ids"]), int(row["versions"]), at(row["last_received"])
 
 

@@ -163,9 +163,9 @@ def _start(folder: Path, servers: str) -> "subprocess.Popen[bytes]":
 def _deployed(name: str, **changed: str) -> str:
     """Return a file of ``deploy/`` with some words replaced, each of which it must contain."""
     text = (DEPLOY / name).read_text()
-    for word, other in changed.items():
-        assert word in text, f"deploy/{name} has no {word}"
-        text = text.replace(word, other)
+    for old, other in changed.items():
+        assert old in text, f"deploy/{name} has no {old}"
+        text = text.replace(old, other)
     return text
 
 

@@ -18,20 +18,20 @@ class Seen:
     """A connection as the API shows it at some time, with its latest runs, the newest first."""
 
     at: datetime
-    told: dict[str, Any]
+    fields: dict[str, Any]
     runs: list[dict[str, Any]]
 
     @property
     def account_id(self) -> int:
-        return int(self.told["id"]) // 100
+        return int(self.fields["id"]) // 100
 
     @property
     def status(self) -> str:
-        return str(self.told["health_status"])
+        return str(self.fields["health_status"])
 
     @property
     def interval(self) -> timedelta:
-        return timedelta(seconds=self.told["run_interval"])
+        return timedelta(seconds=self.fields["run_interval"])
 
     @property
     def ended(self) -> list[dict[str, Any]]:
@@ -52,16 +52,16 @@ class Seen:
 
     def is_calm(self) -> bool:
         """Return whether its status is that of a healthy connection."""
-        return self.status == CALM.get(self.told["server_type"], "OK")
+        return self.status == CALM.get(self.fields["server_type"], "OK")
 
     def is_well(self) -> bool:
         """Return whether nothing is wrong with it."""
-        consent = self.told.get("consent_expires_at")
+        consent = self.fields.get("consent_expires_at")
         return (
             self.is_calm()
-            and self.told["run_interval"] in (900, 3600)
-            and self.told["disable_scheduler"] is False
-            and self.told["target"] == self.account_id * 100
+            and self.fields["run_interval"] in (900, 3600)
+            and self.fields["disable_scheduler"] is False
+            and self.fields["target"] == self.account_id * 100
             and (consent is None or datetime.fromisoformat(consent) > self.at + 20 * DAY)
             and len(self.runs) > 0
             and self.ago() < self.interval
@@ -92,11 +92,11 @@ def observe(api: Caller, accounts: int = 200) -> list[Seen]:
     seen = []
     for account in api.life.accounts(0, accounts):
         response = api.get("servers/", account.id)
-        for told in (response.json or []) if response.status_code == 200 else []:
-            if not told["is_datawarehouse"]:
-                runs = api.get(f"servers/{told['id']}/runs/?per_page=30", account.id).json
+        for fields in (response.json or []) if response.status_code == 200 else []:
+            if not fields["is_datawarehouse"]:
+                runs = api.get(f"servers/{fields['id']}/runs/?per_page=30", account.id).json
                 assert runs is not None
-                seen.append(Seen(api.now, told, runs["data"]))
+                seen.append(Seen(api.now, fields, runs["data"]))
     return seen
 
 
@@ -117,12 +117,12 @@ def staged(
 def odd(seen: list[Seen], *connectors: str) -> list[Seen]:
     """Return the sources with a problem; check that they are of these connectors."""
     found = [each for each in seen if not each.is_well()]
-    assert {each.told["server_type"] for each in found} == set(connectors)
+    assert {each.fields["server_type"] for each in found} == set(connectors)
     return found
 
 
 def of(connector: str, seen: list[Seen]) -> list[Seen]:
-    return [each for each in seen if each.told["server_type"] == connector]
+    return [each for each in seen if each.fields["server_type"] == connector]
 
 
 def statuses(seen: list[Seen]) -> Counter[str]:

@@ -299,19 +299,19 @@ def way_back(person: Person, page: str = "/login/provider") -> str:
     """Visit the provider; return the console's address with the code."""
     there = person.client.get(page)
     assert there.status_code == 302, there.text
-    answer = requests.get(there.location, allow_redirects=False, timeout=30)
-    assert answer.status_code == 302, answer.text
-    return answer.headers["Location"].removeprefix("http://localhost")
+    response = requests.get(there.location, allow_redirects=False, timeout=30)
+    assert response.status_code == 302, response.text
+    return response.headers["Location"].removeprefix("http://localhost")
 
 
 def sign_in(person: Person) -> TestResponse:
     return person.client.get(way_back(person))
 
 
-def refusal_text(answer: TestResponse, status: int = 403) -> str:
+def refusal_text(response: TestResponse, status: int = 403) -> str:
     """Return the message for a user who was not admitted."""
-    assert answer.status_code == status, answer.text
-    soup = BeautifulSoup(answer.text, "html.parser")
+    assert response.status_code == status, response.text
+    soup = BeautifulSoup(response.text, "html.parser")
     check_page(soup, "the way back")
     (alert,) = soup.select("[role=alert].alert")
     return words(alert)

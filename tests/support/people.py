@@ -22,13 +22,15 @@ class Person:
         self.client = client
         self._token: tuple[object, str] | None = None
         if email:
-            answer = self.post("/login", page="/login", email=email, password=PASSWORD)
-            assert answer.status_code == 302, answer.text
+            response = self.post("/login", page="/login", email=email, password=PASSWORD)
+            assert response.status_code == 302, response.text
 
     def get(self, path: str, status: int = 200, **headers: str) -> BeautifulSoup:
-        answer = self.client.get(path, headers=headers)
-        assert answer.status_code == status, f"{path}: {answer.status_code}\n{answer.text[:1500]}"
-        soup = BeautifulSoup(answer.text, "lxml")
+        response = self.client.get(path, headers=headers)
+        assert response.status_code == status, (
+            f"{path}: {response.status_code}\n{response.text[:1500]}"
+        )
+        soup = BeautifulSoup(response.text, "lxml")
         if not headers:
             check_page(soup, path)
         return soup
@@ -37,9 +39,9 @@ class Person:
         return self.get(path, status, **{"HX-Request": "true"})
 
     def json(self, path: str, status: int = 200) -> Any:
-        answer = self.client.get(path)
-        assert answer.status_code == status, answer.text[:500]
-        return answer.json
+        response = self.client.get(path)
+        assert response.status_code == status, response.text[:500]
+        return response.json
 
     def token(self, page: str = "/me") -> str:
         """Return the token of a page's forms, or the last one while the session is the same.

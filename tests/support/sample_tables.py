@@ -31,7 +31,7 @@ class OwnTable:
     rows: list[dict[str, Any]] = field(default_factory=list)
     columns: dict[str, str] = field(default_factory=lambda: dict(COLUMNS))
     before_row: Callable[[int], None] = lambda _: None
-    gone: bool = False
+    is_removed: bool = False
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def put(self, row_id: int, updated: str, **values: Any) -> None:
@@ -44,9 +44,9 @@ class OwnTable:
             "Updated": updated,
             **values,
         }
-        for place, each in enumerate(self.rows):
+        for index, each in enumerate(self.rows):
             if each["id"] == row_id:
-                self.rows[place] = row
+                self.rows[index] = row
                 return
         self.rows.append(row)
 
@@ -60,7 +60,9 @@ class OwnTable:
 
         def of_account(account_id: int, *more: Any) -> list[Table]:
             found: list[Table] = real["of_account"](account_id, *more)
-            mine = [] if self.gone else [Table(TABLE, 10011, "Own table", "own", len(self.rows))]
+            mine = (
+                [] if self.is_removed else [Table(TABLE, 10011, "Own table", "own", len(self.rows))]
+            )
             return found + mine if account_id == ACCOUNT else found
 
         def fields(table: Table) -> Any:

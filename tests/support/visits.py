@@ -15,6 +15,6 @@ def sign_in(url: str, email: str = "adam@example.com") -> requests.Session:
     )
     assert found is not None
     form = {"email": email, "password": PASSWORD, "csrf_token": found[1]}
-    answer = session.post(f"{url}/login", data=form, timeout=60, allow_redirects=False)
-    assert answer.status_code == 302, answer.text[:500]
+    response = session.post(f"{url}/login", data=form, timeout=60, allow_redirects=False)
+    assert response.status_code == 302, response.text[:500]
     return session

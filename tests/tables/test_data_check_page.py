@@ -23,10 +23,10 @@ def test_a_viewer_has_the_data_checked_and_reads_what_is_wrong(
     connection = sandbox.healthy
     assert line(viv, connection).startswith("Data not checked yet")
     sandbox.set(connection.id, data_fault="duplicate_keys")
-    answer = viv.post(path_of(connection, "/data-check"), htmx=htmx)
-    said = answer.text if htmx else words(viv.get(path_of(connection)))
+    response = viv.post(path_of(connection, "/data-check"), htmx=htmx)
+    text = response.text if htmx else words(viv.get(path_of(connection)))
     count = len(connection.connector.tables)
-    assert f"The warehouse counted {count} table" in said
+    assert f"The warehouse counted {count} table" in text
     page = viv.get(path_of(connection))
     assert page.select('[data-rule="duplicate_keys"]')
     assert f"{count} table" in line(viv, connection)
@@ -53,7 +53,7 @@ def test_within_a_minute_the_warehouse_is_not_asked_again(
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"),
+    ("fault", "text"),
     [
         ({"route": "proxy_db", "status": 403}, "Peliqan does not allow this for this customer."),
         ({"route": "default_dw_info", "status": 503}, "The data could not be checked."),
@@ -61,13 +61,13 @@ def test_within_a_minute_the_warehouse_is_not_asked_again(
     ],
 )
 def test_a_warehouse_that_does_not_answer_is_said_and_the_last_figures_stay(
-    viv: Person, sandbox: Sandbox, clock: Clock, fault: dict[str, Any], said: str
+    viv: Person, sandbox: Sandbox, clock: Clock, fault: dict[str, Any], text: str
 ) -> None:
     connection = sandbox.healthy
     viv.post(path_of(connection, "/data-check"), htmx=True)
     clock.move(minutes=2)
     sandbox.fault(**fault)
-    assert said in viv.post(path_of(connection, "/data-check"), htmx=True).text
+    assert text in viv.post(path_of(connection, "/data-check"), htmx=True).text
     assert "counted 2 minutes ago" in line(viv, connection)
 
 
@@ -77,10 +77,10 @@ def test_the_databases_own_words_are_shown_without_values(
     warehouses = sandbox.app.extensions["sandbox"].warehouses
     refusal = [{"status": "failed", "error": "permission denied for schema <b>"}]
     monkeypatch.setattr(warehouses, "execute", lambda *_: iter(refusal))
-    answer = viv.post(path_of(sandbox.healthy, "/data-check"), htmx=True)
-    assert "The data could not be checked." in answer.text
-    assert "Peliqan says: permission denied for schema …." in answer.text
-    assert "&lt;b&gt;" not in answer.text
+    response = viv.post(path_of(sandbox.healthy, "/data-check"), htmx=True)
+    assert "The data could not be checked." in response.text
+    assert "Peliqan says: permission denied for schema …." in response.text
+    assert "&lt;b&gt;" not in response.text
 
 
 def test_a_stranger_and_an_unknown_connection_get_nothing(
@@ -101,8 +101,8 @@ def test_figures_hold_no_row_of_a_customer(viv: Person, sandbox: Sandbox, app: A
     connection = sandbox.healthy
     viv.post(path_of(connection, "/data-check"), htmx=True)
     with app.app_context():
-        kept = db.session.get(DataCheck, (connection.account_id, connection.id))
-        assert kept is not None
+        stored = db.session.get(DataCheck, (connection.account_id, connection.id))
+        assert stored is not None
         kinds = {
             "name",
             "key",
@@ -114,4 +114,4 @@ def test_figures_hold_no_row_of_a_customer(viv: Person, sandbox: Sandbox, app: A
             "versions",
             "received_at",
         }
-        assert {name for table in kept.tables for name in table} == kinds
+        assert {name for table in stored.tables for name in table} == kinds

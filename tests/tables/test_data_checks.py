@@ -71,7 +71,7 @@ def calls(sandbox: Sandbox) -> dict[str, int]:
 def answer(*rows: list[Any], width: int = 2) -> list[dict[str, Any]]:
     """Return the lines of the SQL route's response."""
     return [
-        {"columns": [[f"c{place}", "text"] for place in range(width)]},
+        {"columns": [[f"c{index}", "text"] for index in range(width)]},
         {"records": list(rows)},
         {"status": "success"},
     ]
@@ -160,9 +160,9 @@ def test_a_table_that_is_gone_makes_the_daily_check_look_for_tables_anew(
         after["default_dw_info"] - before["default_dw_info"],
         after["proxy_db"] - before["proxy_db"],
     ) == (1, 3)
-    kept = stored.of_connection(shared.account_id, shared.id)
-    assert kept is not None
-    assert len(kept.tables) == count - 1
+    stored_check = stored.of_connection(shared.account_id, shared.id)
+    assert stored_check is not None
+    assert len(stored_check.tables) == count - 1
 
 
 def test_figures_that_could_not_be_had_again_for_a_week_are_no_evidence_any_more(

@@ -98,10 +98,10 @@ def test_every_filter_that_the_page_offers_gives_the_rows_that_its_words_say(
             )
             # Sent as by the form, then read as JSON.
             location = adam.client.get(f"{PATH}?{added}").location
-            answer = adam.client.get(as_json(location))
+            response = adam.client.get(as_json(location))
             tried += 1
-            if answer.status_code != 200 or answer.json["total"] != expected:
-                wrong.append((name, kind, value, expected, answer.json))
+            if response.status_code != 200 or response.json["total"] != expected:
+                wrong.append((name, kind, value, expected, response.json))
     assert not wrong
     assert tried > 400
 
@@ -109,10 +109,10 @@ def test_every_filter_that_the_page_offers_gives_the_rows_that_its_words_say(
 def test_every_filter_that_the_real_server_answered_rightly_is_offered(
     listed: BeautifulSoup,
 ) -> None:
-    asked = {(each["name"], kind) for each in FIELDS for kind in ASKED[each["type"]]}
-    assert len(asked) == 311
-    assert asked >= WRONG_FILTERS.keys()
-    assert not asked - WRONG_FILTERS.keys() - set(offered_filters(listed))
+    tested = {(each["name"], kind) for each in FIELDS for kind in ASKED[each["type"]]}
+    assert len(tested) == 311
+    assert tested >= WRONG_FILTERS.keys()
+    assert not tested - WRONG_FILTERS.keys() - set(offered_filters(listed))
 
 
 OFFERED = {
@@ -169,9 +169,9 @@ def test_the_heads_that_sort_are_those_by_which_the_real_server_sorts(
 def test_every_head_sorts_both_ways_and_says_so(listed: BeautifulSoup, adam: Person) -> None:
     for name, link in sort_links(listed).items():
         for direction in ("ascending", "descending"):
-            answer = adam.client.get(as_json(link))
-            assert answer.status_code == 200, (name, direction, answer.json)
-            assert answer.json["total"] == len(ROWS)
+            response = adam.client.get(as_json(link))
+            assert response.status_code == 200, (name, direction, response.json)
+            assert response.json["total"] == len(ROWS)
             alone = adam.get(link if "column=" in link else f"{link}&{urlencode({'column': name})}")
             heads = alone.select(".rows th[aria-sort]")
             assert [head["aria-sort"] for head in heads] == [direction], name
@@ -185,8 +185,8 @@ def test_a_filter_that_a_column_does_not_have_is_a_sentence_and_nothing_is_sent(
 ) -> None:
     before = sandbox.state()["calls"]["rows"]
     for name, kind in WRONG_FILTERS:
-        asked = urlencode({f"filter__{name}__{kind}": WRONG_FILTERS[name, kind][0]})
-        assert "cannot be filtered by" in adam.json(f"{PATH}.json?{asked}", 400)["detail"]
+        query = urlencode({f"filter__{name}__{kind}": WRONG_FILTERS[name, kind][0]})
+        assert "cannot be filtered by" in adam.json(f"{PATH}.json?{query}", 400)["detail"]
     for name in ("Files", "-Files", "Secret", "Tags copy", "-Lost", "First file"):
         for path in (f"{PATH}.json", f"{PATH}/export.csv"):
             assert adam.client.get(f"{path}?{urlencode({'sort': name})}").status_code in {400, 403}
@@ -219,10 +219,10 @@ REFUSED_VALUES = [
 def test_a_value_that_the_server_would_ignore_or_round_is_refused_with_a_sentence(
     listed: BeautifulSoup, adam: Person
 ) -> None:
-    for name, kind, value, said in REFUSED_VALUES:
-        asked = urlencode({f"filter__{name}__{kind}": value})
-        assert said in adam.json(f"{PATH}.json?{asked}", 400)["detail"], (name, kind, value)
-    assert said in words(adam.get(f"{PATH}?{asked}", 400))
+    for name, kind, value, message in REFUSED_VALUES:
+        query = urlencode({f"filter__{name}__{kind}": value})
+        assert message in adam.json(f"{PATH}.json?{query}", 400)["detail"], (name, kind, value)
+    assert message in words(adam.get(f"{PATH}?{query}", 400))
 
 
 def test_a_choice_whose_text_several_have_is_any_of_them(
@@ -270,10 +270,10 @@ def test_a_search_in_a_column_that_the_server_does_not_search_is_a_sentence(
         "Files",
         "Secret",
     ):
-        asked = urlencode({"column": chosen, "q": "1"})
+        query = urlencode({"column": chosen, "q": "1"})
         assert (
             "None of the columns on the page can be searched"
-            in adam.json(f"{PATH}.json?{asked}", 400)["detail"]
+            in adam.json(f"{PATH}.json?{query}", 400)["detail"]
         ), chosen
 
 
@@ -328,8 +328,8 @@ def test_a_column_of_any_name_is_sorted_by_both_ways_shown_alone_and_filtered_by
             assert sum(each["aria-sort"] != "none" for each in sorted_heads) == 1, name
             link = str(ours.a["href"])  # type: ignore[index]
         for pairs in ([], [("column", "Plain")]):
-            asked = urlencode([(f"filter__{name}__equal", "05"), *pairs])
-            assert adam.json(f"{PATH}.json?{asked}")["total"] == 1, name
+            query = urlencode([(f"filter__{name}__equal", "05"), *pairs])
+            assert adam.json(f"{PATH}.json?{query}")["total"] == 1, name
 
 
 @pytest.mark.parametrize("name", ["Amount [EUR]", "[x]", "a[]", "[,]"])
@@ -344,8 +344,8 @@ def test_a_name_with_brackets_is_no_link_since_the_server_takes_them_for_a_way_t
     )
     heads = adam.get(PATH).select(".rows thead th")[1:]
     assert [head.a is not None for head in heads] == [True, False]
-    asked = urlencode({"sort": f"-{name}"})
-    assert "cannot be sorted" in adam.json(f"{PATH}.json?{asked}", 400)["detail"]
+    query = urlencode({"sort": f"-{name}"})
+    assert "cannot be sorted" in adam.json(f"{PATH}.json?{query}", 400)["detail"]
     assert (
         adam.json(f"{PATH}.json?{urlencode({f'filter__{name}__equal': 'v', 'column': name})}")[
             "total"
@@ -400,21 +400,21 @@ def test_what_the_server_refuses_all_the_same_is_a_bad_request_with_its_reason(
 ) -> None:
     refusal = json.loads((RECORDED / name).read_text())
     refusing.say(f"/api/database/rows/table/{TABLE}/", Answer(refusal, 400))
-    asked = "sort=-Amount&filter__Title__contains=x"
+    query = "sort=-Amount&filter__Title__contains=x"
     page, fragment = (
-        words(olga.get(f"{PATH}?{asked}", 400)),
-        words(olga.fragment(f"{PATH}?{asked}", 400)),
+        words(olga.get(f"{PATH}?{query}", 400)),
+        words(olga.fragment(f"{PATH}?{query}", 400)),
     )
-    told = [
-        olga.json(f"{PATH}{suffix}?{asked}", 400)
+    bodies = [
+        olga.json(f"{PATH}{suffix}?{query}", 400)
         for suffix in (".json", "/export.csv", "/export.jsonl", "/export.parquet")
     ]
-    for said in (page, fragment, *(each["detail"] for each in told)):
-        assert "Peliqan cannot filter or sort this table like that" in said
+    for text in (page, fragment, *(each["detail"] for each in bodies)):
+        assert "Peliqan cannot filter or sort this table like that" in text
     if isinstance(refusal["detail"], str):
         assert refusal["detail"] in page
     assert "Remove the filter or the sort" in page
-    assert {each["error"] for each in told} == {"bad_query"}
+    assert {each["error"] for each in bodies} == {"bad_query"}
 
 
 def test_another_refusal_stays_a_bad_gateway(refusing: FaultServer, olga: Person) -> None:

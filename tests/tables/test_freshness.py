@@ -88,23 +88,23 @@ def stale(connection: Any) -> list[Finding]:
 
 def tables_named(sandbox: Sandbox, database_id: int, *names: str) -> None:
     """Give the database tables of these names, with ids from 1."""
-    told = [
-        {"id": place, "name": name, "order": place, "database_id": database_id}
-        for place, name in enumerate(names, 1)
+    tables = [
+        {"id": number, "name": name, "order": number, "database_id": database_id}
+        for number, name in enumerate(names, 1)
     ]
-    sandbox.fault("tables", match=f"/database/{database_id}/", body=told)
+    sandbox.fault("tables", match=f"/database/{database_id}/", body=tables)
 
 
-def table_holds(sandbox: Sandbox, place: int, value: object, column: str = NAME) -> None:
+def table_holds(sandbox: Sandbox, index: int, value: object, column: str = NAME) -> None:
     """Set the value of a column in the table's newest row."""
     sandbox.fault(
         "fields",
-        match=f"/table/{place}/",
+        match=f"/table/{index}/",
         body=[{"id": 1, "name": "Nr", "primary": True}, {"id": 2, "name": column}],
     )
     sandbox.fault(
         "rows",
-        match=f"/table/{place}/",
+        match=f"/table/{index}/",
         body={"count": 1, "results": [{"id": 7, "order": "1", column: value}]},
     )
 
@@ -199,13 +199,13 @@ def test_at_most_five_tables_are_looked_at_those_first_that_the_runs_loaded_most
     tables_named(
         sandbox,
         orders.account_id * 10 + 1,
-        *(f"{name}_{place}" for place in range(11)),
+        *(f"{name}_{number}" for number in range(11)),
         f"{name}_{loaded}",
     )
     old, new = (clock().replace(microsecond=0) - timedelta(minutes=minutes) for minutes in (50, 10))
     table_holds(sandbox, 12, new.isoformat())
-    for place in range(1, 12):
-        table_holds(sandbox, place, old.isoformat())
+    for number in range(1, 12):
+        table_holds(sandbox, number, old.isoformat())
     seen = look(services, orders)
     assert (seen.tables, seen.read, seen.newest_at) == (12, 5, new)
     assert (

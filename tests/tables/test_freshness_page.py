@@ -43,13 +43,13 @@ def test_a_viewer_looks_at_the_rows_without_javascript_and_reads_when_the_newest
     assert line(viv, connection).startswith("Newest row not looked at yet")
     [button] = viv.get(path_of(connection)).select("#newest-row form button")
     assert words(button) == "Look at the rows"
-    answer = viv.post(path_of(connection, "/rows-check"))
-    assert (answer.status_code, answer.location) == (303, path_of(connection))
+    response = viv.post(path_of(connection, "/rows-check"))
+    assert (response.status_code, response.location) == (303, path_of(connection))
     page = viv.get(path_of(connection))
     assert "when a row was received." in words(page.select_one("#main .alert"))  # type: ignore[arg-type]
-    [newest, looked] = [each["datetime"] for each in page.select("#newest-row time")]
+    [newest, checked] = [each["datetime"] for each in page.select("#newest-row time")]
     assert newest == sandbox.life.last_received(connection).replace(microsecond=0).isoformat()
-    assert str(looked) > str(newest)
+    assert str(checked) > str(newest)
     assert "received" in line(viv, connection)
     assert "looked at just now" in line(viv, connection)
 
@@ -59,12 +59,12 @@ def test_with_htmx_the_connections_part_comes_back_with_what_was_found(
 ) -> None:
     connection = sandbox.healthy
     make_stale(app, services, sandbox, connection)
-    answer = viv.post(path_of(connection, "/rows-check"), htmx=True)
-    assert answer.status_code == 200
-    assert answer.text.lstrip().startswith('<div id="connection"')
-    assert 'data-rule="stale_rows"' in answer.text
-    assert "the newest row in its tables is 3 d" in answer.text
-    assert "when a row was received." in answer.text
+    response = viv.post(path_of(connection, "/rows-check"), htmx=True)
+    assert response.status_code == 200
+    assert response.text.lstrip().startswith('<div id="connection"')
+    assert 'data-rule="stale_rows"' in response.text
+    assert "the newest row in its tables is 3 d" in response.text
+    assert "when a row was received." in response.text
     assert viv.get(path_of(connection)).select("#main .alert") == []
     [item] = viv.json("/findings.json?contradicts=yes&rule=stale_rows")["items"]
     assert item["connection_id"] == connection.id
@@ -76,8 +76,8 @@ def test_where_no_table_says_when_a_row_was_received_the_page_says_so(
     connection = sandbox.healthy
     sandbox.fault("fields", body=[{"id": 1, "name": "Nr", "primary": True}])
     count = len(connection.connector.tables)
-    answer = viv.post(path_of(connection, "/rows-check"), htmx=True)
-    assert f"None of its {count} tables says when a row was received." in answer.text
+    response = viv.post(path_of(connection, "/rows-check"), htmx=True)
+    assert f"None of its {count} tables says when a row was received." in response.text
     assert "not known: no row says when it was received" in line(viv, connection)
     assert "looked at just now" in line(viv, connection)
 
@@ -90,10 +90,10 @@ def test_an_api_that_fails_is_said_softly_and_the_last_known_stays(
     viv.post(path_of(connection, "/rows-check"), htmx=True)
     before = [each["datetime"] for each in viv.get(path_of(connection)).select("#newest-row time")]
     sandbox.fault("applications", status=403)
-    answer = viv.post(path_of(connection, "/rows-check"), htmx=htmx)
+    response = viv.post(path_of(connection, "/rows-check"), htmx=htmx)
     page = viv.get(path_of(connection))
-    told = answer.text if htmx else words(page)
-    assert "The rows could not be looked at. Peliqan does not allow this for this customer." in told
+    text = response.text if htmx else words(page)
+    assert "The rows could not be looked at. Peliqan does not allow this for this customer." in text
     assert [each["datetime"] for each in page.select("#newest-row time")] == before
 
 
@@ -102,10 +102,10 @@ def test_names_of_tables_that_come_from_outside_are_text(viv: Person, sandbox: S
     name = f"{connection.connector.name}_<script>alert(1)</script>\ud800"
     sandbox.fault("tables", body=[{"id": 1, "name": name}])
     sandbox.fault("fields", status=400)
-    answer = viv.post(path_of(connection, "/rows-check"), htmx=True)
-    assert answer.status_code == 200
-    assert "<script>" not in answer.text
-    assert "1 could not be read" in answer.text
+    response = viv.post(path_of(connection, "/rows-check"), htmx=True)
+    assert response.status_code == 200
+    assert "<script>" not in response.text
+    assert "1 could not be read" in response.text
     assert viv.post(path_of(connection, "/rows-check")).status_code == 303
     assert "<script>alert(1)" in words(viv.get(path_of(connection)))
 

@@ -43,10 +43,10 @@ def see(connection: Connection, rows: int, **later: float) -> list[str]:
         [table_checks.TableStats(TABLE, "orders", connection_id, rows)],
         AT + timedelta(**later),
     )
-    return said(account_id, connection_id)
+    return evidence_of(account_id, connection_id)
 
 
-def said(account_id: int, connection_id: int) -> list[str]:
+def evidence_of(account_id: int, connection_id: int) -> list[str]:
     mine = select(Finding.evidence).where(
         Finding.account_id == account_id, Finding.connection_id == connection_id
     )
@@ -89,19 +89,19 @@ def test_a_table_is_due_once_a_day_for_a_week_and_one_worker_counts_it(
     connection: Connection,
 ) -> None:
     see(connection, 100)
-    place = (connection.account_id, TABLE)
+    key = (connection.account_id, TABLE)
     assert table_checks.due(AT + timedelta(hours=23)) == []
     counted = []
     for hour in range(24, 24 * 10):
         at = AT + timedelta(hours=hour)
-        if table_checks.due(at) == [place]:
-            table = table_checks.lease(*place, at)
+        if table_checks.due(at) == [key]:
+            table = table_checks.lease(*key, at)
             assert table is not None
-            assert table_checks.lease(*place, at) is None
+            assert table_checks.lease(*key, at) is None
             table_checks.save_count(table, 100, at)
             counted.append(hour)
     assert counted == [24, 48, 72, 96, 120, 144]
-    assert [each.rows for each in table_checks.latest(*place)] == [100] * 7
+    assert [each.rows for each in table_checks.latest(*key)] == [100] * 7
 
 
 def test_what_a_worker_leased_and_never_counted_is_due_again(connection: Connection) -> None:

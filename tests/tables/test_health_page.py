@@ -44,18 +44,18 @@ def test_the_page_tells_rows_newest_keys_and_empty_columns_each_with_its_age(
     connection = sandbox.healthy
     table = table_of(connection, sandbox)
     page = viv.get(health_of(table))
-    told = words(page).replace(" ,", ",")
+    text = words(page).replace(" ,", ",")
     assert page.select_one("[data-rows]").text.replace("\u202f", "") == str(table.count)  # type: ignore[union-attr]
-    assert "counted just now" in told
+    assert "counted just now" in text
     newest = sandbox.life.last_received(connection).replace(microsecond=0).isoformat()
     assert newest in {str(each["datetime"]) for each in page.select("#table-health dl time")}
-    assert "none by Number, among the 50 rows of page 1" in told
-    assert "none in the 50 rows of page 1" in told
-    told = words(viv.get(f"{EVERYTHING}/health?filter__Stars__equal=5")).replace(" ,", ",")
-    assert "the table has no column _sdc_received_at" in told
-    assert "Rows 60 counted" in told
-    assert "rows share their Title with another, among the 10 rows of page 1" in told
-    assert "Empty in all of the 10 rows of page 1" in told
+    assert "none by Number, among the 50 rows of page 1" in text
+    assert "none in the 50 rows of page 1" in text
+    text = words(viv.get(f"{EVERYTHING}/health?filter__Stars__equal=5")).replace(" ,", ",")
+    assert "the table has no column _sdc_received_at" in text
+    assert "Rows 60 counted" in text
+    assert "rows share their Title with another, among the 10 rows of page 1" in text
+    assert "Empty in all of the 10 rows of page 1" in text
     assert "no rows to compare" in words(viv.get(f"{EMPTY}/health"))
 
 

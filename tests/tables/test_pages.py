@@ -19,7 +19,7 @@ EVERYTHING, EMPTY, MILLION, WIDE = (f"{TABLES}/1001190{n}" for n in range(4))
 ODD = 'Quote " dot . slash / 😀'
 
 
-def asked(path: str, *pairs: tuple[str, str]) -> str:
+def url_with(path: str, *pairs: tuple[str, str]) -> str:
     return f"{path}?{urlencode(pairs)}"
 
 
@@ -33,14 +33,14 @@ def pairs_of(url: str) -> list[tuple[str, str]]:
 
 def test_conditions_narrow_the_rows_and_each_has_a_cross_that_lets_it_go(viv: Person) -> None:
     soup = viv.get(
-        asked(
+        url_with(
             EVERYTHING,
             ("filter__Stars__equal", "5"),
             ("filter__Active__boolean", "true"),
             ("q", "e"),
         )
     )
-    assert viv.get(asked(EVERYTHING, ("filter__Stars__equal", "5"))).select(".rows tbody tr")
+    assert viv.get(url_with(EVERYTHING, ("filter__Stars__equal", "5"))).select(".rows tbody tr")
     chips = soup.select(".rows-condition")
     assert [chip.span.text for chip in chips] == ["Stars is 5", "Active is true"]
     assert pairs_of(chips[0].a["href"]) == [("q", "e"), ("filter__Active__boolean", "true")]
@@ -68,11 +68,11 @@ def test_a_condition_gives_the_rows_that_fit_whatever_the_column_is_called(
     viv: Person, name: str, value: str, total: int
 ) -> None:
     for chosen in ([], [("column", "UUID"), ("column", "Name, with comma")]):
-        assert viv.json(asked(f"{EVERYTHING}.json", (name, value), *chosen))["total"] == total
+        assert viv.json(url_with(f"{EVERYTHING}.json", (name, value), *chosen))["total"] == total
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
         ("filter__Nowhere__equal", "1", "no column “Nowhere”"),
         ("filter__title__contains", "x", "no column “title”"),
@@ -89,29 +89,29 @@ def test_a_condition_gives_the_rows_that_fit_whatever_the_column_is_called(
     ],
 )
 def test_what_the_table_does_not_have_is_told_in_a_sentence(
-    viv: Person, name: str, value: str, said: str
+    viv: Person, name: str, value: str, message: str
 ) -> None:
-    assert said in words(viv.get(asked(EVERYTHING, (name, value)), 400))
-    assert said in viv.json(asked(f"{EVERYTHING}.json", (name, value)), 400)["detail"]
+    assert message in words(viv.get(url_with(EVERYTHING, (name, value)), 400))
+    assert message in viv.json(url_with(f"{EVERYTHING}.json", (name, value)), 400)["detail"]
 
 
 def test_a_condition_added_with_the_plain_form_becomes_a_part_of_the_address(viv: Person) -> None:
     form = viv.get(
-        asked(EVERYTHING, ("column", "Title"), ("sort", "-Stars"), ("q", "e"))
+        url_with(EVERYTHING, ("column", "Title"), ("sort", "-Stars"), ("q", "e"))
     ).select_one(".rows-add")
     assert form is not None
-    kept = [(field["name"], field["value"]) for field in form.select("input[type=hidden]")]
+    hidden_fields = [(field["name"], field["value"]) for field in form.select("input[type=hidden]")]
     added = [("add_column", ODD), ("add_kind", "contains"), ("add_value", " @SUM ")]
-    answer = viv.client.get(asked(str(form["action"]), *kept, *added))
-    assert answer.status_code == 302
+    response = viv.client.get(url_with(str(form["action"]), *hidden_fields, *added))
+    assert response.status_code == 302
     wanted = {
         ("q", "e"),
         ("column", "Title"),
         ("sort", "-Stars"),
         (f"filter__{ODD}__contains", "@SUM"),
     }
-    assert set(pairs_of(answer.location)) == wanted
-    viv.get(answer.location)
+    assert set(pairs_of(response.location)) == wanted
+    viv.get(response.location)
 
 
 def test_nothing_but_what_is_asked_of_a_table_goes_on_to_the_next_address(viv: Person) -> None:
@@ -122,7 +122,7 @@ def test_nothing_but_what_is_asked_of_a_table_goes_on_to_the_next_address(viv: P
         ("account_id", "7"),
         ("add_column", ""),
     ]
-    assert viv.client.get(asked(EVERYTHING, ("q", "a"), *more)).location == f"{EVERYTHING}?q=a"
+    assert viv.client.get(url_with(EVERYTHING, ("q", "a"), *more)).location == f"{EVERYTHING}?q=a"
 
 
 def test_the_form_offers_for_each_column_the_comparisons_that_fit_its_type(viv: Person) -> None:
@@ -138,7 +138,7 @@ def test_chosen_columns_stay_chosen_while_one_sorts_pages_and_filters(
     viv: Person, sandbox: Sandbox
 ) -> None:
     chosen = [("column", "Name, with comma"), ("column", "Stars")]
-    soup = viv.get(asked(EVERYTHING, *chosen, ("per_page", "25")))
+    soup = viv.get(url_with(EVERYTHING, *chosen, ("per_page", "25")))
     assert heads(soup) == ["Stars", "Name, with comma"]
     links = [*soup.select(".rows thead a"), *soup.select(".pager a")]
     assert len(links) > 6
@@ -155,23 +155,23 @@ def test_chosen_columns_stay_chosen_while_one_sorts_pages_and_filters(
 
 def test_a_column_that_only_sorts_or_filters_is_not_shown(viv: Person) -> None:
     path = (("column", "UUID"), ("sort", "-Stars"), ("filter__Active__boolean", "true"))
-    assert heads(viv.get(asked(EVERYTHING, *path))) == ["UUID"]
-    found = viv.json(asked(f"{EVERYTHING}.json", *path))
+    assert heads(viv.get(url_with(EVERYTHING, *path))) == ["UUID"]
+    found = viv.json(url_with(f"{EVERYTHING}.json", *path))
     assert found["columns"] == [{"name": "UUID", "type": "uuid"}]
     assert {frozenset(item) for item in found["items"]} == {frozenset({"id", "order", "UUID"})}
     assert found["total"] == 30
-    assert viv.client.get(asked(f"{EVERYTHING}.csv", *path)).text.splitlines()[0] == "UUID"
+    assert viv.client.get(url_with(f"{EVERYTHING}.csv", *path)).text.splitlines()[0] == "UUID"
 
 
 def test_all_of_two_hundred_columns_chosen_is_none_chosen_and_a_short_address(viv: Person) -> None:
     soup = viv.get(WIDE)
     boxes = soup.select(".rows-ticks input")
     assert len(boxes) == 200
-    answer = viv.client.get(
-        asked(WIDE, ("sort", "Column 002"), *[("column", str(box["value"])) for box in boxes])
+    response = viv.client.get(
+        url_with(WIDE, ("sort", "Column 002"), *[("column", str(box["value"])) for box in boxes])
     )
-    assert answer.location == f"{WIDE}?sort=Column+002"
-    half = viv.get(asked(WIDE, *[("column", str(box["value"])) for box in boxes[::2]]))
+    assert response.location == f"{WIDE}?sort=Column+002"
+    half = viv.get(url_with(WIDE, *[("column", str(box["value"])) for box in boxes[::2]]))
     assert len(heads(half)) == 100
 
 
@@ -193,14 +193,14 @@ def test_a_long_value_is_shown_whole_when_it_is_asked_for(viv: Person) -> None:
 
 
 def test_a_row_can_be_taken_along_as_json(viv: Person) -> None:
-    taken = json.loads(viv.get(f"{EVERYTHING}/rows/3").select_one("#row-json").text)  # type: ignore[union-attr]
-    assert (taken["id"], taken["Name, with comma"], len(taken["Customers"])) == (3, "value, 1", 150)
+    row = json.loads(viv.get(f"{EVERYTHING}/rows/3").select_one("#row-json").text)  # type: ignore[union-attr]
+    assert (row["id"], row["Name, with comma"], len(row["Customers"])) == (3, "value, 1", 150)
 
 
 def test_slow_rows_come_after_the_page_where_scripts_run_and_with_it_where_not(
     viv: Person, sandbox: Sandbox
 ) -> None:
-    path = asked(
+    path = url_with(
         EVERYTHING,
         ("column", "UUID"),
         ("page", "2"),
@@ -247,13 +247,13 @@ def test_a_page_past_the_end_and_a_table_deleted_meanwhile_are_told(
 
 
 def test_two_columns_that_differ_in_case_alone_keep_apart(viv: Person) -> None:
-    found = viv.json(asked(f"{EVERYTHING}.json", ("column", "amount"), ("column", "Amount")))
+    found = viv.json(url_with(f"{EVERYTHING}.json", ("column", "amount"), ("column", "Amount")))
     assert [column["name"] for column in found["columns"]] == ["Amount", "amount"]
     assert {item["amount"] for item in found["items"]} == {"lower-case twin"}
 
 
 def test_nothing_that_fits_says_so_and_leads_back(viv: Person) -> None:
-    soup = viv.get(asked(EVERYTHING, ("filter__UUID__equal", "none")))
+    soup = viv.get(url_with(EVERYTHING, ("filter__UUID__equal", "none")))
     assert "No row fits the conditions." in words(soup)
     assert soup.select_one(".empty a[href]")["href"] == EVERYTHING  # type: ignore[index]
     assert "The table is empty" in words(viv.get(EMPTY))
@@ -279,7 +279,7 @@ def test_what_is_asked_for_within_the_page_costs_one_call_for_its_rows(
     assert calls_of(lambda: viv.fragment(f"{EVERYTHING}?sort=-Amount")) == {"rows": 1}
     assert calls_of(lambda: viv.get(f"{EVERYTHING}?fill=1")) == {"rows": 1}
     # Checked against the current columns: upstream ignores a condition on a removed column.
-    assert calls_of(lambda: viv.fragment(asked(EVERYTHING, ("filter__UUID__equal", "x")))) == {
+    assert calls_of(lambda: viv.fragment(url_with(EVERYTHING, ("filter__UUID__equal", "x")))) == {
         "fields": 1,
         "rows": 1,
     }

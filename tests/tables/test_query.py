@@ -47,7 +47,7 @@ def test_a_filter_goes_upstream_as_it_is_read_there(name: str, value: str, sent:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
         ("filter__Nope__equal", "1", "no column “Nope”"),
         ("filter__AMOUNT__equal", "1", "no column “AMOUNT”"),
@@ -68,12 +68,12 @@ def test_a_filter_goes_upstream_as_it_is_read_there(name: str, value: str, sent:
     ],
 )
 def test_what_upstream_would_silently_ignore_is_refused_here_with_a_sentence(
-    name: str, value: str, said: str
+    name: str, value: str, message: str
 ) -> None:
-    if not said:
+    if not message:
         read((name, value))
         return
-    with pytest.raises(BadQuery, match=said.replace("(", r"\(")):
+    with pytest.raises(BadQuery, match=message.replace("(", r"\(")):
         read((name, value))
 
 

@@ -20,7 +20,7 @@ class Upstream:
     def __init__(
         self, ids: list[Any], change: Callable[[int, list[Any]], None] = lambda page, ids: None
     ) -> None:
-        self.ids, self.change, self.asked, self.most = ids, change, [], 0
+        self.ids, self.change, self.pages_requested, self.most = ids, change, [], 0
         self.count: int | None = None
         self.says_next, self.length = True, 0
         self._lock, self._now = threading.Lock(), 0
@@ -32,7 +32,7 @@ class Upstream:
         with self._lock:
             self._now += 1
             self.most = max(self.most, self._now)
-            self.asked.append(page)
+            self.pages_requested.append(page)
             self.change(page, self.ids)
             part = self.ids[(page - 1) * size : page * size]
             count = len(self.ids) if self.count is None else self.count
@@ -112,8 +112,8 @@ def test_wherever_the_next_page_is_said_to_be_each_comes_once_and_the_last_ends_
     pointing: str,
 ) -> None:
     upstream = Upstream(list(range(35)))
-    answer = upstream.rows
-    upstream.rows = lambda *place, **asked: answer(*place, **asked).model_copy(
+    response = upstream.rows
+    upstream.rows = lambda *place, **asked: response(*place, **asked).model_copy(
         update={"next": pointing}
     )  # type: ignore[method-assign]
     found = reading(upstream)
@@ -130,9 +130,9 @@ def test_no_more_pages_are_asked_for_than_are_worked_on() -> None:
     pages = reading(upstream, ahead=3).pages()
     for _ in range(5):
         next(pages)
-    assert max(upstream.asked) <= 5 + 6
+    assert max(upstream.pages_requested) <= 5 + 6
     pages.close()
-    assert max(upstream.asked) <= 5 + 6
+    assert max(upstream.pages_requested) <= 5 + 6
 
 
 def test_of_long_rows_fewer_pages_are_asked_for_ahead() -> None:
@@ -141,12 +141,12 @@ def test_of_long_rows_fewer_pages_are_asked_for_ahead() -> None:
     pages = reading(upstream, ahead=3).pages()
     for taken in range(1, 6):
         next(pages)
-        assert max(upstream.asked) <= taken + 2
+        assert max(upstream.pages_requested) <= taken + 2
     # Pages longer than the room for all are read one by one.
     upstream.length = ROOM // 5
     for _ in range(4):
         next(pages)
-    assert max(upstream.asked) <= taken + 4 + 1
+    assert max(upstream.pages_requested) <= taken + 4 + 1
     pages.close()
 
 

@@ -35,9 +35,9 @@ LONG_NAME = "表" * 255
 
 def choose(person: Person, path: str, **fields: Any) -> str:
     """Send the form for columns, and return the address to which it redirects."""
-    answer = person.client.post(path, data={"csrf_token": person.token(), **fields})
-    assert answer.status_code == 303, answer.text[:500]
-    return str(answer.location)
+    response = person.client.post(path, data={"csrf_token": person.token(), **fields})
+    assert response.status_code == 303, response.text[:500]
+    return str(response.location)
 
 
 def pairs(address: str) -> list[tuple[str, str]]:
@@ -122,9 +122,9 @@ def test_a_view_opens_with_its_own_table_and_for_those_who_may_see_it(
         expected = 200 if path.startswith(WIDE) else 410
         assert adam.client.get(f"{path}?{view}").status_code == expected, path
     for wrong in ("view=nothing", view[:-1], f"{view}x", "view=" + "a" * 5_000):
-        answer = adam.client.get(f"{WIDE}?{wrong}")
-        assert answer.status_code == 410
-        assert "are not kept" in words(BeautifulSoup(answer.text, "html.parser"))
+        response = adam.client.get(f"{WIDE}?{wrong}")
+        assert response.status_code == 410
+        assert "are not kept" in words(BeautifulSoup(response.text, "html.parser"))
         assert adam.client.get(f"{WIDE}.json?{wrong}").status_code == 410
     with app.app_context():
         person = users.find_user("viv@example.com")
@@ -244,12 +244,12 @@ def test_peliqan_is_asked_for_columns_by_the_shorter_list_or_for_all() -> None:
         query = read_table_query(
             {"filter__" + names[299] + "__contains": "a"}, chosen, columns, masked=()
         )
-        asked = query.upstream(columns)
+        sent = query.upstream(columns)
         # The filtered columns are included as well.
-        assert len(asked["include"]) == included + (1 if included else 0)
-        assert len(asked.get("exclude", ())) == excluded
-        assert names[299] not in asked.get("exclude", ())
-        assert len(quote(",".join([*asked["include"], *asked.get("exclude", ())]))) <= LONGEST_TREE
+        assert len(sent["include"]) == included + (1 if included else 0)
+        assert len(sent.get("exclude", ())) == excluded
+        assert names[299] not in sent.get("exclude", ())
+        assert len(quote(",".join([*sent["include"], *sent.get("exclude", ())]))) <= LONGEST_TREE
     with pytest.raises(BadQuery, match="150 of 300 columns are too many to name"):
         read_table_query({"q": "a"}, names[:150], columns, masked=())
 
@@ -261,27 +261,27 @@ def test_peliqan_is_asked_for_columns_by_the_shorter_list_or_for_all() -> None:
 def test_a_filter_of_a_list_has_a_length_that_fits_an_address(adam: Person, path: str) -> None:
     names = {str(select["name"]) for select in adam.get(path).select("form.list-filters select")}
     for name in names | {"connector"} & names:
-        answer = adam.client.get(path, query_string={name: "x" * 255})
-        assert answer.status_code == 400, name
-        assert "too long to filter by" in answer.text or "is no" in answer.text
+        response = adam.client.get(path, query_string={name: "x" * 255})
+        assert response.status_code == 400, name
+        assert "too long to filter by" in response.text or "is no" in response.text
     assert "at most 200 characters" in words(adam.get(f"{path}?q={'x' * 201}", 400))
 
 
 def test_where_to_go_after_signing_in_fits_an_address_and_its_path_stays(
     app: Flask, mallory: Person
 ) -> None:
-    for query, kept in (
+    for query, is_complete in (
         ("q=" + "x" * 900, True),
         (urlencode({"q": "表" * 110}), True),
         ("q=" + "x" * 9_000, False),
     ):
         target = f"/connections?{query}"
-        answer = mallory.client.get(target)
-        assert len(answer.location) < 2_000
-        asked = BeautifulSoup(mallory.client.get(answer.location).text, "html.parser")
-        field = asked.select_one("input[name=next]")
+        response = mallory.client.get(target)
+        assert len(response.location) < 2_000
+        page = BeautifulSoup(mallory.client.get(response.location).text, "html.parser")
+        field = page.select_one("input[name=next]")
         assert field is not None
-        assert field["value"] == (target if kept else "/connections")
+        assert field["value"] == (target if is_complete else "/connections")
         htmx = mallory.client.get(
             "/", headers={"HX-Request": "true", "HX-Current-URL": f"http://localhost{target}"}
         )
@@ -306,9 +306,9 @@ def test_hundreds_of_ticked_connections_are_posted(olga: Person) -> None:
     assert form is not None
     assert form["method"] == "post"
     fields = {"csrf_token": olga.token(), "kind": "sync", "which": "ticked", "c": boxes}
-    answer = olga.client.post(str(form["action"]), data=fields)
-    assert answer.status_code == 200
-    confirm = BeautifulSoup(answer.text, "html.parser")
+    response = olga.client.post(str(form["action"]), data=fields)
+    assert response.status_code == 200
+    confirm = BeautifulSoup(response.text, "html.parser")
     carried = [str(field["value"]) for field in confirm.select("form.bulk-form input[name=c]")]
     assert carried == boxes
     assert confirm.select_one("form.bulk-form")["method"] == "post"  # type: ignore[index]

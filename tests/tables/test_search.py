@@ -28,12 +28,12 @@ def tables_of(sandbox: Sandbox, connection: Any) -> list[Any]:
 
 def begin(person: Person, connection: Any, value: str) -> str:
     """Start a search, and return its address."""
-    answer = person.post(path_of(connection, "/search"), value=value)
-    assert answer.status_code == 303
-    return str(answer.location)
+    response = person.post(path_of(connection, "/search"), value=value)
+    assert response.status_code == 303
+    return str(response.location)
 
 
-def ask(person: Person, connection: Any, value: str) -> Any:
+def start_search(person: Person, connection: Any, value: str) -> Any:
     """Run the search to its end as a browser without scripts, and return its page."""
     return to_its_end(person, begin(person, connection, value))
 
@@ -57,7 +57,7 @@ def test_the_connections_page_asks_and_the_answer_leads_to_the_row(
     form = viv.get(path_of(connection)).select_one(".search-value")
     assert form is not None
     assert (form["method"], form["action"]) == ("post", path_of(connection, "/search"))
-    page = ask(viv, connection, " 2026-00042 ")
+    page = start_search(viv, connection, " 2026-00042 ")
     lines = [words(each) for each in page.select("#search tbody tr")]
     assert f"{table.name} 42 Number is exactly it" in lines
     link = next(
@@ -80,10 +80,10 @@ def test_a_masked_column_says_that_it_is_found_and_shows_nothing_else(
     )
     assert not [
         row
-        for row in ask(viv, connection, "TACT7@example").select("#search tbody tr")
+        for row in start_search(viv, connection, "TACT7@example").select("#search tbody tr")
         if "E-mail" in words(row)
     ]
-    page = ask(viv, connection, "CONTACT7@example.com")
+    page = start_search(viv, connection, "CONTACT7@example.com")
     [line] = [each for each in map(words, page.select("#search tbody tr")) if " 7 " in each]
     assert line.endswith("7 E-mail masked is exactly it")
     assert "contact7@example.com" not in page.get_text()
@@ -94,9 +94,9 @@ def test_what_is_nowhere_is_said_with_how_many_rows_were_read(
 ) -> None:
     connection = sandbox.healthy
     rows = sum(table.count for table in tables_of(sandbox, connection))
-    said = words(ask(viv, connection, "no such value").select_one("#search [role=status]"))
+    text = words(start_search(viv, connection, "no such value").select_one("#search [role=status]"))
     count = len(tables_of(sandbox, connection))
-    assert said == f"Not found in the {rows:,} rows read: these are all the rows of {count} tables."
+    assert text == f"Not found in the {rows:,} rows read: these are all the rows of {count} tables."
 
 
 def test_beyond_the_bound_it_says_which_tables_were_not_read(
@@ -107,10 +107,10 @@ def test_beyond_the_bound_it_says_which_tables_were_not_read(
     monkeypatch.setattr(search_jobs, "SEARCHED_ROWS", 200)
     many = [{"id": number, "Number": "x"} for number in range(200)]
     sandbox.fault("rows", match=str(first.id), body={"count": 900, "next": None, "results": many})
-    said = words(ask(viv, connection, "no such value").select_one("#search [role=status]"))
-    assert said.startswith("Not found in the 200 rows read; ")
-    assert f"“{first.name}” (the first 200 of 900 rows were)" in said
-    assert "(Peliqan's search found nothing there)" in said
+    text = words(start_search(viv, connection, "no such value").select_one("#search [role=status]"))
+    assert text.startswith("Not found in the 200 rows read; ")
+    assert f"“{first.name}” (the first 200 of 900 rows were)" in text
+    assert "(Peliqan's search found nothing there)" in text
 
 
 def test_the_value_is_in_no_address_no_audit_and_no_store_in_clear_and_only_whoever_asked_sees_it(
@@ -188,10 +188,10 @@ def test_a_table_that_cannot_be_read_is_named_and_the_others_are_read(
     connection = sandbox.healthy
     first, *_ = tables_of(sandbox, connection)
     sandbox.fault(match=str(first.id), **fault)
-    said = words(ask(viv, connection, "no such value").select_one("#search [role=status]"))
-    assert "1 table not read: " in said
-    assert f"“{first.name}”" in said
-    assert note in said
+    text = words(start_search(viv, connection, "no such value").select_one("#search [role=status]"))
+    assert "1 table not read: " in text
+    assert f"“{first.name}”" in text
+    assert note in text
 
 
 def test_where_the_api_refuses_to_search_the_rows_are_read(viv: Person, sandbox: Sandbox) -> None:
@@ -201,7 +201,7 @@ def test_where_the_api_refuses_to_search_the_rows_are_read(viv: Person, sandbox:
     )
     refusal = {"error": "ERROR_INVALID_SEARCH_MODE", "detail": "No search here."}
     sandbox.fault("rows", match=str(table.id), status=400, body=refusal, times=1)
-    page = ask(viv, connection, "2026-00042")
+    page = start_search(viv, connection, "2026-00042")
     assert f"{table.name} 42 Number is exactly it" in [
         words(each) for each in page.select("#search tbody tr")
     ]
@@ -223,16 +223,16 @@ def test_when_peliqan_is_away_it_stops_and_goes_on_by_its_button(
 def test_a_value_too_short_or_too_long_is_not_searched(
     viv: Person, sandbox: Sandbox, value: str
 ) -> None:
-    answer = viv.post(path_of(sandbox.healthy, "/search"), value=value)
-    assert answer.location == path_of(sandbox.healthy, "/search")
-    assert "Nothing was searched." in words(viv.get(answer.location))
+    response = viv.post(path_of(sandbox.healthy, "/search"), value=value)
+    assert response.location == path_of(sandbox.healthy, "/search")
+    assert "Nothing was searched." in words(viv.get(response.location))
 
 
 @pytest.mark.parametrize(
     "value", ['"quoted", with', "🏴‍☠️ emoji", "100 %", "<script>alert(1)", "مرحبا", "a\0b"]
 )
 def test_odd_values_are_looked_for_as_they_are(viv: Person, sandbox: Sandbox, value: str) -> None:
-    page = ask(viv, sandbox.healthy, value)
+    page = start_search(viv, sandbox.healthy, value)
     assert "Not found in" in words(page.select_one("#search [role=status]"))
     assert page.select("#search script") == []
 
@@ -279,7 +279,7 @@ def test_a_value_that_is_typed_in_another_spelling_is_found_and_is_the_same_sear
     table = next(
         each for each in tables_of(sandbox, connection) if each.kind == "money" and each.count > 100
     )
-    page = ask(viv, connection, "２０２６\u200b-00042\u00a0")
+    page = start_search(viv, connection, "２０２６\u200b-00042\u00a0")
     assert f"{table.name} 42 Number is exactly it" in [
         words(each) for each in page.select("#search tbody tr")
     ]

@@ -15,7 +15,7 @@ Lines = Callable[[], list[dict[str, Any]]]
 
 
 @pytest.fixture
-def told(app: Flask) -> Iterator[Lines]:
+def log_lines(app: Flask) -> Iterator[Lines]:
     """Return the JSON lines so far, from level INFO on."""
     root = logging.getLogger()
     before, level = root.handlers[:], root.level

@@ -26,16 +26,16 @@ SECRET = (
 
 
 def test_a_request_is_one_line_by_its_endpoint_without_what_its_address_says(
-    told: Lines, olga: Person, sandbox: Sandbox
+    log_lines: Lines, olga: Person, sandbox: Sandbox
 ) -> None:
     well = sandbox.healthy
-    before = len(told())
+    before = len(log_lines())
     assert olga.client.get(path_of(well), headers={"X-Request-ID": "from-the-proxy.1"}).text
     assert olga.client.get(
         "/connections?q=Somebody%20Secret", headers={"User-Agent": "Secret/1"}
     ).text
     first, second = [
-        line for line in told()[before:] if line["logger"] == "dashboard.telemetry.access_log"
+        line for line in log_lines()[before:] if line["logger"] == "dashboard.telemetry.access_log"
     ]
     assert (first["endpoint"], first["status"], first["account_id"], first["connection_id"]) == (
         "connections.show", 200, well.account_id, well.id,
@@ -48,7 +48,7 @@ def test_a_request_is_one_line_by_its_endpoint_without_what_its_address_says(
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+\+00:00", first["at"])
     assert 0 < first["seconds"] < 10
     assert second["endpoint"] == "connections.index"
-    assert "Secret" not in str(told())
+    assert "Secret" not in str(log_lines())
 
 
 @pytest.mark.parametrize(
@@ -64,17 +64,17 @@ def test_a_request_is_one_line_by_its_endpoint_without_what_its_address_says(
     ],
 )
 def test_an_id_that_is_not_well_formed_is_replaced(app: Flask, offered: str) -> None:
-    answer = app.test_client().get("/healthz", headers={"X-Request-ID": offered})
-    assert re.fullmatch(r"[0-9a-f]{16}", answer.headers["X-Request-ID"])
+    response = app.test_client().get("/healthz", headers={"X-Request-ID": offered})
+    assert re.fullmatch(r"[0-9a-f]{16}", response.headers["X-Request-ID"])
 
 
-def test_a_probe_that_finds_all_well_leaves_no_line(told: Lines, app: Flask) -> None:
+def test_a_probe_that_finds_all_well_leaves_no_line(log_lines: Lines, app: Flask) -> None:
     assert app.test_client().get("/healthz").text == "ok\n"
-    assert told() == []
+    assert log_lines() == []
 
 
 @contextmanager
-def heard(sandbox: Sandbox) -> Iterator[list[str | None]]:
+def received_ids(sandbox: Sandbox) -> Iterator[list[str | None]]:
     """Yield the ids of the calls that reach Peliqan in the context."""
     seen: list[str | None] = []
     sandbox.app.before_request_funcs.setdefault(None, []).insert(
@@ -87,18 +87,18 @@ def heard(sandbox: Sandbox) -> Iterator[list[str | None]]:
 
 
 def test_the_id_goes_to_peliqan_with_every_call_and_stands_on_the_page_of_an_error(
-    told: Lines, olga: Person, sandbox: Sandbox
+    log_lines: Lines, olga: Person, sandbox: Sandbox
 ) -> None:
     well = sandbox.healthy
     sandbox.fault("applications", status=500)
-    with heard(sandbox) as seen:
-        answer = olga.client.get(
+    with received_ids(sandbox) as seen:
+        response = olga.client.get(
             f"/accounts/{well.account_id}/databases/1", headers={"X-Request-ID": "walks-through-1"}
         )
-    assert answer.status_code == 502
+    assert response.status_code == 502
     assert "walks-through-1" in seen
-    assert "Request walks-through-1" in words(BeautifulSoup(answer.text, "html.parser"))
-    (failed,) = [line for line in told() if line["logger"] == "dashboard.telemetry.api_calls"]
+    assert "Request walks-through-1" in words(BeautifulSoup(response.text, "html.parser"))
+    (failed,) = [line for line in log_lines() if line["logger"] == "dashboard.telemetry.api_calls"]
     assert (failed["route"], failed["result"], failed["request_id"]) == (
         "applications",
         "server_error",
@@ -107,7 +107,7 @@ def test_the_id_goes_to_peliqan_with_every_call_and_stands_on_the_page_of_an_err
 
 
 def test_a_mistake_is_told_with_its_place_and_without_what_it_quotes(
-    told: Lines, app: Flask, olga: Person
+    log_lines: Lines, app: Flask, olga: Person
 ) -> None:
     def breaks() -> str:
         local_secret, token = SECRET, "-".join(["abcdef", "123456"])
@@ -115,10 +115,10 @@ def test_a_mistake_is_told_with_its_place_and_without_what_it_quotes(
 
     breaks.__dict__["role"] = "viewer"
     app.view_functions["trend.show"] = breaks
-    answer = olga.client.get("/trend?q=walks", headers={"X-Request-ID": "broken-by-itself"})
-    assert answer.status_code == 500
-    assert "broken-by-itself" in answer.text
-    mistake, line = told()[-2:]
+    response = olga.client.get("/trend?q=walks", headers={"X-Request-ID": "broken-by-itself"})
+    assert response.status_code == 500
+    assert "broken-by-itself" in response.text
+    mistake, line = log_lines()[-2:]
     assert (mistake["level"], mistake["message"]) == (
         "ERROR",
         "A mistake of the console's in trend.show",
@@ -131,11 +131,11 @@ def test_a_mistake_is_told_with_its_place_and_without_what_it_quotes(
         "broken-by-itself",
     )
     for hidden in ("hunter2", "abcdef-123456", "walks"):
-        assert hidden not in str(told())
+        assert hidden not in str(log_lines())
 
 
 def test_an_error_of_the_databases_does_not_tell_the_values_of_its_statement(
-    told: Lines, app: Flask
+    log_lines: Lines, app: Flask
 ) -> None:
     with app.app_context():
         values = {"value": "Mrs Jones, 1 Main Street"}
@@ -144,25 +144,25 @@ def test_an_error_of_the_databases_does_not_tell_the_values_of_its_statement(
         except Exception:  # every exception is logged
             logging.getLogger("dashboard.somewhere").exception("It broke")
         db.session.rollback()
-    (line,) = told()
+    (line,) = log_lines()
     assert "nothing" in line["exception"]
     assert "Jones" not in str(line)
 
 
-def test_what_libraries_say_is_scrubbed(told: Lines) -> None:
+def test_what_libraries_say_is_scrubbed(log_lines: Lines) -> None:
     logging.getLogger("gunicorn.error").error(
         "Error handling request %s", "/accounts?q=Jones&token=abc123def456"
     )
     logging.getLogger("some.library").warning("Retrying %s", SECRET)
-    assert "Jones" not in str(told())
-    assert "hunter2" not in str(told())
-    assert len(told()) == 2
+    assert "Jones" not in str(log_lines())
+    assert "hunter2" not in str(log_lines())
+    assert len(log_lines()) == 2
 
 
 def test_calls_for_a_file_that_is_sent_as_it_is_read_carry_the_requests_id(
     olga: Person, sandbox: Sandbox
 ) -> None:
-    with heard(sandbox) as seen:
+    with received_ids(sandbox) as seen:
         assert olga.client.get(
             "/accounts/1001/tables/10011903/export.csv", headers={"X-Request-ID": "a-whole-file"}
         ).data
@@ -170,14 +170,16 @@ def test_calls_for_a_file_that_is_sent_as_it_is_read_carry_the_requests_id(
     assert set(seen) == {"a-whole-file"}
 
 
-def test_a_task_has_an_id_that_its_calls_carry(told: Lines, app: Flask, sandbox: Sandbox) -> None:
+def test_a_task_has_an_id_that_its_calls_carry(
+    log_lines: Lines, app: Flask, sandbox: Sandbox
+) -> None:
     services: Services = app.extensions["services"]
-    with heard(sandbox) as seen, app.app_context(), around_task("read"):
+    with received_ids(sandbox) as seen, app.app_context(), around_task("read"):
         inside = request_id.current()
         logging.getLogger("dashboard.fleet").warning("Something")
         refresh.refresh_fleet(services)
     assert re.fullmatch(r"[0-9a-f]{16}", inside)
-    assert {line["request_id"] for line in told()} == {inside}
+    assert {line["request_id"] for line in log_lines()} == {inside}
     assert len(seen) > 2
     assert set(seen) == {inside}
     assert request_id.current() == ""

@@ -156,10 +156,10 @@ def test_only_this_machine_or_who_has_the_token_may_read_them(
             dashboard_metrics_token=token,
         )
     )
-    answer = made.test_client().get("/metrics", environ_overrides=environ)
-    assert answer.status_code == status
-    assert ("console_build_info" in answer.text) is (status == 200)
-    assert "m" * 32 not in answer.text
+    response = made.test_client().get("/metrics", environ_overrides=environ)
+    assert response.status_code == status
+    assert ("console_build_info" in response.text) is (status == 200)
+    assert "m" * 32 not in response.text
 
 
 def test_all_processes_of_serve_count_as_one_and_a_worker_of_its_own_for_itself(
@@ -234,8 +234,8 @@ def test_every_measurement_that_the_dashboard_or_an_alert_names_is_there(
         assert rule["labels"]["severity"] in {"critical", "warning"}
         assert rule["annotations"]["summary"]
         assert rule["annotations"]["description"]
-    places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in dashboard["panels"]]
-    assert len(places) == len(set(places))
+    positions = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in dashboard["panels"]]
+    assert len(positions) == len(set(positions))
 
 
 def test_the_folder_of_counts_outlives_what_was_forked_and_not_who_made_it(tmp_path: Path) -> None:

@@ -15,19 +15,19 @@ def test_while_an_outage_lasts_it_is_said_again_now_and_then(
 ) -> None:
     back = Event()
 
-    def ask() -> None:
+    def request() -> None:
         if not back.is_set():
             raise RedisConnectionError("refused")
 
     failing = logging.getLogger("failing")
     caplog.set_level(logging.INFO)
     caplog.handler.addFilter(
-        held := outage_log.Outages({outage_log.REDIS: ask}, probe_every=0.01, log_every=0.05)
+        held := outage_log.Outages({outage_log.REDIS: request}, probe_every=0.01, log_every=0.05)
     )
     try:
         for _ in range(50):
             try:
-                ask()
+                request()
             except RedisConnectionError:
                 failing.exception("A task failed")
         wait_for(

@@ -79,16 +79,16 @@ def test_administrators_see_all_and_so_does_whoever_becomes_one(
 
 
 def test_a_limit_costs_no_question_more(app: Flask, viv: Person) -> None:
-    def asked(path: str) -> int:
+    def count_statements(path: str) -> int:
         for _ in range(2):
             with counted(app) as statements:
                 assert viv.client.get(path).status_code == 200
         return len(statements)
 
     paths = ("/", "/connections", "/accounts.json", "/causes", "/findings", "/since", "/desk")
-    before = {path: asked(path) for path in paths}
+    before = {path: count_statements(path) for path in paths}
     with app.app_context():
         user = users.find_user("viv@example.com")
         assert user is not None
         access_rules.limit(user, access_rules.read("cust-*"))
-    assert {path: asked(path) for path in paths} == before
+    assert {path: count_statements(path) for path in paths} == before

@@ -23,9 +23,9 @@ def test_what_concerns_others_too_is_not_theirs_to_silence_or_take(
         ("wake", {}),
         ("owner", {"do": "take"}),
     ):
-        answer = olga.post(f"/causes/{shared}/{what}", **fields)
-        assert answer.status_code == 403
-        assert "customers that you do not see" in answer.text
+        response = olga.post(f"/causes/{shared}/{what}", **fields)
+        assert response.status_code == 403
+        assert "customers that you do not see" in response.text
     assert adam.json("/causes.json?per_page=200&state=suppressed")["items"] == []
     # She sees her own note only, since notes of others may name other customers.
     olga.post(f"/causes/{shared}/notes", text="I asked about it")
@@ -46,8 +46,8 @@ def test_a_bulk_job_reaches_nobody_else(
     assert begun.status_code in {400, 409}
     assert sandbox.state()["syncs"] == {}
     own = olga.post("/queries", name="Of one's own", text="select 1 as one").location
-    answer = olga.post(f"{own}/ask", seen="60")
-    assert "Other accounts fit by now" in answer.text
+    response = olga.post(f"{own}/ask", seen="60")
+    assert "Other accounts fit by now" in response.text
 
 
 def test_a_colleagues_job_on_their_customers_alone_is_theirs_to_cancel(
@@ -58,14 +58,14 @@ def test_a_colleagues_job_on_their_customers_alone_is_theirs_to_cancel(
             Connection.is_warehouse.is_(False)
         )
         mine = db.session.execute(shown.where(Connection.account_id.in_(INSIDE)).limit(2)).all()
-        places = [(row.account_id, row.id) for row in mine]
-        both = [*places, (ids["account_id"], ids["connection_id"])]
+        keys = [(row.account_id, row.id) for row in mine]
+        both = [*keys, (ids["account_id"], ids["connection_id"])]
         job = bulk.open_job(
-            bulk.NewJob("sync", places, places[0], "adam@example.com", "theirs", 1),
+            bulk.NewJob("sync", keys, keys[0], "adam@example.com", "theirs", 1),
             services.clock(),
         )
         mixed = bulk.open_job(
-            bulk.NewJob("sync", both, places[0], "adam@example.com", "theirs and others", 1),
+            bulk.NewJob("sync", both, keys[0], "adam@example.com", "theirs and others", 1),
             services.clock(),
         )
         number, other = job.id, mixed.id

@@ -51,24 +51,24 @@ def counts(app: Flask) -> dict[str, int]:
 def test_every_address_with_an_outsiders_id_is_a_404(
     app: Flask, ids: dict[str, int], olga: Person
 ) -> None:
-    asked = set()
+    requested = set()
     for rule in rules(app, "GET", "viewer", "operator"):
         path = path_of(rule, ids)
         if path is None:
             assert not rule.arguments or rule.arguments <= OTHERS.keys(), rule.rule
             continue
         for headers in ({}, {"HX-Request": "true"}):
-            answer = olga.client.get(path, headers=headers)
-            assert answer.status_code == 404, path
-            assert not OUTSIDER.search(answer.text), path
-        asked.add(rule.endpoint)
-    assert len(asked) > 40
+            response = olga.client.get(path, headers=headers)
+            assert response.status_code == 404, path
+            assert not OUTSIDER.search(response.text), path
+        requested.add(rule.endpoint)
+    assert len(requested) > 40
 
 
 def test_every_button_of_an_outsiders_is_a_404_and_does_nothing(
     app: Flask, ids: dict[str, int], olga: Person, sandbox: Sandbox
 ) -> None:
-    token, before, asked = olga.token(), counts(app), set()
+    token, before, requested = olga.token(), counts(app), set()
     fields = {
         "csrf_token": token,
         "text": "select 1",
@@ -88,11 +88,11 @@ def test_every_button_of_an_outsiders_is_a_404_and_does_nothing(
         if path is None:
             assert not rule.arguments or rule.arguments <= OTHERS.keys(), rule.rule
             continue
-        answer = olga.client.post(path, data=fields)
-        assert answer.status_code == 404, path
-        assert not OUTSIDER.search(answer.text), path
-        asked.add(rule.endpoint)
-    assert len(asked) > 25
+        response = olga.client.post(path, data=fields)
+        assert response.status_code == 404, path
+        assert not OUTSIDER.search(response.text), path
+        requested.add(rule.endpoint)
+    assert len(requested) > 25
     assert counts(app) == before
     assert sandbox.state()["syncs"] == {}
 
@@ -103,7 +103,7 @@ def test_no_list_and_no_page_names_an_outsider(
 ) -> None:
     person: Person = request.getfixturevalue(name)
     outside = re.compile(r"(?:/accounts/|cust-0)(?!1003\b|10[12]\d\b|0003\b|00[12]\d\b)\d+")
-    asked = 0
+    pages = 0
     for rule in rules(app, "GET", "viewer", "operator"):
         if rule.arguments - OTHERS.keys():
             continue
@@ -119,22 +119,22 @@ def test_no_list_and_no_page_names_an_outsider(
                 re.sub(r"<(?:\w+:)?(\w+)>", lambda found: str(ids.get(found[1], 1)), rule.rule)
                 + args
             )
-            answer = person.client.get(path)
-            assert answer.status_code in {200, 302, 400, 403, 404}, path
-            said = (
-                answer.text.replace("q=outsider", "")
+            response = person.client.get(path)
+            assert response.status_code in {200, 302, 400, 403, 404}, path
+            text = (
+                response.text.replace("q=outsider", "")
                 .replace('value="outsider"', "")
                 .replace("“outsider”", "")
             )
-            said = said.replace('placeholder="cust-00001"', "")
-            said = said.replace("cust-00001", "") if "external_id" in args else said
-            assert not OUTSIDER.search(said), (
+            text = text.replace('placeholder="cust-00001"', "")
+            text = text.replace("cust-00001", "") if "external_id" in args else text
+            assert not OUTSIDER.search(text), (
                 path,
-                said[max(0, OUTSIDER.search(said).start() - 200) :][:400],
+                text[max(0, OUTSIDER.search(text).start() - 200) :][:400],
             )  # type: ignore[union-attr]
-            assert not outside.search(said), (path, outside.search(said))
-            asked += answer.status_code == 200
-    assert asked > (130 if name == "olga" else 100)
+            assert not outside.search(text), (path, outside.search(text))
+            pages += response.status_code == 200
+    assert pages > (130 if name == "olga" else 100)
 
 
 def test_a_search_finds_nothing_by_words_that_are_not_shown(
@@ -183,9 +183,9 @@ def test_a_token_shows_a_script_no_more_than_its_owner_sees(
         "/receipts.json",
         "/bulk.json",
     ):
-        answer = script.get(path, headers=bearer)
-        assert answer.status_code == 200
-        assert not OUTSIDER.search(answer.text), path
+        response = script.get(path, headers=bearer)
+        assert response.status_code == 200
+        assert not OUTSIDER.search(response.text), path
     assert script.get(f"/bulk/{ids['job_id']}.json", headers=bearer).status_code == 404
     assert (
         script.get(f"/accounts/{ids['account_id']}/tables/1.json", headers=bearer).status_code

@@ -26,24 +26,24 @@ def test_an_action_is_post_only_and_another_roles_button_is_refused_and_recorded
 def test_a_form_without_its_token_does_nothing_and_is_recorded(
     olga: Person, adam: Person, sandbox: Sandbox
 ) -> None:
-    answer = olga.client.post(path_of(sandbox.healthy, "/sync"))
-    assert answer.status_code == 400
-    assert "too old" in answer.text
+    response = olga.client.post(path_of(sandbox.healthy, "/sync"))
+    assert response.status_code == 400
+    assert "too old" in response.text
     assert sandbox.state()["syncs"] == {}
     assert entries(adam, what="connections.start_sync", result="refused")
 
 
 def test_signing_in_leads_back_to_where_one_was_going(mallory: Person) -> None:
-    asked = mallory.client.get("/connections?severity=error")
-    assert asked.location.startswith("/login?next=")
-    answer = mallory.post(
+    response = mallory.client.get("/connections?severity=error")
+    assert response.location.startswith("/login?next=")
+    response = mallory.post(
         "/login",
         page="/login",
         email="viv@example.com",
         password=PASSWORD,
         next="/connections?severity=error",
     )
-    assert answer.location == "/connections?severity=error"
+    assert response.location == "/connections?severity=error"
 
 
 def test_a_session_ends_without_use_and_in_any_case(olga: Person, clock: Clock) -> None:
@@ -109,8 +109,8 @@ def test_a_personal_token_is_shown_once_opens_the_twins_and_nothing_else(
     number = viv.get("/me").select_one("form[action*='/revoke']")
     assert number is not None
     viv.post(str(number["action"]))
-    answer = script.get("/connections.json", headers=bearer)
-    assert (answer.status_code, answer.json["error"]) == (401, "not_signed_in")
+    response = script.get("/connections.json", headers=bearer)
+    assert (response.status_code, response.json["error"]) == (401, "not_signed_in")
     assert {"create_token", "revoke_token"} <= {
         item["what"] for item in adam.json("/audit.json")["items"]
     }
@@ -137,7 +137,7 @@ def test_an_administrator_adds_people_but_never_changes_their_own_role(
         {"role": "king"},
         {"password": "short"},
     ):
-        answer = adam.post(
+        response = adam.post(
             "/users",
             **{
                 "email": "x@example.com",
@@ -146,7 +146,7 @@ def test_an_administrator_adds_people_but_never_changes_their_own_role(
                 **wrong,
             },
         )
-        assert answer.status_code == 400
+        assert response.status_code == 400
     mine = next(
         row for row in adam.get("/users").select("tbody tr") if "adam@example.com" in row.text
     )

@@ -67,8 +67,8 @@ def test_one_ends_one_of_them_and_it_is_out_at_once(app: Flask, adam: Person) ->
     desk, phone, other = enter(app, DESK), enter(app, PHONE), enter(app, "curl/8")
     assert is_in(phone)
     shown = listed(desk.get("/me"))
-    answer = desk.post("/me/sessions/end", which=shown["Safari on an iPhone"], password=PASSWORD)
-    assert answer.location == "/me"
+    response = desk.post("/me/sessions/end", which=shown["Safari on an iPhone"], password=PASSWORD)
+    assert response.location == "/me"
     assert "That session is ended" in words(desk.get("/me"))
     assert (is_in(desk), is_in(phone), is_in(other)) == (True, False, True)
     desk.post("/me/sessions/end", which=shown["Safari on an iPhone"], password=PASSWORD)
@@ -166,7 +166,7 @@ def test_a_page_says_for_how_long_it_may_stay_on_the_screen(app: Flask, clock: C
 
 
 @pytest.mark.parametrize(
-    ("agent", "said"),
+    ("agent", "message"),
     [
         (DESK, "Firefox on Linux"),
         (PHONE, "Safari on an iPhone"),
@@ -181,6 +181,6 @@ def test_a_page_says_for_how_long_it_may_stay_on_the_screen(app: Flask, clock: C
         ("<b>this one</b>", "Another browser"),
     ],
 )
-def test_a_browser_is_told_in_words_of_the_consoles_own(agent: str, said: str) -> None:
-    assert browser_names.in_words(agent) == said
-    assert not re.search(r"[<>&]", said)
+def test_a_browser_is_told_in_words_of_the_consoles_own(agent: str, message: str) -> None:
+    assert browser_names.in_words(agent) == message
+    assert not re.search(r"[<>&]", message)

@@ -37,8 +37,8 @@ def set_up(person: Person, clock: Clock) -> tuple[str, list[str]]:
 
 
 def half_in(person: Person) -> None:
-    answer = person.post("/login", page="/login", email="viv@example.com", password=PASSWORD)
-    assert answer.location == "/login/code"
+    response = person.post("/login", page="/login", email="viv@example.com", password=PASSWORD)
+    assert response.location == "/login/code"
 
 
 @pytest.fixture
@@ -102,8 +102,8 @@ def test_a_clock_may_be_half_a_minute_off_and_no_more(
     for off, works in ((-2, False), (2, False), (-1, True), (1, True)):
         person = Person(app.test_client())
         half_in(person)
-        answer = person.post("/login/code", page="/login/code", code=now(secret, clock, off))
-        assert (answer.status_code == 302) is works, off
+        response = person.post("/login/code", page="/login/code", code=now(secret, clock, off))
+        assert (response.status_code == 302) is works, off
 
 
 def test_a_recovery_code_signs_in_once_and_is_kept_as_a_hash_alone(
@@ -112,8 +112,8 @@ def test_a_recovery_code_signs_in_once_and_is_kept_as_a_hash_alone(
     _, codes = set_up(viv, clock)
     assert len(set(codes)) == RECOVERY_CODES
     with app.app_context():
-        kept = [row.code_hash for row in db.session.scalars(db.select(RecoveryCode))]
-    assert sorted(kept) == sorted(keys.hashed(code.replace("-", "")) for code in codes)
+        hashes = [row.code_hash for row in db.session.scalars(db.select(RecoveryCode))]
+    assert sorted(hashes) == sorted(keys.hashed(code.replace("-", "")) for code in codes)
     half_in(mallory)
     assert mallory.post("/login/code", page="/login/code", code=codes[0].upper()).status_code == 302
     assert "7 left" in words(mallory.get("/me"))
@@ -207,10 +207,10 @@ def test_the_password_holds_for_five_minutes_and_while_it_is_theirs(
         user = users.find_user("viv@example.com")
         assert user is not None
         passwords.set_password(user, "another long password", services.clock())
-    answer = mallory.client.post(
+    response = mallory.client.post(
         "/login/code", data={"csrf_token": token, "code": now(secret, clock)}
     )
-    assert answer.location.startswith("/login")
+    assert response.location.startswith("/login")
     assert mallory.client.get("/").status_code == 302
     assert Person(app.test_client()).client.get("/login/code").status_code == 302
 

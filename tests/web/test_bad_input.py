@@ -58,9 +58,9 @@ def test_what_cannot_be_read_is_a_page_with_a_sentence_and_a_next_step(
     [(path, status) for path, status in BAD if path.startswith(("/connections?", "/accounts?"))],
 )
 def test_scripts_get_the_same_as_json(viv: Person, path: str, status: int) -> None:
-    answer = viv.json(path.replace("?", ".json?"), status)
-    assert set(answer) == {"error", "detail"}
-    assert answer["detail"]
+    body = viv.json(path.replace("?", ".json?"), status)
+    assert set(body) == {"error", "detail"}
+    assert body["detail"]
 
 
 @pytest.mark.parametrize(
@@ -99,9 +99,9 @@ def test_a_database_that_is_away_is_said_with_503_and_all_recovers_by_itself(
                 ("/connections.json", {}),
                 ("/", {"HX-Request": "true"}),
             ):
-                answer = viv.client.get(path, headers=headers)
-                assert (answer.status_code, answer.headers["Retry-After"]) == (503, "10"), path
-                assert "database does not answer" in answer.text
+                response = viv.client.get(path, headers=headers)
+                assert (response.status_code, response.headers["Retry-After"]) == (503, "10"), path
+                assert "database does not answer" in response.text
             assert viv.client.get("/healthz").status_code == 200
             assert viv.client.get("/readyz").status_code == 503
         finally:

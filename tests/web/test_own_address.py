@@ -293,15 +293,17 @@ def test_an_address_that_one_has_to_sign_in_for_is_where_one_lands(make: Make, r
     for host in ("127.0.0.1:8900", "example.com"):
         client, more = app.test_client(), {"base_url": f"http://{host}"}
         deep = f"{root}/connections?severity=error"
-        asked = client.get(deep, **more)
-        assert parse_qs(urlsplit(asked.location).query)["next"] == [deep]
-        page = BeautifulSoup(client.get(asked.location, **more).text, "html.parser")
+        response = client.get(deep, **more)
+        assert parse_qs(urlsplit(response.location).query)["next"] == [deep]
+        page = BeautifulSoup(client.get(response.location, **more).text, "html.parser")
         fields = {
             str(each["name"]): str(each.get("value", ""))
             for each in page.select("form input[name]")
         }
         fields |= {"email": "viv@example.com", "password": PASSWORD}
-        assert client.post(asked.location.partition("?")[0], data=fields, **more).location == deep
+        assert (
+            client.post(response.location.partition("?")[0], data=fields, **more).location == deep
+        )
         headers = {"HX-Request": "true", "HX-Current-URL": f"https://example.com{deep}"}
         sent = (
             app.test_client()
@@ -322,8 +324,8 @@ def test_a_form_that_comes_too_late_leads_back_to_its_page(
         {"Referer": f"https://example.com{root}/me?x=1"},
     )
     clock.move(hours=2)
-    answer = client.post(f"{root}/me/tokens", data=fields, headers=headers)
-    assert parse_qs(urlsplit(answer.location).query)["next"] == [f"{root}/me?x=1"]
+    response = client.post(f"{root}/me/tokens", data=fields, headers=headers)
+    assert parse_qs(urlsplit(response.location).query)["next"] == [f"{root}/me?x=1"]
 
 
 @pytest.mark.parametrize(
@@ -349,11 +351,11 @@ def test_trying_again_what_failed_stays_below_the_path(make: Make, sandbox: Sand
     )
     sandbox.fault("rows", status=500)
     for headers in ({}, {"HX-Request": "true"}):
-        answer = client.get(f"/console{TABLE}?page=1", headers=headers)
-        assert answer.status_code >= 500
+        response = client.get(f"/console{TABLE}?page=1", headers=headers)
+        assert response.status_code >= 500
         again = [
             link["href"]
-            for link in BeautifulSoup(answer.text, "html.parser").find_all("a")
+            for link in BeautifulSoup(response.text, "html.parser").find_all("a")
             if "Try again" in link.text
         ]
         assert again == [f"/console{TABLE}?page=1"]
@@ -371,8 +373,8 @@ def test_two_consoles_on_one_host_have_their_own_cookies(make: Make) -> None:
             "password": PASSWORD,
             "csrf_token": token_on(client, f"{root}/login", **more),
         }
-        answer = client.post(f"{root}/login", data=fields, **more)
-        for line in answer.headers.getlist("Set-Cookie"):
+        response = client.post(f"{root}/login", data=fields, **more)
+        for line in response.headers.getlist("Set-Cookie"):
             assert "; Secure" in line
             found[line.partition("=")[0]] = re.findall(r"; Path=([^;]+)", line)[0]
         # The name that other applications with Flask-Login use.

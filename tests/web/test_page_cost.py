@@ -46,26 +46,26 @@ QUERIES = {
 def test_a_page_asks_as_many_questions_for_two_hundred_rows_as_for_twenty_five(
     adam: Person, app: Flask, path: str
 ) -> None:
-    asked = {}
+    statement_counts = {}
     for per_page in (25, 200):
         address = f"{path}{'&' if '?' in path else '?'}per_page={per_page}"
         # Counters are cached until the snapshot changes, so the second visit is typical.
         for _ in range(2):
             with counted(app) as statements:
                 assert adam.client.get(address).status_code == 200
-        asked[per_page] = len(statements)
-    assert asked == {25: QUERIES[path], 200: QUERIES[path]}, "\n".join(statements)
+        statement_counts[per_page] = len(statements)
+    assert statement_counts == {25: QUERIES[path], 200: QUERIES[path]}, "\n".join(statements)
 
 
 def test_pages_and_static_files_travel_packed(adam: Person) -> None:
-    asked = {"Accept-Encoding": "gzip, deflate, br"}
+    headers = {"Accept-Encoding": "gzip, deflate, br"}
     for path in (
         "/connections",
         "/connections.json",
         "/static/console.css",
         "/static/vendor/icons.svg",
     ):
-        whole, packed = adam.client.get(path), adam.client.get(path, headers=asked)
+        whole, packed = adam.client.get(path), adam.client.get(path, headers=headers)
         assert "Content-Encoding" not in whole.headers
         assert packed.headers["Content-Encoding"] in {"gzip", "br"}, path
         assert "Accept-Encoding" in packed.headers["Vary"]

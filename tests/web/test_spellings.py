@@ -103,8 +103,8 @@ def without_times(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def sorts(person: Person, path: str) -> list[str]:
     """Return the sorts that a list offers."""
-    said = person.client.get(f"{path}.json?sort=by-nothing").text
-    return re.findall(r"\w+", said.partition("It can be by: ")[2].partition(".")[0])
+    text = person.client.get(f"{path}.json?sort=by-nothing").text
+    return re.findall(r"\w+", text.partition("It can be by: ")[2].partition(".")[0])
 
 
 def test_every_list_is_among_those_that_are_searched_here(spelled: Flask, adam: Person) -> None:
@@ -114,10 +114,10 @@ def test_every_list_is_among_those_that_are_searched_here(spelled: Flask, adam: 
 @pytest.mark.parametrize("path", SEARCHED)
 def test_a_list_is_searched_in_any_spelling(adam: Person, path: str) -> None:
     assert answer(adam, path, q="nobody is called so")["total"] == 0
-    for place, (tag, count) in enumerate(SEARCHED[path].items()):
+    for index, (tag, count) in enumerate(SEARCHED[path].items()):
         # Every third spelling, starting with another one for each text, and another name for
         # each. The largest lists have all of them below.
-        for turn, (spelling, spell) in list(enumerate(SPELLINGS.items(), place))[place % 3 :: 3]:
+        for turn, (spelling, spell) in list(enumerate(SPELLINGS.items(), index))[index % 3 :: 3]:
             name = NAMES[turn % len(NAMES)]
             assert answer(adam, path, q=spell(f"{tag}{name}"))["total"] == count, (
                 spelling,
@@ -171,9 +171,9 @@ def test_a_filter_takes_its_values_in_any_spelling(adam: Person, path: str) -> N
                 "with invisible characters",
             ):
                 spell = SPELLINGS[spelling]
-                asked = {str(choice["name"]): spell(str(option["value"]))}
-                found = answer(adam, path, **asked)
-                assert [repr(item) for item in found["items"]] == expected, (spelling, asked)
+                query = {str(choice["name"]): spell(str(option["value"]))}
+                found = answer(adam, path, **query)
+                assert [repr(item) for item in found["items"]] == expected, (spelling, query)
             page = adam.client.get(
                 path, query_string={str(choice["name"]): str(option["value"]).upper()}
             )
@@ -211,8 +211,8 @@ def test_a_page_goes_on_where_the_page_before_it_ended(adam: Person) -> None:
 def test_signs_that_stand_for_others_in_a_pattern_stand_for_themselves(adam: Person) -> None:
     for q in ("%", "_", "\\", "/", "qa%e", "qa_cole", "a%b_c\\d/e"):
         expected = {
-            1000 + place
-            for place, name in enumerate(NAMES, 1)
+            1000 + number
+            for number, name in enumerate(NAMES, 1)
             if comparable(q) in comparable(f"qa{name}")
         }
         assert {

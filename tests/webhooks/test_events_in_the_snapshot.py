@@ -224,13 +224,13 @@ def test_any_order_in_any_batches_comes_to_the_same(
         made(
             connection,
             f"pipeline_run_{name}",
-            first + place // 2,
-            timestamp=(start + timedelta(minutes=place)).isoformat(),
+            first + index // 2,
+            timestamp=(start + timedelta(minutes=index)).isoformat(),
         )
-        for place, name in enumerate(names)
+        for index, name in enumerate(names)
     ]
-    for place, which in enumerate(order):
-        if place in cuts:
+    for index, which in enumerate(order):
+        if index in cuts:
             process_all(services)
         send_events(app, sent[which])
     process_all(services)

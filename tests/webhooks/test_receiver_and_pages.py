@@ -72,9 +72,9 @@ def test_a_signed_event_is_kept_as_it_came_and_answered_with_nothing(
     app: Flask, peliqan: FlaskClient, sandbox: Sandbox
 ) -> None:
     sent = made(sandbox.healthy, "pipeline_run_started", 7, "RUNNING")
-    answer = post(peliqan, sent)
-    assert (answer.status_code, answer.data) == (204, b"")
-    assert "Set-Cookie" not in answer.headers
+    response = post(peliqan, sent)
+    assert (response.status_code, response.data) == (204, b"")
+    assert "Set-Cookie" not in response.headers
     (event,) = stored(app)
     assert (event.key, event.event, event.status, event.state, event.times) == (
         sent["event_id"], "pipeline_run_started", "RUNNING", "waiting", 1,
@@ -123,9 +123,9 @@ def test_the_signature_may_have_its_algorithm_in_front(
 def test_what_is_not_signed_with_the_secret_is_refused_and_not_kept(
     app: Flask, peliqan: FlaskClient, headers: dict[str, str]
 ) -> None:
-    answer = post(peliqan, b"{}", **headers)
-    assert (answer.status_code, answer.json["error"]) == (401, "bad_signature")  # type: ignore[index]
-    assert SECRET not in answer.text
+    response = post(peliqan, b"{}", **headers)
+    assert (response.status_code, response.json["error"]) == (401, "bad_signature")  # type: ignore[index]
+    assert SECRET not in response.text
     assert stored(app) == []
 
 
@@ -201,8 +201,8 @@ def test_without_a_secret_unsigned_events_are_taken(app: Flask, unsigned: FlaskC
 def test_what_is_no_json_object_is_refused_and_not_kept(
     app: Flask, peliqan: FlaskClient, body: bytes
 ) -> None:
-    answer = post(peliqan, body)
-    assert (answer.status_code, answer.json["error"]) == (400, "bad_event")  # type: ignore[index]
+    response = post(peliqan, body)
+    assert (response.status_code, response.json["error"]) == (400, "bad_event")  # type: ignore[index]
     assert stored(app) == []
 
 
@@ -241,8 +241,8 @@ def test_many_that_come_at_once_are_all_kept(app: Flask, sandbox: Sandbox) -> No
     ]
     clients = [app.test_client() for _ in range(16)]
 
-    def send(place: int) -> set[int]:
-        return {post(clients[place], body).status_code for body in bodies[place::16] + bodies[:3]}
+    def send(index: int) -> set[int]:
+        return {post(clients[index], body).status_code for body in bodies[index::16] + bodies[:3]}
 
     with ThreadPoolExecutor(16) as pool:
         assert set.union(*pool.map(send, range(16))) == {204}
@@ -292,13 +292,13 @@ def test_a_body_that_does_not_say_how_long_it_is_is_read_to_the_limit_and_no_fur
 ) -> None:
     for size, expected in ((1000, 204), (257 * 1024, 413)):
         body = json.dumps({"event": "connection_added", "more": "x" * size}).encode()
-        answer = peliqan.post(
+        response = peliqan.post(
             ADDRESS,
             input_stream=io.BytesIO(body),
             headers={"X-Peliqan-Signature": sign(body)},
             environ_overrides={"wsgi.input_terminated": True},
         )
-        assert answer.status_code == expected
+        assert response.status_code == expected
     assert len(stored(app)) == 1
 
 
@@ -431,8 +431,8 @@ def test_a_replay_is_worked_through_again_and_stands_in_the_audit_trail(
     work(app, services)
     (event,) = stored(app)
     assert event.state == "done"
-    answer = adam.post(f"/webhooks/{event.id}/replay", page=f"/webhooks/{event.id}")
-    assert (answer.status_code, answer.location) == (303, f"/webhooks/{event.id}")
+    response = adam.post(f"/webhooks/{event.id}/replay", page=f"/webhooks/{event.id}")
+    assert (response.status_code, response.location) == (303, f"/webhooks/{event.id}")
     (event,) = stored(app)
     assert (event.state, event.settled_at, event.times) == ("waiting", None, 1)
     with app.app_context():

@@ -120,16 +120,16 @@ def test_an_end_that_is_told_while_somebody_looks_is_looked_at_right_after(
 
 def test_a_hint_is_given_seldom_and_always_after_what_asked_for_it() -> None:
     given, all_given = [], threading.Event()
-    asked = []
+    enqueued = []
 
     def hint() -> None:
-        given.append(len(asked))
+        given.append(len(enqueued))
         if given[-1] == 100:
             all_given.set()
 
     hints = Throttle(hint, 0.05)
     for number in range(100):
-        asked.append(number)
+        enqueued.append(number)
         hints()
     assert all_given.wait(60)
     assert len(given) <= 3
@@ -260,10 +260,10 @@ def test_an_event_over_a_real_socket_is_answered(app: Flask, sandbox: Sandbox) -
                 "times": 2,
                 **more,
             }
-            answer = requests.post(
+            response = requests.post(
                 f"{sandbox.url}/sandbox/control/webhooks/send", json=sent, timeout=20
             )
-            assert answer.json() == expected
+            assert response.json() == expected
     finally:
         server.shutdown()
         thread.join(5)

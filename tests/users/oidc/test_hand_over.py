@@ -192,12 +192,12 @@ def test_of_two_accounts_that_come_at_once_one_is_the_person(
             return ""
 
     with ThreadPoolExecutor(4) as pool:
-        said = list(pool.map(come, range(4)))
-    assert said.count("") == 1
-    assert sum("belongs to another account" in each for each in said) == 3
+        results = list(pool.map(come, range(4)))
+    assert results.count("") == 1
+    assert sum("belongs to another account" in each for each in results) == 3
     with app.app_context():
         db.session.remove()
-    assert as_kept(app, viv.id)[1] == f"s{said.index('')}"
+    assert as_kept(app, viv.id)[1] == f"s{results.index('')}"
 
 
 def test_whom_an_earlier_version_handed_over_comes_in_or_gets_a_password_again(
@@ -290,11 +290,11 @@ def test_everybody_of_an_issuer_is_moved_with_one_entry_in_the_audit_trail(
 ) -> None:
     new = "https://new.example.com/realms/staff"
     assert issuers.move(bound, new, "command line", clock()) == 4
-    kept = {
+    stored = {
         user.email: (user.issuer, user.subject, user.handed_to)
         for user in User.query.filter(User.email.like("p%"))
     }
-    assert kept == {
+    assert stored == {
         "p0@example.com": (new, "s0", None),
         "p1@example.com": (new, "s1", None),
         "p2@example.com": (new, "s2", None),
@@ -308,8 +308,8 @@ def test_everybody_of_an_issuer_is_moved_with_one_entry_in_the_audit_trail(
 def test_where_somebody_has_the_subject_already_nobody_is_moved(
     app: Flask, bound: str, clock: Clock
 ) -> None:
-    taken = db.session.query(User).filter_by(email="p4@example.com").one()
-    taken.subject = "s1"
+    user = db.session.query(User).filter_by(email="p4@example.com").one()
+    user.subject = "s1"
     db.session.commit()
     with pytest.raises(issuers.MoveError, match=r"p1@example\.com and p4@example\.com"):
         issuers.move(bound, TENANT, "command line", clock())

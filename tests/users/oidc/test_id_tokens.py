@@ -179,14 +179,14 @@ def test_who_comes_is_let_in_or_reads_why_not(
 ) -> None:
     configure(**case.settings)
     provider.person = {name: value for name, value in case.claims.items() if value is not None}
-    answer = sign_in(mallory)
+    response = sign_in(mallory)
     with app.app_context():
         made = [user for user in User.query.all() if user.issuer is not None]
         if case.says:
-            assert case.says in refusal_text(answer)
+            assert case.says in refusal_text(response)
             assert made == []
             return
-        assert answer.status_code == 302
+        assert response.status_code == 302
         assert [(user.email, user.role, user.subject) for user in made] == [
             (case.address, "operator", case.claims["sub"])
         ]

@@ -114,8 +114,8 @@ def test_the_provider_is_asked_with_pkce_state_and_nonce_that_are_new_each_time(
 def test_signing_in_leads_back_to_where_one_was_going_and_never_elsewhere(
     app: Flask, mallory: Person
 ) -> None:
-    asked = mallory.get("/login?next=/connections%3Fseverity%3Derror")
-    link = asked.select_one("a[href^='/login/provider']")
+    page = mallory.get("/login?next=/connections%3Fseverity%3Derror")
+    link = page.select_one("a[href^='/login/provider']")
     assert link is not None
     assert (
         mallory.client.get(way_back(mallory, str(link["href"]))).location
@@ -374,11 +374,11 @@ def test_signing_out_ends_the_session_here_and_leads_to_the_provider(
     app: Flask, mallory: Person, provider: Provider
 ) -> None:
     sign_in(mallory)
-    answer = mallory.post("/logout")
-    assert answer.headers["Refresh"].startswith(f"0; url={provider.url}/end?")
-    assert f"{provider.url}/end?" in answer.text
-    assert "id_token" not in answer.text
-    assert "post_logout_redirect_uri=http%3A%2F%2Flocalhost%2Flogin" in answer.text
+    response = mallory.post("/logout")
+    assert response.headers["Refresh"].startswith(f"0; url={provider.url}/end?")
+    assert f"{provider.url}/end?" in response.text
+    assert "id_token" not in response.text
+    assert "post_logout_redirect_uri=http%3A%2F%2Flocalhost%2Flogin" in response.text
     assert mallory.client.get("/").status_code == 302
     provider.described = {"end_session_endpoint": None}
     other = Person(app.test_client())
