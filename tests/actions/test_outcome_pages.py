@@ -20,7 +20,7 @@ from dashboard.findings import queries as finding_queries
 from dashboard.findings.models import Cause, Finding
 from dashboard.findings.playbook import PLATFORM, read_playbook
 from dashboard.fleet import queries
-from tests.actions.test_pages import look
+from tests.actions.test_pages import poll
 from tests.findings.test_playbook import FOLDER
 from tests.support.clock import Clock
 from tests.support.people import Person, path_of, words
@@ -247,7 +247,7 @@ def test_the_line_of_why_is_kept_with_the_result_in_done_here_and_in_the_audit_t
     assert done is not None
     assert "“<b>Ticket 4711</b>”" in words(done)
     assert "under way" in words(done)
-    look(app, app.extensions["services"], clock)
+    poll(app, app.extensions["services"], clock)
     done = olga.get(path_of(expired)).select_one(".done-here")
     assert done is not None
     assert "“<b>Ticket 4711</b>”" in words(done)
@@ -268,7 +268,7 @@ def test_a_reauthorisation_that_worked_is_a_badge_a_recovered_finding_and_a_rece
     olga.post(path_of(expired, "/reauthorise"), why="Jan has left")
     sandbox.life.allow(expired.id)
     sandbox.life.touch(expired.id).allowed_at = None
-    look(app, services, clock)
+    poll(app, services, clock)
     soup = olga.get(path_of(expired))
     done = soup.select_one(".done-here")
     assert done is not None

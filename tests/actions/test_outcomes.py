@@ -34,7 +34,7 @@ def context(app: Flask) -> Any:
         yield
 
 
-def known(connection: Any) -> Connection:
+def stored_connection(connection: Any) -> Connection:
     row = queries.connection_or_none(connection.account_id, connection.id)
     assert row is not None
     return row
@@ -52,12 +52,12 @@ def find(connection: Connection, at: Any, *found: str) -> None:
         cause = causes.find_or_create(
             {causes.Key(rule, "a connector"): causes.Seed(severity, "")}, at
         )
-        (known,) = cause.values()
+        (cause_row,) = cause.values()
         db.session.add(
             Finding(
                 account_id=connection.account_id,
                 connection_id=connection.id,
-                cause_id=known.id,
+                cause_id=cause_row.id,
                 rule=rule,
                 severity=severity,
                 state="new",
@@ -140,7 +140,7 @@ def test_an_action_is_judged_by_what_was_wrong_before_and_what_is_afterwards(
     sandbox: Sandbox,
 ) -> None:
     before, state, after, status, verdict = case
-    connection = known(sandbox.healthy)
+    connection = stored_connection(sandbox.healthy)
     connection.status, connection.severity = "OK", "ok"
     find(connection, clock() - timedelta(hours=1), *before)
     action = act(connection, clock)
@@ -158,7 +158,7 @@ def test_an_action_is_judged_by_what_was_wrong_before_and_what_is_afterwards(
 def test_what_was_refused_did_nothing_even_where_it_grew_worse_meanwhile(
     clock: Clock, sandbox: Sandbox
 ) -> None:
-    connection = known(sandbox.healthy)
+    connection = stored_connection(sandbox.healthy)
     find(connection, clock(), "late warning")
     action = act(connection, clock, actions.REAUTHORISE)
     find(connection, clock(), "dark critical")
@@ -167,7 +167,7 @@ def test_what_was_refused_did_nothing_even_where_it_grew_worse_meanwhile(
 
 
 def test_a_link_that_a_newer_one_replaced_is_not_judged(clock: Clock, sandbox: Sandbox) -> None:
-    action = act(known(sandbox.healthy), clock, actions.REAUTHORISE)
+    action = act(stored_connection(sandbox.healthy), clock, actions.REAUTHORISE)
     actions.complete(action, "superseded", clock())
     assert (action.status_after, action.verdict) == (None, None)
 
@@ -175,7 +175,9 @@ def test_a_link_that_a_newer_one_replaced_is_not_judged(clock: Clock, sandbox: S
 def test_the_line_of_why_and_the_result_stand_both_in_the_audit_trail(
     clock: Clock, sandbox: Sandbox
 ) -> None:
-    action = act(known(sandbox.healthy), clock, why="  Ticket\0 4711,\n asked twice " + "x" * 600)
+    action = act(
+        stored_connection(sandbox.healthy), clock, why="  Ticket\0 4711,\n asked twice " + "x" * 600
+    )
     entry = db.session.get_one(AuditEntry, action.audit_id)
     assert entry.detail.startswith("Why: Ticket 4711, asked twice xxx")
     assert len(action.why) == 500
@@ -187,7 +189,7 @@ def test_the_line_of_why_and_the_result_stand_both_in_the_audit_trail(
 
 def settled(connection: Any, clock: Clock, kind: str = actions.REAUTHORISE) -> Action:
     """Return an action that was done before its effect showed."""
-    action = act(known(connection), clock, kind)
+    action = act(stored_connection(connection), clock, kind)
     actions.complete(action, "done", clock())
     assert (action.rule, action.verdict) == ("auth_failed", "no_effect")
     return action
@@ -207,7 +209,7 @@ def test_what_helped_only_later_is_judged_again_when_the_finding_recovers(
     action = settled(connection, clock)
     recover(services, clock, sandbox, connection)
     db.session.refresh(action)
-    assert (action.verdict, action.status_after) == ("worked", known(connection).status)
+    assert (action.verdict, action.status_after) == ("worked", stored_connection(connection).status)
 
 
 def test_after_more_than_a_day_nobody_says_that_it_helped(
@@ -226,7 +228,7 @@ def test_after_more_than_an_interval_neither(
 ) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     action = settled(connection, clock)
-    interval = timedelta(seconds=known(connection).run_interval or 0)
+    interval = timedelta(seconds=stored_connection(connection).run_interval or 0)
     assert timedelta() < interval < timedelta(hours=23)
     action.settled_at = clock() - interval - timedelta(minutes=31)
     recover(services, clock, sandbox, connection)
@@ -252,7 +254,7 @@ def test_an_action_under_way_keeps_the_credit_from_those_before_it(
     connection = sandbox.find(failure="expired", auth="oauth2")
     first, second = (
         settled(connection, clock, actions.SYNC),
-        act(known(connection), clock, actions.REAUTHORISE),
+        act(stored_connection(connection), clock, actions.REAUTHORISE),
     )
     recover(services, clock, sandbox, connection)
     assert db.session.get_one(Action, first.id).verdict == "no_effect"
@@ -268,7 +270,7 @@ def test_what_recovers_next_door_is_nobodys_credit(
     neighbour = next(
         each for each in sandbox.life.connections(connection.account_id) if each.id != connection.id
     )
-    find(known(connection), clock())
+    find(stored_connection(connection), clock())
     outcomes.on_recovered(None, connections={(connection.account_id, neighbour.id)}, at=clock())
     assert action.verdict == "no_effect"
     outcomes.on_recovered(None, connections={(connection.account_id, connection.id)}, at=clock())
@@ -278,7 +280,7 @@ def test_what_recovers_next_door_is_nobodys_credit(
 def test_what_is_learnt_is_counted_by_kind_for_one_rule_and_one_connector(
     clock: Clock, sandbox: Sandbox
 ) -> None:
-    connection = known(sandbox.healthy)
+    connection = stored_connection(sandbox.healthy)
     for kind, state, after, times in (
         (actions.REAUTHORISE, "done", [], 5),
         (actions.REAUTHORISE, "done", ["dark critical"], 1),

@@ -13,7 +13,7 @@ from tests.support.people import Person, path_of, words
 from tests.support.sandbox import Sandbox
 
 
-def look(app: Flask, services: Services, clock: Clock) -> None:
+def poll(app: Flask, services: Services, clock: Clock) -> None:
     """Run the worker's tasks that are due."""
     clock.move(seconds=61)
     with app.app_context():
@@ -31,7 +31,7 @@ def test_a_sync_polls_while_it_runs_and_the_finished_fragment_carries_no_trigger
     assert running.select_one("#sync")["data-running"] == "true"
     assert "every 2s" in str(running.select_one("#sync")["hx-trigger"])
     assert "started by olga@example.com" in words(running)
-    look(app, services, clock)
+    poll(app, services, clock)
     ended = olga.fragment(path_of(connection, "/run-status")).select_one("#sync")
     assert ended is not None
     assert ended["data-running"] == "false"
@@ -89,7 +89,7 @@ def test_reauthorising_shows_a_real_link_with_its_host_until_the_connection_is_w
     )
     sandbox.life.allow(connection.id)
     sandbox.life.touch(connection.id).allowed_at = None
-    look(app, services, clock)
+    poll(app, services, clock)
     ended = olga.fragment(path_of(connection, "/link-status"))
     assert "Reauthorisation worked" in words(ended)
     assert not ended.select("[hx-get], [hx-trigger]")
@@ -114,9 +114,9 @@ def test_an_action_that_does_not_fit_is_refused_in_words_and_recorded(
 def test_the_widgets_token_is_for_the_frame_and_an_unknown_customer_is_asked_about_first(
     olga: Person, sandbox: Sandbox
 ) -> None:
-    known = olga.post("/embed/token", external_id="cust-00001")
-    assert known.json is not None
-    assert known.json["expires_at"]
+    response = olga.post("/embed/token", external_id="cust-00001")
+    assert response.json is not None
+    assert response.json["expires_at"]
     unknown = olga.post("/embed/token", external_id="nobody-yet")
     assert (unknown.status_code, unknown.json["error"]) == (409, "unknown_account")
     assert sandbox.life.by_external_id("nobody-yet") is None

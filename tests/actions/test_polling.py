@@ -16,7 +16,7 @@ from dashboard.findings import evaluate
 from dashboard.findings import queries as finding_queries
 from dashboard.findings.models import Finding
 from dashboard.fleet.models import Connection
-from tests.actions.test_sync import WHO, known, look, start
+from tests.actions.test_sync import WHO, poll, start, stored_connection
 from tests.support.clock import Clock
 from tests.support.sandbox import Sandbox
 
@@ -40,7 +40,7 @@ def ask(
     services: Services, clock: Clock, connection: Any, kind: str = actions.REAUTHORISE
 ) -> Action:
     return customer_links.request_link(
-        services.api, kind, known(connection), ActionRequest(WHO, clock(), 15)
+        services.api, kind, stored_connection(connection), ActionRequest(WHO, clock(), 15)
     )
 
 
@@ -58,7 +58,7 @@ def test_a_finding_recovers_by_itself_after_a_reauthorisation_that_worked(
     action = ask(services, clock, connection)
     sandbox.life.allow(connection.id)
     sandbox.life.touch(connection.id).allowed_at = None
-    look(services, clock, action)
+    poll(services, clock, action)
     assert rules(connection) == []
     assert db.session.get_one(Finding, finding_id).state == "recovered"
     assert (action.rule, action.status_before, action.status_after, action.verdict) == (
@@ -86,7 +86,7 @@ def test_a_finding_recovers_by_itself_after_a_sync_that_worked(
     db.session.commit()
     db.session.expire_all()
     assert rules(connection) == ["never_ran"]
-    action = look(services, clock, start(services, connection))
+    action = poll(services, clock, start(services, connection))
     assert rules(connection) == []
     assert (action.state, action.rule, action.verdict) == ("done", "never_ran", "worked")
 
@@ -95,7 +95,7 @@ def test_a_sync_that_fails_has_no_effect_and_its_finding_stays(
     services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
-    action = look(services, clock, start(services, connection))
+    action = poll(services, clock, start(services, connection))
     assert (action.state, action.verdict) == ("failed", "no_effect")
     assert rules(connection) == ["auth_failed"]
 
@@ -105,7 +105,7 @@ def test_a_sync_that_breaks_what_was_well_made_it_worse(
 ) -> None:
     connection = sandbox.healthy
     sandbox.set(connection.id, next_run="ERROR")
-    action = look(services, clock, start(services, connection))
+    action = poll(services, clock, start(services, connection))
     assert (action.rule, action.status_before, action.status_after, action.verdict) == (
         None,
         "OK",
@@ -120,9 +120,9 @@ def test_a_run_that_is_stuck_is_read_and_judged(
     connection = sandbox.healthy
     sandbox.set(connection.id, never_finishes=True)
     action = start(services, connection)
-    look(services, clock, action, times=4)
+    poll(services, clock, action, times=4)
     assert (action.state, action.verdict) == ("stuck", "no_effect")
-    assert known(connection).running
+    assert stored_connection(connection).running
 
 
 def test_a_run_without_an_end_in_a_day_is_read_and_judged(
@@ -133,7 +133,7 @@ def test_a_run_without_an_end_in_a_day_is_read_and_judged(
     action = start(services, connection)
     clock.move(hours=25)
     before = read_calls(sandbox)
-    look(services, clock, action)
+    poll(services, clock, action)
     assert action.state == "stuck"
     assert action.verdict is not None
     assert read_calls(sandbox) == before + 1
@@ -171,7 +171,7 @@ def test_a_link_that_nobody_followed_had_no_effect(
     connection = sandbox.find(failure="expired", auth="oauth2")
     action = ask(services, clock, connection)
     clock.move(hours=25)
-    look(services, clock, action)
+    poll(services, clock, action)
     assert (action.state, action.verdict) == ("failed", "no_effect")
     assert "Nobody followed" in action.detail
 
@@ -182,9 +182,9 @@ def test_a_link_whose_connection_cannot_be_read_for_a_day_ends_all_the_same(
     connection = sandbox.find(failure="expired", auth="oauth2")
     action = ask(services, clock, connection)
     sandbox.fault("server", status=500)
-    look(services, clock, action)
+    poll(services, clock, action)
     assert action.settled_at is None
     clock.move(hours=25)
-    look(services, clock, action)
+    poll(services, clock, action)
     assert (action.state, action.verdict) == ("failed", "no_effect")
     assert "not known whether the customer followed" in action.detail

@@ -31,17 +31,19 @@ def context(app: Flask) -> Any:
         yield
 
 
-def known(connection: Any) -> Connection:
+def stored_connection(connection: Any) -> Connection:
     row = queries.connection_or_none(connection.account_id, connection.id)
     assert row is not None
     return row
 
 
 def start(services: Services, connection: Any) -> Action:
-    return sync.start(services.api, known(connection), ActionRequest(WHO, services.clock(), 15))
+    return sync.start(
+        services.api, stored_connection(connection), ActionRequest(WHO, services.clock(), 15)
+    )
 
 
-def look(services: Services, clock: Clock, action: Action, times: int = 1) -> Action:
+def poll(services: Services, clock: Clock, action: Action, times: int = 1) -> Action:
     for _ in range(times):
         clock.move(seconds=70)
         leased = actions.lease(action.id, clock())
@@ -61,11 +63,11 @@ def test_a_sync_is_followed_to_its_end_with_its_records(
 ) -> None:
     action = start(services, sandbox.healthy)
     assert action.state == "running"
-    look(services, clock, action)
+    poll(services, clock, action)
     assert (action.state, action.run_status) == ("done", "COMPLETED")
     assert action.records is not None
     assert entry_of(action).result == "done"
-    assert known(sandbox.healthy).last_run_status == "COMPLETED"
+    assert stored_connection(sandbox.healthy).last_run_status == "COMPLETED"
 
 
 def test_ten_presses_start_one_run(services: Services, sandbox: Sandbox) -> None:
@@ -98,7 +100,7 @@ def test_an_answer_that_does_not_come_is_unknown_and_found_out_without_starting_
     action = start(services, connection)
     assert action.state == "unknown"
     assert entry_of(action).result == "pending"
-    look(services, clock, action)
+    poll(services, clock, action)
     assert action.state == "done", action.detail
     assert sandbox.state()["calls"]["syncdb"] == 1
     assert sandbox.state()["syncs"] == {str(connection.id): 1}
@@ -111,7 +113,7 @@ def test_a_start_that_never_arrived_ends_as_failed_and_can_be_pressed_again(
     sandbox.fault("syncdb", status=500, times=1)
     action = start(services, connection)
     assert action.state == "unknown"
-    look(services, clock, action, times=3)
+    poll(services, clock, action, times=3)
     assert (action.state, entry_of(action).result) == ("failed", "failed")
     assert "No run began" in action.detail
     assert start(services, connection).id != action.id
@@ -135,9 +137,9 @@ def test_running_false_with_status_running_is_asked_again_and_then_called_stuck(
     connection = sandbox.healthy
     sandbox.set(connection.id, never_finishes=True)
     action = start(services, connection)
-    look(services, clock, action, times=3)
+    poll(services, clock, action, times=3)
     assert action.settled_at is None
-    look(services, clock, action)
+    poll(services, clock, action)
     assert action.state == "stuck"
     assert "not complete" in action.detail
 
@@ -146,7 +148,7 @@ def test_a_failed_run_says_the_connections_own_error(
     services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     connection = sandbox.find(failure="expired")
-    action = look(services, clock, start(services, connection))
+    action = poll(services, clock, start(services, connection))
     assert (action.state, action.run_status) == ("failed", "ERROR")
     assert "invalid_grant" in action.detail
 
@@ -156,10 +158,10 @@ def test_an_api_that_is_away_while_a_run_is_followed_decides_nothing(
 ) -> None:
     action = start(services, sandbox.healthy)
     sandbox.fault("syncdb_status", status=500, times=1)
-    look(services, clock, action)
+    poll(services, clock, action)
     assert action.settled_at is None
     sandbox.clear()
-    assert look(services, clock, action).state == "done"
+    assert poll(services, clock, action).state == "done"
 
 
 def test_only_one_looks_at_a_time(services: Services, clock: Clock, sandbox: Sandbox) -> None:
@@ -174,10 +176,10 @@ def test_a_process_that_died_between_writing_and_asking_is_found_out(
     services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     connection = sandbox.healthy
-    action, _ = actions.start_action(actions.SYNC, known(connection), WHO, clock())
+    action, _ = actions.start_action(actions.SYNC, stored_connection(connection), WHO, clock())
     clock.move(seconds=61)
     assert actions.due(clock()) == [action.id]
-    look(services, clock, action, times=3)
+    poll(services, clock, action, times=3)
     assert action.state == "failed"
     assert sandbox.state()["syncs"] == {}
 
@@ -187,15 +189,18 @@ def test_reauthorising_gives_a_checked_link_and_ends_when_the_connection_is_well
 ) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     action = customer_links.request_link(
-        services.api, actions.REAUTHORISE, known(connection), ActionRequest(WHO, clock(), 15)
+        services.api,
+        actions.REAUTHORISE,
+        stored_connection(connection),
+        ActionRequest(WHO, clock(), 15),
     )
     assert action.state == "waiting"
     assert action.url == f"{sandbox.url}/sandbox/consent/{connection.id}"
-    look(services, clock, action)
+    poll(services, clock, action)
     assert action.settled_at is None
     sandbox.life.allow(connection.id)
     sandbox.life.touch(connection.id).allowed_at = None
-    look(services, clock, action)
+    poll(services, clock, action)
     assert (action.state, action.url) == ("done", None)
 
 
@@ -204,10 +209,13 @@ def test_a_link_has_done_its_work_when_the_connection_loads_a_part_again(
 ) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     action = customer_links.request_link(
-        services.api, actions.REAUTHORISE, known(connection), ActionRequest(WHO, clock(), 15)
+        services.api,
+        actions.REAUTHORISE,
+        stored_connection(connection),
+        ActionRequest(WHO, clock(), 15),
     )
     sandbox.set(connection.id, health_status="COMPLETED_WITH_ERRORS")
-    look(services, clock, action)
+    poll(services, clock, action)
     assert (action.state, action.detail) == (
         "done",
         "The connection loads data again (COMPLETED_WITH_ERRORS).",
@@ -219,10 +227,16 @@ def test_a_second_link_replaces_the_first(
 ) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     first = customer_links.request_link(
-        services.api, actions.REAUTHORISE, known(connection), ActionRequest(WHO, clock(), 15)
+        services.api,
+        actions.REAUTHORISE,
+        stored_connection(connection),
+        ActionRequest(WHO, clock(), 15),
     )
     second = customer_links.request_link(
-        services.api, actions.REAUTHORISE, known(connection), ActionRequest(WHO, clock(), 15)
+        services.api,
+        actions.REAUTHORISE,
+        stored_connection(connection),
+        ActionRequest(WHO, clock(), 15),
     )
     db.session.refresh(first)
     assert (first.state, second.state) == ("superseded", "waiting")
@@ -233,10 +247,16 @@ def test_a_second_bank_refresh_within_the_hour_is_refused_in_words(
 ) -> None:
     connection = sandbox.find(auth="saltedge")
     customer_links.request_link(
-        services.api, actions.BANK_REFRESH, known(connection), ActionRequest(WHO, clock(), 15)
+        services.api,
+        actions.BANK_REFRESH,
+        stored_connection(connection),
+        ActionRequest(WHO, clock(), 15),
     )
     again = customer_links.request_link(
-        services.api, actions.BANK_REFRESH, known(connection), ActionRequest(WHO, clock(), 15)
+        services.api,
+        actions.BANK_REFRESH,
+        stored_connection(connection),
+        ActionRequest(WHO, clock(), 15),
     )
     assert again.state == "failed"
     assert "minutes" in again.detail
@@ -283,7 +303,10 @@ def test_an_unsafe_address_of_the_api_is_a_failure_and_never_kept(
     connection = sandbox.find(failure="expired", auth="oauth2")
     sandbox.fault("reauthorise", status=200, body={"auth_uri": "javascript:alert(document.cookie)"})
     action = customer_links.request_link(
-        services.api, actions.REAUTHORISE, known(connection), ActionRequest(WHO, clock(), 15)
+        services.api,
+        actions.REAUTHORISE,
+        stored_connection(connection),
+        ActionRequest(WHO, clock(), 15),
     )
     assert (action.state, action.url) == ("failed", None)
     assert "not safe" in action.detail
@@ -308,14 +331,18 @@ def test_a_sync_ends_as_its_run_did_though_routes_are_missing(
 ) -> None:
     for route in missing:
         sandbox.fault(route, status=refusal, body={"detail": "Not found."})
-    action = sync.start(services.api, known(sandbox.healthy), ActionRequest(WHO, clock(), 15))
+    action = sync.start(
+        services.api, stored_connection(sandbox.healthy), ActionRequest(WHO, clock(), 15)
+    )
     for _ in range(6):
         if action.settled_at is None:
             clock.move(seconds=20)
             sync.poll(services.api, action, clock(), 15)
     assert (action.state, action.run_status) == ("done", "COMPLETED")
     # Each is asked once, however often the sync is looked at and whoever starts the next.
-    again = sync.start(services.api, known(sandbox.healthy), ActionRequest(WHO, clock(), 15))
+    again = sync.start(
+        services.api, stored_connection(sandbox.healthy), ActionRequest(WHO, clock(), 15)
+    )
     for _ in range(6):
         if again.settled_at is None:
             clock.move(seconds=20)

@@ -84,10 +84,10 @@ def test_every_place_of_apprises_that_is_not_across_the_network_is_refused() -> 
 
 def test_an_address_cannot_keep_a_worker_waiting(receiver: Receiver) -> None:
     receiver.status = 500
-    here = EgressPolicy([AllowedDestination.read("json://127.0.0.1")])
+    policy = EgressPolicy([AllowedDestination.read("json://127.0.0.1")])
     assert (
         alert_delivery.send(
-            receiver.address + "&retry=9&wait=60&rto=900&cto=900", "a", "b", places=here
+            receiver.address + "&retry=9&wait=60&rto=900&cto=900", "a", "b", places=policy
         )
         is not None
     )

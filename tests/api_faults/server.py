@@ -114,7 +114,11 @@ class RawServer:
         with sock, suppress(OSError):
             method, path, head = self._read(sock)
             name = next(
-                (name for known, pattern, name in PATHS if known == method and pattern.match(path)),
+                (
+                    name
+                    for known_method, pattern, name in PATHS
+                    if known_method == method and pattern.match(path)
+                ),
                 None,
             )
             if name is None:

@@ -79,8 +79,8 @@ def read(app: Flask) -> Result:
 def outages(app: Flask) -> int:
     """Return the number of outages, current or past."""
     with app.app_context():
-        begun = ApiOutage.since.is_not(None) | ApiOutage.ended_at.is_not(None)
-        return db.session.scalar(select(func.count()).select_from(ApiOutage).where(begun)) or 0
+        started = ApiOutage.since.is_not(None) | ApiOutage.ended_at.is_not(None)
+        return db.session.scalar(select(func.count()).select_from(ApiOutage).where(started)) or 0
 
 
 def check_pass(server: ManyAccounts, app: Flask, broken: list[int], *, passes: int) -> None:

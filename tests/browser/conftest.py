@@ -81,7 +81,7 @@ def signed_in() -> dict[str, Any]:
 
 
 @pytest.fixture
-def enter(demo: Demo, signed_in: dict[str, Any]) -> Enter:
+def open_signed_in(demo: Demo, signed_in: dict[str, Any]) -> Enter:
     """Sign a user in on a page, with the stored cookies of an earlier sign-in if any."""
 
     def go(page: Page, role: str) -> None:
@@ -100,9 +100,9 @@ def enter(demo: Demo, signed_in: dict[str, Any]) -> Enter:
 
 
 @pytest.fixture
-def sign_in(page: Page, enter: Enter) -> Callable[[str], Page]:
+def sign_in(page: Page, open_signed_in: Enter) -> Callable[[str], Page]:
     def go(role: str) -> Page:
-        enter(page, role)
+        open_signed_in(page, role)
         return page
 
     return go

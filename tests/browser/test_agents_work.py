@@ -99,9 +99,9 @@ def test_a_press_is_not_lost_to_a_look_that_was_under_way(
         "what was read is old enough",
         within=60,
     )
-    looks: list[Any] = []
+    polls: list[Any] = []
     presses: list[Any] = []
-    operator.route("**/live", lambda route: looks.append((route, route.fetch())))
+    operator.route("**/live", lambda route: polls.append((route, route.fetch())))
     operator.route("**/sync", lambda route: presses.append(route))
     operator.goto(path)
 
@@ -109,7 +109,7 @@ def test_a_press_is_not_lost_to_a_look_that_was_under_way(
         operator.wait_for_timeout(20)
         return bool(held)
 
-    wait_for(lambda: seen(looks), "the page looks")
+    wait_for(lambda: seen(polls), "the page looks")
     over = (
         "for (const end of ['htmx:afterSwap', 'htmx:sendAbort']) "
         "document.addEventListener(end, () => { window.lookOver = true; })"
@@ -118,8 +118,8 @@ def test_a_press_is_not_lost_to_a_look_that_was_under_way(
     operator.get_by_role("button", name="Sync now").click()
     wait_for(lambda: seen(presses), "it was pressed")
     # The poll's result is older than the press, and arrives before its response.
-    look, found = looks[0]
-    look.fulfill(response=found)
+    poll, found = polls[0]
+    poll.fulfill(response=found)
     wait_for(lambda: operator.evaluate("() => window.lookOver"), "the look is over")
     presses[0].continue_()
     expect(operator.locator("#sync[data-running=true]")).to_be_visible()

@@ -62,11 +62,11 @@ def test_some_are_ticked_one_is_tried_and_the_rest_is_watched_to_its_end(
 
 
 def test_it_works_without_javascript(
-    browser: Any, browser_context_args: dict[str, Any], enter: Enter, operator: Page
+    browser: Any, browser_context_args: dict[str, Any], open_signed_in: Enter, operator: Page
 ) -> None:
     context = browser.new_context(**{**browser_context_args, "java_script_enabled": False})
     page = context.new_page()
-    enter(page, "operator")
+    open_signed_in(page, "operator")
     page.goto("/causes?rule=auth_failed")
     page.locator("a.row-link").first.click()
     page.get_by_role("link", name=re.compile("Make reauthorisation links for all")).click()
@@ -93,24 +93,24 @@ def test_it_works_without_javascript(
 def test_no_state_of_a_job_has_a_serious_barrier_nor_overflows_a_phone(operator: Page) -> None:
     page, problems = operator, dict[str, list[str]]()
 
-    def look(state: str) -> None:
+    def check(state: str) -> None:
         problems[state] = barriers(page)
 
     page.goto("/causes?rule=auth_failed")
     page.locator("a.row-link").first.click()
     page.get_by_role("link", name=re.compile("Sync all")).click()
     page.fill("#why", "the vendor mended it")
-    look("confirm")
+    check("confirm")
     try_on_one(page)
     expect(page.locator("#bulk[data-state=tried]")).to_be_visible(timeout=LIMIT)
     expect(page.locator("#bulk")).to_contain_text("It failed here")
-    look("tried")
+    check("tried")
     page.get_by_role("button", name=re.compile("Go on all the same")).click()
     expect(page.locator("#bulk[data-state=running]")).to_be_visible(timeout=LIMIT)
-    look("running")
+    check("running")
     page.get_by_role("button", name="Cancel the job").click()
     expect(page.locator("#bulk[data-state=cancelled]")).to_be_visible(timeout=LIMIT)
-    look("cancelled")
+    check("cancelled")
     page.goto("/bulk")
-    look("list")
+    check("list")
     assert {state: found for state, found in problems.items() if found} == {}

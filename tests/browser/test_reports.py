@@ -64,11 +64,11 @@ def test_a_line_is_drawn_or_left_out_by_its_button(
 
 
 def test_without_javascript_the_trend_is_its_table(
-    browser: Any, browser_context_args: dict[str, Any], enter: Enter
+    browser: Any, browser_context_args: dict[str, Any], open_signed_in: Enter
 ) -> None:
     context = browser.new_context(**{**browser_context_args, "java_script_enabled": False})
     page = context.new_page()
-    enter(page, "operator")
+    open_signed_in(page, "operator")
     page.goto("/trend")
     expect(page.locator("#trend-table tbody tr")).not_to_have_count(0)
     expect(page.locator("#trend-chart")).to_be_hidden()
@@ -110,11 +110,11 @@ def test_the_hand_over_is_copied_as_text_with_one_press(
 
 
 def test_on_paper_there_is_neither_a_button_nor_the_night(
-    browser: Any, browser_context_args: dict[str, Any], enter: Enter
+    browser: Any, browser_context_args: dict[str, Any], open_signed_in: Enter
 ) -> None:
     context = browser.new_context(**{**browser_context_args, "color_scheme": "dark"})
     page = context.new_page()
-    enter(page, "operator")
+    open_signed_in(page, "operator")
     page.goto("/since")
     assert page.evaluate("document.documentElement.dataset.bsTheme") == "dark"
     page.emulate_media(media="print", color_scheme="dark")

@@ -90,7 +90,7 @@ def step(
     bulk_jobs.step(api or services.api, leased, clock, 15, follow)
 
 
-def look(services: Services, clock: Clock, times: int = 1) -> None:
+def poll(services: Services, clock: Clock, times: int = 1) -> None:
     """Run the worker's polls of due actions."""
     for _ in range(times):
         clock.move(seconds=70)
@@ -101,7 +101,7 @@ def look(services: Services, clock: Clock, times: int = 1) -> None:
 def tried(services: Services, clock: Clock, job: BulkJob) -> BulkJob:
     """Poll the first item to its end and return it."""
     step(services, clock, job)
-    look(services, clock, 3)
+    poll(services, clock, 3)
     if job.state == bulk.TRYING:
         step(services, clock, job)
     db.session.refresh(job)
@@ -132,7 +132,7 @@ def test_one_is_tried_alone_and_the_rest_waits_for_a_person(
     step(services, clock, job)
     assert not bulk.resume(job, WHO, "done", clock())
     assert sandbox.state()["syncs"] == {str(found[0][1]): 1}
-    look(services, clock)
+    poll(services, clock)
     step(services, clock, job)
     db.session.refresh(job)
     assert (job.state, job.due_at, bulk.canary(job).state) == ("tried", None, "done")
@@ -160,7 +160,7 @@ def test_no_more_than_so_many_are_under_way_and_each_is_begun_once(
             now = bulk.numbers(job)
             assert (now.done, now.running, now.total) == (1 + 3 * round, under_way(sandbox), 8)
         end_runs(sandbox)
-        look(services, clock)
+        poll(services, clock)
     step(services, clock, job)
     db.session.refresh(job)
     assert (job.state, job.due_at) == ("done", None)
@@ -207,8 +207,8 @@ class DyingApi:
     def for_account(self, account_id: int) -> Any:
         return DyingAccount(self, self.api.for_account(account_id))
 
-    def die_if_due(self, here: str) -> None:
-        if here == self.when and self.left == 1:
+    def die_if_due(self, point: str) -> None:
+        if point == self.when and self.left == 1:
             raise Killed
 
 
@@ -236,11 +236,11 @@ def test_whoever_dies_in_the_middle_has_begun_nothing_twice(
     found = connection_keys(sandbox, 6)
     job = tried(services, clock, begin(clock, found))
     assert bulk.resume(job, WHO, "done", clock())
-    begun: list[int] = []
+    started_ids: list[int] = []
 
     def follow(action: Action) -> None:
-        begun.append(action.id)
-        if when == "before it told the queue" and len(begun) == nth:
+        started_ids.append(action.id)
+        if when == "before it told the queue" and len(started_ids) == nth:
             raise Killed
 
     with pytest.raises(Killed):
@@ -252,7 +252,7 @@ def test_whoever_dies_in_the_middle_has_begun_nothing_twice(
     for _ in range(12):
         if job.ended_at is None:
             step(services, clock, job)
-            look(services, clock, 3)
+            poll(services, clock, 3)
             db.session.refresh(job)
     now = bulk.numbers(job)
     started = sandbox.state()["syncs"]
@@ -325,7 +325,7 @@ def test_a_cancelled_job_begins_nothing_more_and_follows_what_is_under_way(
     step(services, clock, job)
     assert job.ended_at is None
     end_runs(sandbox)
-    look(services, clock)
+    poll(services, clock)
     step(services, clock, job)
     db.session.refresh(job)
     assert job.ended_at is not None
@@ -362,7 +362,7 @@ def test_what_somebody_else_has_under_way_is_left_to_them(
     assert job.state == "trying"
     step(services, clock, job)
     end_runs(sandbox)
-    look(services, clock)
+    poll(services, clock)
     step(services, clock, job)
     db.session.refresh(job)
     assert (job.state, bulk.numbers(job)) == ("done", bulk.Numbers(done=1, left_out=1))

@@ -122,13 +122,13 @@ def test_the_overviews_counts_follow_what_is_suppressed_and_woken(
     assert len(before) == 3
     [dark, *_] = [each["cause_id"] for each in olga.json("/findings.json?contradicts=yes")["items"]]
     olga.post(f"/causes/{dark}/suppress", days="7", reason="The customer left")
-    spared = shown()
-    assert all(now < then for now, then in zip(spared, before, strict=True))
+    suppressed = shown()
+    assert all(now < then for now, then in zip(suppressed, before, strict=True))
     [other, *_] = [each["id"] for each in olga.json("/causes.json")["items"] if each["connections"]]
     olga.post(f"/causes/{other}/suppress", days="7", reason="The customer left")
-    assert shown() < spared
+    assert shown() < suppressed
     olga.post(f"/causes/{other}/wake")
-    assert shown() == spared
+    assert shown() == suppressed
 
 
 def test_what_peliqan_calls_well_and_is_not_has_a_lane_of_its_own(

@@ -213,12 +213,12 @@ def server_that_answers(response: bytes) -> Iterator[int]:
         def serve() -> None:
             while True:
                 try:
-                    there, _ = server.accept()
+                    client, _ = server.accept()
                 except OSError:
                     return
-                with there:
-                    there.recv(10_000)
-                    there.sendall(response)
+                with client:
+                    client.recv(10_000)
+                    client.sendall(response)
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()

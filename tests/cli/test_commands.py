@@ -288,12 +288,12 @@ def test_a_taken_port_is_one_sentence(start: Run, sandbox: Sandbox) -> None:
 def test_sqlite_on_a_network_file_system_is_refused_with_the_reason(tmp_path: Path) -> None:
     mounts = tmp_path / "mounts"
     mounts.write_text(f"/dev/sda1 / ext4 rw 0 0\nfiles:/share {tmp_path / 'shared'} nfs4 rw 0 0\n")
-    here, there = (
+    local, shared = (
         make_settings("https://example.com", tmp_path / name) for name in ("own", "shared")
     )
-    assert sharing_problem(here, mounts) is None
-    assert "network file system (nfs4)" in str(sharing_problem(there, mounts))
-    elsewhere = there.model_copy(update={"database_url": "postgresql+psycopg://localhost/console"})
+    assert sharing_problem(local, mounts) is None
+    assert "network file system (nfs4)" in str(sharing_problem(shared, mounts))
+    elsewhere = shared.model_copy(update={"database_url": "postgresql+psycopg://localhost/console"})
     assert sharing_problem(elsewhere, mounts) is None
 
 

@@ -252,11 +252,11 @@ def test_a_password_is_on_no_command_line_and_in_no_message(
         (programs / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
     secret = "s3cret-w0rd"  # pragma: allowlist secret
-    there = ours.model_copy(
+    with_password = ours.model_copy(
         update={"database_url": ours.database_url.replace("console@", f"console:{secret}@")}
     )
     with app.app_context(), pytest.raises(backup.BackupError, match="pg_dump failed") as caught:
-        backup.write(there, tmp_path / "b.console", app.extensions["services"].clock())
+        backup.write(with_password, tmp_path / "b.console", app.extensions["services"].clock())
     assert secret in (tmp_path / "given").read_text()
     assert secret not in (tmp_path / "words").read_text()
     assert secret not in str(caught.value)
@@ -367,10 +367,10 @@ def test_a_store_with_an_older_schema_is_kept_before_its_upgrade_and_comes_back(
         schema.upgrade(version)
     close_store(older)
     file = str(tmp_path / "before.console")
-    kept = run("backup", file, **elsewhere)
-    assert kept.exit_code == 0, kept.output
-    assert f"schema {version}" in kept.output
-    assert "The audit trail does not have it" in kept.output
+    result = run("backup", file, **elsewhere)
+    assert result.exit_code == 0, result.output
+    assert f"schema {version}" in result.output
+    assert "The audit trail does not have it" in result.output
     assert run("db", "upgrade", **elsewhere).exit_code == 0
     back = run("restore", "--replace", file, **elsewhere)
     assert back.exit_code == 0, back.output

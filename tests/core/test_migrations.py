@@ -95,12 +95,12 @@ def check(version: str, before: dict[str, sa.Table], after: dict[str, sa.Table])
             if name not in after:
                 assert version <= BEFORE_THE_RULE, f"{version} takes the table {name} away"
                 continue
-            there = after[name].columns
-            queried = [there[column.name] for column in table.columns if column.name in there]
+            columns = after[name].columns
+            queried = [columns[column.name] for column in table.columns if column.name in columns]
             assert reader.execute(sa.select(*queried)).all(), f"{version} takes rows of {name} away"
             if version > BEFORE_THE_RULE:
-                removed = [column.name for column in table.columns if column.name not in there]
-                new = [column for column in there if column.name not in table.columns]
+                removed = [column.name for column in table.columns if column.name not in columns]
+                new = [column for column in columns if column.name not in table.columns]
                 needed = [
                     column.name
                     for column in new
@@ -132,16 +132,16 @@ def test_from_the_first_to_the_last_rows_stay_and_the_version_before_can_read_an
 
 def test_all_at_once_gives_what_the_models_say(empty: Flask) -> None:
     schema.upgrade()
-    there = tables()
+    reflected = tables()
     for name, table in db.metadata.tables.items():
         assert {column.name for column in table.columns} == {
-            column.name for column in there[name].columns
+            column.name for column in reflected[name].columns
         }, name
 
 
 def add_account(number: int, name: str) -> None:
     """Insert an account with a connection, as version 0014 writes them."""
-    there = tables()
+    reflected = tables()
     with db.engine.begin() as connection:
         at = sa.text(f"'{AT}'")
         new: dict[str, dict[str, Any]] = {
@@ -181,7 +181,7 @@ def add_account(number: int, name: str) -> None:
             },
         }
         for table, values in new.items():
-            connection.execute(sa.insert(there[table]).values(values))
+            connection.execute(sa.insert(reflected[table]).values(values))
 
 
 def accounts_found(listing: Any, q: str) -> list[int]:
@@ -216,7 +216,7 @@ def test_names_that_the_version_before_wrote_are_found_in_any_spelling(empty: Fl
 
 def test_a_person_whom_the_version_before_knows_stays_the_same_person(empty: Flask) -> None:
     schema.upgrade("0014")
-    there = tables()["user"]
+    user_table = tables()["user"]
     with db.engine.begin() as connection:
         for number, email in enumerate(
             ("jan.straße@example.com", "jan.strasse@example.com", "zoé@bücher.example"), 1
@@ -228,7 +228,7 @@ def test_a_person_whom_the_version_before_knows_stays_the_same_person(empty: Fla
                 "password_hash": "",
                 "created_at": sa.text(f"'{AT}'"),
             }
-            connection.execute(sa.insert(there).values(values))
+            connection.execute(sa.insert(user_table).values(values))
     upgrade_schema(empty)
     spellings = {
         "Jan.Straße@Example.com": 1,

@@ -34,8 +34,11 @@ def connection_path(item: dict[str, Any]) -> str:
 def change(app: Flask, item: dict[str, Any], **values: Any) -> None:
     """What a reading would have brought."""
     with app.app_context():
-        here = (Connection.account_id == item["account_id"], Connection.id == item["connection_id"])
-        db.session.execute(update(Connection).where(*here).values(values))
+        same_connection = (
+            Connection.account_id == item["account_id"],
+            Connection.id == item["connection_id"],
+        )
+        db.session.execute(update(Connection).where(*same_connection).values(values))
         evaluate.evaluate([item["account_id"]], app.extensions["services"].clock())
         db.session.commit()
 
@@ -64,12 +67,12 @@ def test_one_ticks_off_and_goes_on_to_the_next_until_the_round_is_done(
     olga: Person, viv: Person, adam: Person
 ) -> None:
     expected = [connection_path(item) for item in items(viv)]
-    walked = [olga.client.get("/desk/banks/next").location]
+    visited = [olga.client.get("/desk/banks/next").location]
     for _ in range(len(expected)):
-        response = olga.post(f"{walked[-1]}/tick", then="next")
+        response = olga.post(f"{visited[-1]}/tick", then="next")
         assert response.status_code == 303
-        walked.append(response.location)
-    assert walked == [*expected, "/desk/banks"]
+        visited.append(response.location)
+    assert visited == [*expected, "/desk/banks"]
     assert "The round is done" in words(olga.get("/desk/banks"))
     assert {(item["round"], item["ticked_by"]) for item in items(viv)} == {
         ("ticked", "olga@example.com")
@@ -81,15 +84,15 @@ def test_a_tick_is_seen_on_the_list_and_on_the_connections_page_and_can_be_taken
     olga: Person, viv: Person, adam: Person
 ) -> None:
     first = items(viv)[0]
-    here = "/desk/banks?round=to_do"
-    row = olga.get(here).select_one("tr[data-row]")
+    url = "/desk/banks?round=to_do"
+    row = olga.get(url).select_one("tr[data-row]")
     assert row is not None
     form = next(each for each in row.select("form") if "Tick off" in each.text)
     response = olga.client.post(
         str(form["action"]),
         data={str(each["name"]): str(each["value"]) for each in form.select("input")},
     )
-    assert (response.status_code, response.location) == (303, here)
+    assert (response.status_code, response.location) == (303, url)
     assert connection_path(items(viv, "round=ticked")[0]) == connection_path(first)
     assert "ticked off by olga@example.com just now" in words(viv.get(connection_path(first)))
     assert not viv.get(connection_path(first)).select("#round form")

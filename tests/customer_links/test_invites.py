@@ -7,7 +7,7 @@ from dashboard.actions import service as actions
 from dashboard.core.database import db
 from dashboard.fleet.models import Account
 from dashboard.refresh import service as refresh
-from tests.customer_links.test_pages import entries, look, only
+from tests.customer_links.test_pages import entries, only, poll
 from tests.support.clock import Clock
 from tests.support.people import Person, words
 from tests.support.sandbox import Sandbox
@@ -47,7 +47,7 @@ def test_a_customer_without_such_a_connection_is_invited_with_the_same_kind_of_m
     sandbox.life.add_connection(1001, "sftp_files", "Their files")
     with app.app_context():
         refresh.refresh_account(app.extensions["services"], 1001)
-    look(app, app.extensions["services"], clock)
+    poll(app, app.extensions["services"], clock)
     assert viv.json("/desk.json")["total"] == 0
     assert "The customer made the connection Their files." in words(viv.get("/desk"))
     (entry,) = entries(adam, "invite")

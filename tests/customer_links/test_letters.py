@@ -119,7 +119,7 @@ def test_the_cause_is_said_by_the_rule_and_in_general_words_where_none_is_writte
 
 
 @pytest.mark.parametrize(
-    ("left", "says"),
+    ("remaining", "says"),
     [
         (timedelta(hours=23, minutes=59), "23 Stunden"),
         (timedelta(hours=2), "2 Stunden"),
@@ -128,8 +128,8 @@ def test_the_cause_is_said_by_the_rule_and_in_general_words_where_none_is_writte
         (timedelta(minutes=-5), "weniger als eine Stunde"),
     ],
 )
-def test_how_long_a_link_is_good_for_is_said_in_words(left: timedelta, says: str) -> None:
-    assert f"(noch {says})" in write("de", occasion(good_until=AT + left), AT, BRUSSELS).body
+def test_how_long_a_link_is_good_for_is_said_in_words(remaining: timedelta, says: str) -> None:
+    assert f"(noch {says})" in write("de", occasion(good_until=AT + remaining), AT, BRUSSELS).body
 
 
 def test_dates_are_written_as_the_language_writes_them() -> None:

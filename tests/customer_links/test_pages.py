@@ -41,7 +41,7 @@ def only(person: Person) -> dict[str, Any]:
     return dict(items[0])
 
 
-def look(app: Flask, services: Services, clock: Clock) -> None:
+def poll(app: Flask, services: Services, clock: Clock) -> None:
     clock.move(seconds=61)
     with app.app_context():
         for action_id in actions.due(clock()):
@@ -136,7 +136,7 @@ def test_what_was_sent_long_ago_and_followed_by_nobody_stands_on_top_with_a_remi
     first = make_link(olga, expired(sandbox))
     olga.post(f"{first}/sent", language="en")
     clock.move(hours=19, minutes=30)
-    look(app, services, clock)
+    poll(app, services, clock)
     olga = anew(app, "olga")
     make_link(olga, sandbox.find(auth="saltedge", failure=None))
     assert [item["stage"] for item in olga.json("/desk.json")["items"]] == ["unsent", "sent"]
@@ -167,7 +167,7 @@ def test_a_link_that_somebody_follows_says_so_and_needs_no_reminder(
     olga.post(f"{path}/sent", language="en")
     clock.move(minutes=30)
     sandbox.set(connection.id, health_status="AUTHORIZING")
-    look(app, services, clock)
+    poll(app, services, clock)
     assert only(olga)["stage"] == "followed"
     assert "Somebody follows it" in words(olga.get("/desk"))
     clock.move(hours=22)
@@ -185,7 +185,7 @@ def test_what_came_back_today_is_shown_and_no_message_is_left(
     olga.post(f"{path}/sent", language="en")
     sandbox.life.allow(connection.id)
     sandbox.life.touch(connection.id).allowed_at = None
-    look(app, services, clock)
+    poll(app, services, clock)
     assert viv.json("/desk.json")["total"] == 0
     assert "The connection is OK again. just now sent by olga@example.com" in words(
         viv.get("/desk")
@@ -220,7 +220,7 @@ def test_who_must_act_and_has_no_link_is_listed_until_there_is_one_and_again_whe
     assert viv.json("/desk/needed.json")["total"] == before["total"] - 1
     assert f"Must act, and have no link yet {before['total'] - 1}" in words(viv.get("/desk"))
     clock.move(hours=25)
-    look(app, services, clock)
+    poll(app, services, clock)
     viv = anew(app, "viv")
     again = viv.get("/desk/needed?per_page=200").select_one(
         f"tr[data-connection-id='{connection.id}']"
@@ -300,7 +300,7 @@ def test_nothing_of_a_link_is_logged_or_stands_in_the_audit_trail_or_in_an_addre
         assert response.location == f"{each}?language=de"
         olga.get(response.location)
         olga.fragment(response.location)
-    look(app, app.extensions["services"], clock)
+    poll(app, app.extensions["services"], clock)
     text = (
         adam.client.get("/audit.json?per_page=200").text
         + adam.client.get("/audit.csv").text
@@ -357,7 +357,7 @@ def test_lists_are_searched_filtered_sorted_and_have_their_twins(
 def test_the_desk_asks_as_many_questions_for_many_links_as_for_one(
     olga: Person, app: Flask, sandbox: Sandbox
 ) -> None:
-    asked = []
+    statement_counts = []
     found = [
         each
         for account in sandbox.life.accounts(0, 60)
@@ -370,5 +370,5 @@ def test_the_desk_asks_as_many_questions_for_many_links_as_for_one(
             olga.client.get(path)
             with counted(app) as statements:
                 assert olga.client.get(path).status_code == 200
-            asked.append((path, len(statements)))
-    assert len(set(asked)) == 3, asked
+            statement_counts.append((path, len(statements)))
+    assert len(set(statement_counts)) == 3, statement_counts

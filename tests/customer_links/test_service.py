@@ -41,7 +41,7 @@ def account() -> Account:
     return db.session.get_one(Account, ACCOUNT)
 
 
-def known(connection: Any) -> Connection:
+def stored_connection(connection: Any) -> Connection:
     row = queries.connection_or_none(connection.account_id, connection.id)
     assert row is not None
     return row
@@ -51,7 +51,7 @@ def invite(services: Services, account: Account, connector: str = "sftp_files") 
     return customer_links.invite(services.api, account, connector, WHO, services.clock(), 15)
 
 
-def look(services: Services, clock: Clock, action: Action, **by: float) -> Action:
+def poll(services: Services, clock: Clock, action: Action, **by: float) -> Action:
     clock.move(**(by or {"seconds": 70}))
     leased = actions.lease(action.id, clock())
     assert leased is not None
@@ -72,13 +72,13 @@ def test_an_invite_gives_a_checked_link_and_ends_when_the_account_has_the_connec
     assert str(action.url).startswith(f"{sandbox.url}/sandbox/invite/")
     assert entry_of(action).result == "pending"
     calls = sandbox.state()["calls"]
-    assert look(services, clock, action).settled_at is None
+    assert poll(services, clock, action).settled_at is None
     assert sandbox.state()["calls"] == calls
     made = sandbox.life.add_connection(ACCOUNT, "sftp_files", "Their files")
     refresh.refresh_account(services, ACCOUNT)
-    look(services, clock, action)
+    poll(services, clock, action)
     assert (action.state, action.url, action.in_flight) == ("done", None, None)
-    assert action.followed_at == known(made).first_seen_at
+    assert action.followed_at == stored_connection(made).first_seen_at
     assert entry_of(action).result == "done"
     assert "Their files" in action.detail
 
@@ -92,13 +92,13 @@ def test_a_connection_that_was_there_before_or_is_of_another_kind_is_no_answer_t
     action = invite(services, account)
     sandbox.life.add_connection(ACCOUNT, "woocommerce", "Shop")
     refresh.refresh_account(services, ACCOUNT)
-    assert look(services, clock, action).settled_at is None
+    assert poll(services, clock, action).settled_at is None
 
 
 def test_an_invite_is_given_up_after_a_day(
     services: Services, clock: Clock, account: Account
 ) -> None:
-    action = look(services, clock, invite(services, account), hours=24, minutes=1)
+    action = poll(services, clock, invite(services, account), hours=24, minutes=1)
     assert (action.state, action.url, entry_of(action).result) == ("failed", None, "failed")
     assert "within 24 hours" in action.detail
 
@@ -125,7 +125,7 @@ def test_an_invite_that_is_being_asked_for_is_not_asked_for_again(
     assert invite(services, account).id == written.id
     assert sandbox.state()["calls"].get("invite", 0) == 0
     # The process died after storing it: a worker notices, and the next request is a new one.
-    assert look(services, clock, written).state == "failed"
+    assert poll(services, clock, written).state == "failed"
     assert invite(services, account).state == "waiting"
 
 
@@ -174,7 +174,7 @@ def ask(services: Services, connection: Any) -> Action:
     return customer_links.request_link(
         services.api,
         actions.REAUTHORISE,
-        known(connection),
+        stored_connection(connection),
         ActionRequest(WHO, services.clock(), 15),
     )
 
@@ -184,20 +184,20 @@ def test_that_a_link_was_asked_for_is_no_sign_that_anybody_followed_it(
 ) -> None:
     """Peliqan may call a connection RE_AUTHORISING from the moment that a link was asked for."""
     connection = sandbox.find(failure="expired", auth="oauth2")
-    action = look(services, clock, ask(services, connection))
-    assert known(connection).status == "RE_AUTHORISING"
+    action = poll(services, clock, ask(services, connection))
+    assert stored_connection(connection).status == "RE_AUTHORISING"
     assert action.followed_at is None
-    assert look(services, clock, action, minutes=20).followed_at is None
+    assert poll(services, clock, action, minutes=20).followed_at is None
 
 
 def test_nor_is_it_when_no_worker_looked_for_hours(
     services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
-    action = look(
+    action = poll(
         services, clock, ask(services, sandbox.find(failure="expired", auth="oauth2")), hours=5
     )
     assert action.followed_at is None
-    assert look(services, clock, action).followed_at is None
+    assert poll(services, clock, action).followed_at is None
 
 
 @pytest.mark.parametrize(
@@ -209,14 +209,14 @@ def test_a_status_that_comes_of_following_a_link_is_kept_even_when_it_passes(
     connection = sandbox.find(failure="expired", auth="oauth2")
     action = ask(services, connection)
     sandbox.set(connection.id, health_status="ERROR")
-    look(services, clock, action)
+    poll(services, clock, action)
     clock.move(minutes=minutes)
     sandbox.set(connection.id, health_status=status)
     # Somebody has the page open: the status is seen between two looks of the worker.
     live.read_connection(services.api, connection.account_id, connection.id, clock())
     seen = clock()
     sandbox.set(connection.id, health_status="ERROR")
-    look(services, clock, action)
+    poll(services, clock, action)
     assert action.settled_at is None
     assert action.followed_at is not None
     assert abs(action.followed_at - seen) < timedelta(seconds=5)

@@ -361,9 +361,9 @@ def test_a_table_that_is_gone_is_left_out_and_said(
 ) -> None:
     sandbox.fault("fields", status=404, times=1)
     work(services)
-    there, last = tables_at_peliqan(services, started), hook.bodies[-1]
-    assert len(received_rows(hook.bodies)) == len(there) - 1
-    (missing,) = set(there) - set(received_rows(hook.bodies))
+    tables, last = tables_at_peliqan(services, started), hook.bodies[-1]
+    assert len(received_rows(hook.bodies)) == len(tables) - 1
+    (missing,) = set(tables) - set(received_rows(hook.bodies))
     assert last["remarks"] == [f"“{missing}” was gone at Peliqan before it was read to its end."]
     assert (the_delivery().state, the_delivery().remarks) == ("delivered", last["remarks"])
 

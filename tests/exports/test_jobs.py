@@ -102,11 +102,11 @@ class Killed(BaseException):
 
 
 def once(what: BaseException) -> Callable[[], None]:
-    left = [what]
+    pending = [what]
 
     def fall() -> None:
-        if left:
-            raise left.pop()
+        if pending:
+            raise pending.pop()
 
     return fall
 

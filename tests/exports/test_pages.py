@@ -243,7 +243,7 @@ def test_a_client_that_goes_away_ends_the_reading_and_is_in_the_audit(
     suffix: str, served: Served, app: Flask, sandbox: Sandbox
 ) -> None:
     before = sandbox.state()["calls"].get("rows", 0)
-    with socket.create_connection(("127.0.0.1", urlsplit(served.url).port or 0)) as there:
+    with socket.create_connection(("127.0.0.1", urlsplit(served.url).port or 0)) as sock:
         request_lines = [
             f"GET {path(LEDGER, suffix)} HTTP/1.1",
             "Host: console",
@@ -251,7 +251,7 @@ def test_a_client_that_goes_away_ends_the_reading_and_is_in_the_audit(
             "",
             "",
         ]
-        there.sendall("\r\n".join(request_lines).encode())
+        sock.sendall("\r\n".join(request_lines).encode())
         wait_for(lambda: sandbox.state()["calls"].get("rows", 0) > before + 5, "the table is read")
     wait_for(lambda: entries(app)[0].settled_at, "the end is in the audit")
     [entry] = entries(app)
@@ -323,7 +323,9 @@ def work(services: Services, page: str) -> None:
         write_export(int(page.rsplit("/", 1)[-1]))
 
 
-def begun(person: Person, table_id: int, suffix: str, services: Services, **fields: str) -> str:
+def start_export(
+    person: Person, table_id: int, suffix: str, services: Services, **fields: str
+) -> str:
     """Return the page of an export after the worker has made its file."""
     response = person.post(
         f"/accounts/{ACCOUNT}/tables/{table_id}/exports", format=suffix, **fields
@@ -364,7 +366,7 @@ def test_the_button_makes_a_job_whose_page_shows_its_progress_and_then_its_file_
 def test_masks_hold_in_the_file_of_a_job_and_nobody_else_has_it(
     olga: Person, viv: Person, adam: Person, services: Services, sandbox: Sandbox
 ) -> None:
-    page = begun(olga, people_table(sandbox), "csv", services)
+    page = start_export(olga, people_table(sandbox), "csv", services)
     assert b"contact1@example.com" not in olga.client.get(f"{page}/file").data
     assert "Masked in it: Full name, E-mail, Phone" in words(olga.get(page))
     for below in ("", "/progress", "/file"):
@@ -384,7 +386,7 @@ def test_what_changed_while_it_was_read_stands_on_its_page_and_in_the_audit(
 
     monkeypatch.setattr(peliqan.AccountApi, "rows", rows)
     remark = "The table had 300 rows at the start of the reading and 301 at its end."
-    assert remark in words(olga.get(begun(olga, WIDE, "csv", services)))
+    assert remark in words(olga.get(start_export(olga, WIDE, "csv", services)))
     assert remark in entries(app)[0].detail
     lines(olga, path(WIDE))
     assert remark in entries(app)[1].detail
@@ -413,7 +415,7 @@ def test_an_unknown_format_is_refused_with_those_there_are(olga: Person) -> None
 def test_a_file_that_another_machine_has_is_said_to_be_there(
     olga: Person, services: Services, tmp_path: Path
 ) -> None:
-    page = begun(olga, WIDE, "csv", services)
+    page = start_export(olga, WIDE, "csv", services)
     (tmp_path / "exports" / f"{page.rsplit('/', 1)[-1]}.csv").unlink()
     assert "The file is not on this machine" in words(olga.get(page))
     assert olga.client.get(f"{page}/file").status_code == 404

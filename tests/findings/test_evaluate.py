@@ -171,10 +171,12 @@ def test_what_is_wrong_with_a_connection_that_is_gone_has_ended(
     services: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     expired = sandbox.find(failure="expired", auth="oauth2")
-    known = [each for each in sandbox.life.connections(expired.account_id) if each.id != expired.id]
+    others = [
+        each for each in sandbox.life.connections(expired.account_id) if each.id != expired.id
+    ]
     listed = tuple(
         models.Connection(id=each.id, name=each.name, connector=each.connector.name, status="OK")
-        for each in known
+        for each in others
     )
     for _ in range(2):
         clock.move(minutes=5)
@@ -310,9 +312,9 @@ def test_two_connections_of_one_name_are_found_and_the_elder_is_named(clock: Clo
     save_readings(
         [AccountFetch(950_000, at, at + timedelta(days=1), seen, {1: run, 2: run, 3: run})], {}
     )
-    [twin] = open_findings(Finding.account_id == 950_000)
-    assert (twin.rule, twin.connection_id) == ("duplicate_connection", 2)
-    assert "same name, 1" in twin.evidence
+    [other] = open_findings(Finding.account_id == 950_000)
+    assert (other.rule, other.connection_id) == ("duplicate_connection", 2)
+    assert "same name, 1" in other.evidence
 
 
 def test_causes_of_the_same_error_at_another_connector_are_others() -> None:

@@ -32,12 +32,12 @@ def context(app: Flask) -> Any:
 
 def refused() -> Cause:
     """Return a cause of refused access with more than one connection."""
-    here = (
+    shared_causes = (
         select(Cause)
         .where(Cause.rule == "auth_failed", Cause.connections > 1)
         .order_by(Cause.connections.desc())
     )
-    found = db.session.scalars(here).first()
+    found = db.session.scalars(shared_causes).first()
     assert found is not None
     return found
 

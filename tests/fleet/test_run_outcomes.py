@@ -23,7 +23,7 @@ from dashboard.refresh import live
 from dashboard.reports.since import queries as since_report
 from dashboard.reports.timeline import queries as timeline
 from tests.support.clock import Clock
-from tests.support.event_builder import NEW_RUN, known, process_all, send_events
+from tests.support.event_builder import NEW_RUN, process_all, send_events, stored_connection
 from tests.support.hook_receiver import connect, the_delivery, work
 from tests.support.people import Person, path_of, words
 from tests.support.sandbox import Sandbox
@@ -130,7 +130,7 @@ def test_the_only_run_of_a_connection(
     # A new connection has the status CHECKING for two seconds.
     sandbox.life.new_connections[connection.id] = (connection, began - timedelta(seconds=5))
     live.read_connection(services.api, connection.account_id, connection.id, services.clock())
-    row = known(connection)
+    row = stored_connection(connection)
     assert (row.last_run_status, row.last_success_at is not None) == (status, end.succeeded)
     found = finding_queries.of_connection(connection.account_id, connection.id)
     assert [each.rule for each in found] == ([end.rule] if end.rule else [])
@@ -162,10 +162,10 @@ def test_a_run_that_somebody_started(
     status: str, services: Services, sandbox: Sandbox, clock: Clock, olga: Person
 ) -> None:
     end, connection = ENDS[status], sandbox.healthy
-    before = known(connection).last_success_at
+    before = stored_connection(connection).last_success_at
     sandbox.set(connection.id, next_run=status)
     action = sync.start(
-        services.api, known(connection), ActionRequest("olga@example.com", clock(), 15)
+        services.api, stored_connection(connection), ActionRequest("olga@example.com", clock(), 15)
     )
     clock.move(seconds=70)
     leased = actions.lease(action.id, clock())
@@ -173,7 +173,7 @@ def test_a_run_that_somebody_started(
     sync.poll(services.api, leased, clock(), 15)
     db.session.refresh(action)
     assert (action.state, action.run_status) == (end.sync, status)
-    assert (known(connection).last_success_at != before) == end.succeeded
+    assert (stored_connection(connection).last_success_at != before) == end.succeeded
     assert action.verdict == {"ok": "worked", "attention": "worse"}.get(end.tone, action.verdict)
     page = olga.get(path_of(connection))
     assert end.badge in words(page.select_one("#sync"))  # type: ignore[arg-type]
@@ -183,10 +183,10 @@ def test_a_run_that_somebody_started(
 @pytest.mark.parametrize("status", ENDS)
 def test_an_event_of_a_run(status: str, app: Flask, services: Services, sandbox: Sandbox) -> None:
     end, connection = ENDS[status], sandbox.healthy
-    before = known(connection).last_success_at
+    before = stored_connection(connection).last_success_at
     send_events(app, made(connection, f"pipeline_run_{status.lower()}", NEW_RUN))
     process_all(services)
-    row = known(connection)
+    row = stored_connection(connection)
     assert row.last_run_status == status
     assert (row.last_success_at != before) == end.succeeded
 
@@ -227,7 +227,7 @@ def test_while_a_run_is_under_way_the_finding_of_the_one_before_stays(
         sandbox.life.run_seconds = (600, 600)
         run = sandbox.life.start(connection)
         live.read_connection(services.api, connection.account_id, connection.id, clock())
-        assert known(connection).running
+        assert stored_connection(connection).running
         [finding] = finding_queries.of_connection(connection.account_id, connection.id)
         assert [finding.id] == before
         assert finding.evidence.startswith("A run is under way; the one before it")
@@ -255,7 +255,7 @@ def test_peliqans_runner_is_one_cause_over_all_connectors(
         sandbox.set(connection.id, next_run="INTERNAL_ERROR")
         sandbox.life.start(connection)
         live.read_connection(services.api, connection.account_id, connection.id, clock())
-        row = known(connection)
+        row = stored_connection(connection)
         row.last_success_at = None
     db.session.commit()
     evaluate.evaluate([first.account_id, other.account_id], clock())

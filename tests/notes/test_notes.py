@@ -224,7 +224,7 @@ def test_a_snooze_says_until_when_by_whom_and_why_and_an_operator_ends_it(
 ) -> None:
     cause = next(each for each in viv.json("/causes.json?rule=auth_failed")["items"])
     behind = viv.json(f"/causes/{cause['id']}.json")["items"][0]
-    path, place = (
+    path, connection_path = (
         f"/causes/{cause['id']}",
         f"/accounts/{behind['account_id']}/connections/{behind['connection_id']}",
     )
@@ -239,7 +239,7 @@ def test_a_snooze_says_until_when_by_whom_and_why_and_an_operator_ends_it(
         assert listed()
     assert olga.post(f"{path}/suppress", days="3", reason="The vendor mends it.").status_code == 303
     assert (listed(), listed("suppressed")) == (False, True)
-    for page in (path, place):
+    for page in (path, connection_path):
         assert "by olga@example.com: The vendor mends it." in words(viv.get(page)), page
         assert not viv.get(page).select("form[action$='/wake']")
     assert olga.post(f"{path}/wake").status_code == 303

@@ -182,11 +182,11 @@ PLACES: dict[str, tuple[str, Callable[[Clock], Any], int]] = {
 }
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("destination", PLACES)
 def test_two_who_write_the_same_at_once_cause_no_error_in_the_database(
-    app: Flask, clock: Clock, errors: Callable[[], list[str]], place: str
+    app: Flask, clock: Clock, errors: Callable[[], list[str]], destination: str
 ) -> None:
-    table, write, refused = PLACES[place]
+    table, write, refused = PLACES[destination]
     found = twice_at_once(app, table, lambda: write(clock))
     assert sum(isinstance(each, ValueError) for each in found) == refused, found
     done = [

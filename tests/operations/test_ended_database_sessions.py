@@ -18,10 +18,10 @@ from tests.support.people import Person
 @pytest.fixture
 def end_sessions(servers: Servers) -> Iterator[Callable[[], None]]:
     """Return a function that ends every session of the test's database."""
-    with psycopg.connect(servers.postgresql.url("postgres"), autocommit=True) as there:
+    with psycopg.connect(servers.postgresql.url("postgres"), autocommit=True) as connection:
 
         def end() -> None:
-            there.execute(
+            connection.execute(
                 "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = "
                 "'test'"
             )

@@ -83,8 +83,8 @@ def left_in_sessions(pooler: PgBouncer, database: str) -> set[tuple[Any, ...]]:
             (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory')
     """
     address = pooler.url(database)
-    with psycopg.connect(address, autocommit=True, prepare_threshold=None) as there:
-        return {row for _ in range(2 * POOL_SIZE) for row in there.execute(statement)}
+    with psycopg.connect(address, autocommit=True, prepare_threshold=None) as connection:
+        return {row for _ in range(2 * POOL_SIZE) for row in connection.execute(statement)}
 
 
 CLEAN = {('"$user", public', "4", "0", "0", "off", "console", 0, 0, 0)}
@@ -182,10 +182,10 @@ def run_query(address: str, question: str, seconds: float = 20) -> sql_result.Re
 @pytest.fixture
 def warehouse(pooler: PgBouncer, servers: Servers, database: str) -> str:
     """A customer's warehouse through the pooler."""
-    with psycopg.connect(servers.postgresql.url(database), autocommit=True) as there:
-        there.execute("create table invoice (id int primary key)")
-        there.execute("insert into invoice select generate_series(1, 30)")
-        there.execute(
+    with psycopg.connect(servers.postgresql.url(database), autocommit=True) as connection:
+        connection.execute("create table invoice (id int primary key)")
+        connection.execute("insert into invoice select generate_series(1, 30)")
+        connection.execute(
             "create function write_anyway() returns void language plpgsql as $$ begin"
             " perform set_config('transaction_read_only', 'off', false);"
             " delete from invoice; end $$"
@@ -272,17 +272,19 @@ def test_a_question_is_cancelled_through_the_pooler(
 
     thread = threading.Thread(target=ask_for_long)
     thread.start()
-    with psycopg.connect(servers.postgresql.url(database), autocommit=True) as there:
+    with psycopg.connect(servers.postgresql.url(database), autocommit=True) as connection:
         active = (
             "select count(*) from pg_stat_activity "
             "where query like 'select pg_sleep(50)%' and state = 'active'"
         )
         wait_for(
-            lambda: there.execute(active).fetchone() == (1,), "the question is under way", within=60
+            lambda: connection.execute(active).fetchone() == (1,),
+            "the question is under way",
+            within=60,
         )
         cancels[0]()
         thread.join(60)
-        assert there.execute(active).fetchone() == (0,)
+        assert connection.execute(active).fetchone() == (0,)
     assert (
         [failure for failure in failures if "canceling statement due to user request" in failure]
         == failures
@@ -312,12 +314,12 @@ def test_copies_arrive_through_a_pooler_and_hold_one_lock_as_long_as_they_last(
         copied = json.loads(done.stdout)["tables"]
         assert len(copied) == 2 * len(CUSTOMERS) + 1
     assert left_in_sessions(pooler, database) == CLEAN
-    with psycopg.connect(servers.postgresql.url(database)) as there:
+    with psycopg.connect(servers.postgresql.url(database)) as connection:
         for each in copied:
             count = psycopg.sql.SQL("SELECT count(*) FROM {}").format(
                 psycopg.sql.Identifier(each["target"])
             )
-            assert there.execute(count).fetchone() == (each["rows"],)
+            assert connection.execute(count).fetchone() == (each["rows"],)
     holder = open_destination(address)
     assert isinstance(holder, DatabaseDestination)
     with (

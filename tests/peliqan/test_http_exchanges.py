@@ -226,17 +226,17 @@ def test_a_token_refused_once_is_renewed_and_the_call_repeated_once(
     assert server.count("/api/partner/sub-account/identity/") == 2
 
 
-@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("is_cached", [True, False])
 def test_a_token_refused_for_ever_is_asked_for_once_more_and_no_more(
-    server: FaultServer, known: bool
+    server: FaultServer, is_cached: bool
 ) -> None:
     server.say(SYNC, Answer({"detail": "No."}, 401))
     api = server.client()
-    if known:
+    if is_cached:
         api.tokens.put(1, "an-old-one")
     with pytest.raises(peliqan.NotAuthorised):
         api.for_account(1).start_sync(7)
-    assert server.count(SYNC) == (2 if known else 1)
+    assert server.count(SYNC) == (2 if is_cached else 1)
     assert server.count("/api/partner/sub-account/identity/") == 1
 
 
@@ -271,7 +271,7 @@ def test_the_widgets_short_lived_token_goes_before_any_other_in_the_answer(
 def test_a_question_in_sql_is_hung_up_on_from_another_thread(
     server: FaultServer, begins: bool
 ) -> None:
-    left = Event()
+    disconnected = Event()
 
     def raw(out: Any) -> None:
         if begins:
@@ -284,7 +284,7 @@ def test_a_question_in_sql_is_hung_up_on_from_another_thread(
                     out.write(b" ")
                     out.flush()
         except OSError:
-            left.set()
+            disconnected.set()
             raise
 
     cancel = peliqan.CancelHandle()
@@ -308,4 +308,4 @@ def test_a_question_in_sql_is_hung_up_on_from_another_thread(
     thread.join(5)
     assert not thread.is_alive()
     assert ended[-1] != "a part"
-    assert left.wait(5)
+    assert disconnected.wait(5)

@@ -148,9 +148,9 @@ def test_any_json_is_an_answer_or_broken_and_never_a_traceback(data: Any, model:
 def test_known_fields_survive_unknown_ones_and_any_status_is_kept(
     extra: dict[str, Any], status: str
 ) -> None:
-    known = {"id": 7, "name": "n", "server_type": "exact", "health_status": status}
+    fields = {"id": 7, "name": "n", "server_type": "exact", "health_status": status}
     try:
-        seen = Connection.model_validate({**extra, **known})
+        seen = Connection.model_validate({**extra, **fields})
     except ValidationError:
         assert set(extra) & {
             "target",

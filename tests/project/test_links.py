@@ -88,9 +88,9 @@ def test_every_command_that_a_document_shows_exists_with_its_options(document: P
             found = command.commands.get(words[0])
             assert found, f"{document.name}: dashboard {' '.join(words)}"
             command, words = found, words[1:]
-        known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+        options = {option for parameter in command.params for option in parameter.opts} | {"--help"}
         for word in words:
-            assert not word.startswith("--") or word.partition("=")[0] in known, (
+            assert not word.startswith("--") or word.partition("=")[0] in options, (
                 f"{document.name}: {command.name} {word}"
             )
 

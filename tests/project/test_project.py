@@ -83,10 +83,10 @@ def test_every_vendored_file_is_what_its_manifest_says() -> None:
         assert hashlib.sha256((ROOT / name).read_bytes()).hexdigest() == entry["sha256"], name
         assert entry["version"]
         assert entry["source"]
-    there = {str(path.relative_to(ROOT)) for path in (ROOT / "static/vendor").iterdir()} - {
+    files = {str(path.relative_to(ROOT)) for path in (ROOT / "static/vendor").iterdir()} - {
         "static/vendor/vendor.json"
     }
-    assert there == {name for name in manifest if name.startswith("static/")}
+    assert files == {name for name in manifest if name.startswith("static/")}
 
 
 def test_every_icon_that_a_template_asks_for_is_in_the_sprite() -> None:

@@ -20,11 +20,11 @@ ROOT = Path(__file__).parents[2]
 def answers(monkeypatch: pytest.MonkeyPatch, *response: Any) -> list[list[str]]:
     """Replace pip-audit by a function that returns these results in turn."""
     requested: list[list[str]] = []
-    left = list(response)
+    remaining = list(response)
 
     def run(words: list[str], **more: Any) -> subprocess.CompletedProcess[str]:
         requested.append(Path(words[words.index("--requirement") + 1]).read_text().split("\n"))
-        found = left.pop(0)
+        found = remaining.pop(0)
         out = json.dumps({"dependencies": found}) if isinstance(found, list) else ""
         return subprocess.CompletedProcess(words, 0, out, found if isinstance(found, str) else "")
 

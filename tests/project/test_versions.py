@@ -135,10 +135,10 @@ def test_a_mistake_goes_to_sentry_with_the_version(
 ) -> None:
     import sentry_sdk
 
-    begun: dict[str, Any] = {}
-    monkeypatch.setattr(sentry_sdk, "init", lambda **options: begun.update(options))
+    initialised: dict[str, Any] = {}
+    monkeypatch.setattr(sentry_sdk, "init", lambda **options: initialised.update(options))
     sentry.begin({"SENTRY_DSN": "http://key@127.0.0.1:1/1", **set_by_hand})
-    assert begun["release"] == expected
+    assert initialised["release"] == expected
 
 
 @pytest.fixture

@@ -161,10 +161,10 @@ def test_a_row_that_goes_while_changes_are_read_hides_no_other(
         own.put(n, f"2026-02-01T{n // 60:02}:{n % 60:02}:00Z", Name=f"New {n}")
     sorts = 0
 
-    def delete_one(place: int) -> None:
+    def delete_one(number: int) -> None:
         # Each page sorts all rows: after the second page, a row of the first one is deleted.
         nonlocal sorts
-        sorts += place == 1
+        sorts += number == 1
         if sorts == 3 and len(own.rows) == 600:
             own.delete(600)
 

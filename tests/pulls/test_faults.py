@@ -61,9 +61,9 @@ def test_killed_at_any_step_a_copy_is_whole_and_the_next_pull_completes_it(
             *WORDS,
             *options,
         ]
-        here = {**environ, "PYTHONPATH": str(Path.cwd())}
+        variables = {**environ, "PYTHONPATH": str(Path.cwd())}
         ended = subprocess.run(
-            line, env=here, capture_output=True, text=True, timeout=60, check=False
+            line, env=variables, capture_output=True, text=True, timeout=60, check=False
         )
         assert ended.returncode in {0, -signal.SIGKILL}, ended.stderr
         killed += ended.returncode != 0
@@ -114,8 +114,8 @@ def test_a_table_that_goes_while_it_is_read_fails_alone_and_its_copy_stays(
     fill(own, "a")
     assert pull(copies.address, *WORDS).returncode == 0
 
-    def goes(place: int) -> None:
-        own.is_removed = own.is_removed or place > 500
+    def goes(number: int) -> None:
+        own.is_removed = own.is_removed or number > 500
 
     own.before_row = goes
     result = pull(copies.address, *WORDS, "--table", "Empty", "--full")
@@ -220,8 +220,8 @@ def test_postgresql_that_goes_away_ends_the_pull_and_the_next_one_goes_on(
     assert pull(copies.address, *WORDS).returncode == 0
     fill(own, "bb")
 
-    def goes(place: int) -> None:
-        if place == ROWS and servers.postgresql.process is not None:
+    def goes(number: int) -> None:
+        if number == ROWS and servers.postgresql.process is not None:
             servers.postgresql.stop()
 
     own.before_row = goes

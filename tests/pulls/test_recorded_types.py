@@ -206,11 +206,11 @@ def test_a_parquet_export_has_every_recorded_field_in_its_type_with_the_values_t
 ) -> None:
     where = f"/accounts/1001/tables/{TABLE}"
     if by == "made":
-        begun = adam.post(f"{where}/exports", page="/me", format="parquet")
-        assert begun.status_code == 303, begun.text
+        export_response = adam.post(f"{where}/exports", page="/me", format="parquet")
+        assert export_response.status_code == 303, export_response.text
         with services.app.app_context():
-            write_export(int(begun.location.rsplit("/", 1)[1]))
-        response = adam.client.get(f"{begun.location}/file")
+            write_export(int(export_response.location.rsplit("/", 1)[1]))
+        response = adam.client.get(f"{export_response.location}/file")
     else:
         response = adam.client.get(f"{where}/export.parquet")
     assert response.status_code == 200, response.text

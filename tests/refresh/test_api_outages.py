@@ -73,7 +73,7 @@ def unreadable() -> int:
     )
 
 
-def known(connection: Any) -> Connection:
+def stored_connection(connection: Any) -> Connection:
     row = queries.connection_or_none(connection.account_id, connection.id)
     assert row is not None
     return row
@@ -276,7 +276,7 @@ def test_where_a_page_found_out_that_it_is_over_the_next_tick_begins_a_pass(
 def test_what_starts_something_is_not_begun_and_an_earlier_link_stays(
     services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
-    connection = known(sandbox.find(failure="expired", auth="oauth2"))
+    connection = stored_connection(sandbox.find(failure="expired", auth="oauth2"))
     account = connection.account
     earlier = customer_links.request_link(
         services.api, actions.REAUTHORISE, connection, ActionRequest(WHO, clock(), 15)
@@ -393,7 +393,9 @@ def test_looks_during_an_outage_are_none_after_which_no_run_could_be_said_to_hav
     services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     sandbox.fault("syncdb", status=500, times=1)
-    action = sync.start(services.api, known(sandbox.healthy), ActionRequest(WHO, clock(), 15))
+    action = sync.start(
+        services.api, stored_connection(sandbox.healthy), ActionRequest(WHO, clock(), 15)
+    )
     assert action.state == actions.UNKNOWN
     begin_outage(services, clock)
     for _ in range(5):

@@ -37,5 +37,7 @@ def test_a_second_process_that_reads_takes_another_core_where_there_is_one() -> 
         os.sched_setaffinity(0, cores)
         command = [sys.executable, "-c", SAYS_ITS_CORES, CLAIMS]
         other = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-    left = [each for each in cores if each != mine]
-    assert other.stdout.strip() in ([str([each]) for each in left] if left else [str(cores)])
+    remaining = [each for each in cores if each != mine]
+    assert other.stdout.strip() in (
+        [str([each]) for each in remaining] if remaining else [str(cores)]
+    )

@@ -41,8 +41,10 @@ def test_the_first_pass_knows_every_account_and_connection_of_the_api(sandbox: S
     sources = sum(
         len(sandbox.life.connections(account.id)) for account in sandbox.life.accounts(0, ACCOUNTS)
     )
-    known = select(func.count()).select_from(Connection).where(Connection.is_warehouse.is_(False))
-    assert db.session.scalar(known) == sources
+    stored_count = (
+        select(func.count()).select_from(Connection).where(Connection.is_warehouse.is_(False))
+    )
+    assert db.session.scalar(stored_count) == sources
 
 
 def test_one_turn_reads_all_that_is_due_however_long_it_takes_to_write(
@@ -201,8 +203,10 @@ def test_runs_are_expected_a_day_apart_where_peliqan_names_no_interval(sandbox: 
     ):
         row.run_interval, row.scheduler_off = interval, scheduler_off
         db.session.flush()
-        known = writer.known_of([connection.account_id])[connection.account_id][connection.id]
-        assert known.run_expected_at == (
+        stored_connection = writer.known_of([connection.account_id])[connection.account_id][
+            connection.id
+        ]
+        assert stored_connection.run_expected_at == (
             row.last_run_at + timedelta(seconds=expected) if expected else None
         )
 

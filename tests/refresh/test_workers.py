@@ -65,11 +65,11 @@ def begin(app: Flask, clock: Clock) -> int:
 
 
 def finished(app: Flask, pass_id: int) -> Callable[[], bool]:
-    def look() -> bool:
+    def poll() -> bool:
         with app.app_context():
             return passes.get(pass_id).active is None
 
-    return look
+    return poll
 
 
 def test_two_workers_share_a_pass_and_read_no_account_twice(
@@ -114,9 +114,11 @@ def test_what_time_alone_changes_is_noticed_by_the_tick(
     well = sandbox.healthy
     with app.app_context():
         assert db.session.scalars(select(Finding).where(Finding.state == "new")).all()
-        here = (Connection.account_id == well.account_id, Connection.id == well.id)
+        same_connection = (Connection.account_id == well.account_id, Connection.id == well.id)
         db.session.execute(
-            update(Connection).where(*here).values(consent_expires_at=clock() + timedelta(days=4))
+            update(Connection)
+            .where(*same_connection)
+            .values(consent_expires_at=clock() + timedelta(days=4))
         )
         db.session.commit()
         clock.move(hours=25)

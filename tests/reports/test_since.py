@@ -56,8 +56,8 @@ def make_up_a_fleet() -> None:
     add_finding(still, 1006, 100601, ago(days=9), ago(hours=5))
     steady = add_cause("late", "yuki", "warning", "The last success was 9 h before it was read.")
     add_finding(steady, 1007, 100701, ago(days=3))
-    spared = add_cause("noisy", "xero", "info", state="suppressed")
-    add_finding(spared, 1008, 100801, ago(hours=2))
+    suppressed = add_cause("noisy", "xero", "info", state="suppressed")
+    add_finding(suppressed, 1008, 100801, ago(hours=2))
     over = add_cause("dark", "yuki")
     add_finding(over, 1009, 100901, ago(days=4), ago(days=1))
     for account_id, seen in ((1010, ago(days=2)), (1011, ago(hours=4))):

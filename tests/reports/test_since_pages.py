@@ -52,8 +52,8 @@ def test_who_was_away_finds_what_is_new_in_the_heading_and_on_one_page(
     with app.app_context():
         user = users.find_user("viv@example.com")
         assert user is not None
-        left = user.seen_at
-    assert left is not None
+        left_at = user.seen_at
+    assert left_at is not None
     clock.move(hours=15)
     _, title = break_one(app, services, sandbox)
     again = come_back(app)
@@ -66,7 +66,9 @@ def test_who_was_away_finds_what_is_new_in_the_heading_and_on_one_page(
     numbers = (
         f"{len(found['new'])} new, {len(found['worse'])} worse, {len(found['recovered'])} recovered"
     )
-    assert re.search(rf"Since you left (today|on \w+day) {left:%H:%M} UTC: {numbers}", words(link))
+    assert re.search(
+        rf"Since you left (today|on \w+day) {left_at:%H:%M} UTC: {numbers}", words(link)
+    )
     line = next(each for each in page.select("li.since-line") if title in each.text)
     assert "1 connection of 1 account" in words(line)
     assert "nobody is on it" in words(line)

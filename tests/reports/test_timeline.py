@@ -34,7 +34,7 @@ def context(app: Flask) -> Any:
 
 
 @pytest.fixture
-def here(sandbox: Sandbox) -> tuple[int, int]:
+def connection_key(sandbox: Sandbox) -> tuple[int, int]:
     """Return a connection without any event, whose account has none either."""
     connection = sandbox.healthy
     for table in (Action, AuditEntry, Finding, HealthChange, Note, Run, WebhookEvent):
@@ -48,16 +48,21 @@ def add(*rows: Any) -> None:
     db.session.commit()
 
 
-def change(here: tuple[int, int], at: datetime, became: str = "ERROR") -> HealthChange:
+def change(connection_key: tuple[int, int], at: datetime, became: str = "ERROR") -> HealthChange:
     severities = {"was_severity": "ok", "became_severity": "error"}
     return HealthChange(
-        account_id=here[0], connection_id=here[1], at=at, was="OK", became=became, **severities
+        account_id=connection_key[0],
+        connection_id=connection_key[1],
+        at=at,
+        was="OK",
+        became=became,
+        **severities,
     )
 
 
-def one_of_each(here: tuple[int, int]) -> None:
+def one_of_each(connection_key: tuple[int, int]) -> None:
     """Return times from the latest to the earliest, an hour apart."""
-    account_id, connection_id = here
+    account_id, connection_id = connection_key
     ids = {"account_id": account_id, "connection_id": connection_id}
 
     def ago(hours: int) -> datetime:
@@ -94,13 +99,15 @@ def one_of_each(here: tuple[int, int]) -> None:
         )
     )
     cause = add_cause("failing", "odoo", since=ago(6))
-    add_finding(cause, *here, ago(6), ago(5))
-    add(change(here, ago(7)))
+    add_finding(cause, *connection_key, ago(6), ago(5))
+    add(change(connection_key, ago(7)))
 
 
-def test_one_of_each_kind_stands_in_order_with_what_it_says(here: tuple[int, int]) -> None:
-    one_of_each(here)
-    page = timeline.read(*here)
+def test_one_of_each_kind_stands_in_order_with_what_it_says(
+    connection_key: tuple[int, int],
+) -> None:
+    one_of_each(connection_key)
+    page = timeline.read(*connection_key)
     assert [
         (event.kind, event.word, event.tone, event.text, event.who) for event in page.events
     ] == [
@@ -120,22 +127,22 @@ def test_one_of_each_kind_stands_in_order_with_what_it_says(here: tuple[int, int
     assert (run.run_id, run.seconds, run.records) == (5, 3600, 7)
     assert page.events[2].detail == "They asked"
     assert page.earlier is None
-    assert [event.kind for event in timeline.read(here[0]).events] == [
+    assert [event.kind for event in timeline.read(connection_key[0]).events] == [
         event.kind for event in page.events
     ]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_kind_alone_is_shown_alone(here: tuple[int, int], kind: str) -> None:
-    one_of_each(here)
-    assert {event.kind for event in timeline.read(*here, kinds=[kind]).events} == {kind}
+def test_a_kind_alone_is_shown_alone(connection_key: tuple[int, int], kind: str) -> None:
+    one_of_each(connection_key)
+    assert {event.kind for event in timeline.read(*connection_key, kinds=[kind]).events} == {kind}
 
 
 def test_another_connections_events_are_the_accounts_and_not_ones_own(
-    here: tuple[int, int],
+    connection_key: tuple[int, int],
 ) -> None:
-    one_of_each(here)
-    account_id, connection_id = here
+    one_of_each(connection_key)
+    account_id, connection_id = connection_key
     assert timeline.read(account_id, connection_id + 1).events == ()
     assert (
         timeline.read(account_id + 1, connection_id, kinds=["health", "run", "action"]).events == ()
@@ -144,9 +151,9 @@ def test_another_connections_events_are_the_accounts_and_not_ones_own(
 
 
 def test_what_concerns_the_whole_account_is_in_each_connections_timeline(
-    here: tuple[int, int],
+    connection_key: tuple[int, int],
 ) -> None:
-    account_id, connection_id = here
+    account_id, connection_id = connection_key
     add(Note(account_id=account_id, at=AT, who="viv@example.com", text="The contract ends."))
     add_finding(add_cause("account_unreadable", ""), account_id, None, AT - timedelta(hours=1))
     events = timeline.read(account_id, connection_id).events
@@ -158,19 +165,19 @@ def test_what_concerns_the_whole_account_is_in_each_connections_timeline(
 
 @pytest.mark.parametrize("most", [1, 3, 7])
 def test_pages_neither_overlap_nor_leave_out_what_happened_at_the_same_moment(
-    here: tuple[int, int], most: int
+    connection_key: tuple[int, int], most: int
 ) -> None:
-    account_id, connection_id = here
+    account_id, connection_id = connection_key
     ids = {"account_id": account_id, "connection_id": connection_id}
     cause = add_cause("failing", "odoo")
     for number in range(6):
         at = AT - timedelta(hours=number // 3)
         add(
-            change(here, at, f"S{number}"),
+            change(connection_key, at, f"S{number}"),
             Note(at=at, who="viv@example.com", text=f"N{number}", **ids),
             Run(id=number, status=f"R{number}", started_at=at, **ids),
         )
-        add_finding(cause, *here, at, at)
+        add_finding(cause, *connection_key, at, at)
     whole = timeline.read(account_id, connection_id, most=100).events
     assert len(whole) == 6 * 5
     found, before = [], None
@@ -185,15 +192,15 @@ def test_pages_neither_overlap_nor_leave_out_what_happened_at_the_same_moment(
 
 
 def test_a_timeline_asks_as_many_questions_however_much_happened(
-    app: Flask, here: tuple[int, int]
+    app: Flask, connection_key: tuple[int, int]
 ) -> None:
-    add(*(change(here, AT - timedelta(minutes=number)) for number in range(200)))
+    add(*(change(connection_key, AT - timedelta(minutes=number)) for number in range(200)))
     with counted(app) as statements:
-        page = timeline.read(here[0])
+        page = timeline.read(connection_key[0])
     assert len(statements) == 8
     assert len(page.events) == timeline.PAGE
     with counted(app) as statements:
-        timeline.read(*here, kinds=["health"], before=page.earlier)
+        timeline.read(*connection_key, kinds=["health"], before=page.earlier)
     assert len(statements) == 1
 
 
@@ -206,12 +213,12 @@ def test_a_place_that_is_none_is_refused(text: str) -> None:
 
 
 def test_an_accounts_history_has_the_last_change_before_and_not_what_is_gone(
-    here: tuple[int, int],
+    connection_key: tuple[int, int],
 ) -> None:
     for days in (50, 40, 3, 1):
-        add(change(here, AT - timedelta(days=days), f"{days}"))
-    add(change((here[0], 999_999_999), AT))
-    found = queries.health_of_account(here[0], AT - timedelta(days=30))
+        add(change(connection_key, AT - timedelta(days=days), f"{days}"))
+    add(change((connection_key[0], 999_999_999), AT))
+    found = queries.health_of_account(connection_key[0], AT - timedelta(days=30))
     assert {
         connection_id: [each.became for each in history] for connection_id, history in found.items()
-    } == {here[1]: ["40", "3", "1"]}
+    } == {connection_key[1]: ["40", "3", "1"]}

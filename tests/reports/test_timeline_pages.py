@@ -55,12 +55,12 @@ def test_what_an_agent_does_is_in_the_timeline_of_the_connection_and_of_its_acco
 def test_both_pages_lead_to_it_and_it_leads_back(viv: Person, sandbox: Sandbox) -> None:
     connection = sandbox.healthy
     account = f"/accounts/{connection.account_id}"
-    for page, there in (
+    for page, timeline in (
         (path_of(connection), path_of(connection, "/timeline")),
         (account, f"{account}/timeline"),
     ):
-        assert viv.get(page).select(f"a[href='{there}']")
-        assert viv.get(there).select(f"a[href='{page}']")
+        assert viv.get(page).select(f"a[href='{timeline}']")
+        assert viv.get(timeline).select(f"a[href='{page}']")
 
 
 def test_earlier_loads_the_rest_and_works_as_a_page_too(

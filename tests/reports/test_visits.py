@@ -34,7 +34,7 @@ def use(key: Secret, at: datetime, *, poll: bool = False) -> None:
     sessions.signed_in(key.value, at, counts_as_use=not poll)
 
 
-def left(user: User) -> datetime | None:
+def previous_visit_end(user: User) -> datetime | None:
     found = users.find_user(user.email)
     assert found is not None
     return found.left_at
@@ -43,7 +43,7 @@ def left(user: User) -> datetime | None:
 def test_a_first_visit_has_none_before_it(vera: User) -> None:
     key = sessions.sign_in(vera, AT)
     use(key, AT + timedelta(minutes=30))
-    assert left(vera) is None
+    assert previous_visit_end(vera) is None
 
 
 def test_the_visit_before_ended_with_its_last_use_and_polls_do_not_count(vera: User) -> None:
@@ -51,16 +51,16 @@ def test_the_visit_before_ended_with_its_last_use_and_polls_do_not_count(vera: U
     use(key, AT + timedelta(minutes=30))
     use(key, AT + timedelta(minutes=85), poll=True)
     sessions.sign_in(vera, AT + timedelta(hours=15))
-    assert left(vera) == AT + timedelta(minutes=30)
+    assert previous_visit_end(vera) == AT + timedelta(minutes=30)
 
 
 def test_signing_in_again_soon_goes_on_with_the_same_visit(vera: User) -> None:
     sessions.sign_in(vera, AT)
     sessions.sign_in(vera, AT + timedelta(hours=3))
-    assert left(vera) == AT
+    assert previous_visit_end(vera) == AT
     key = sessions.sign_in(vera, AT + timedelta(hours=3, minutes=59))
     use(key, AT + timedelta(hours=4, minutes=50))
-    assert left(vera) == AT
+    assert previous_visit_end(vera) == AT
 
 
 def test_a_poll_does_not_put_off_the_end_of_a_visit(vera: User) -> None:
@@ -70,4 +70,4 @@ def test_a_poll_does_not_put_off_the_end_of_a_visit(vera: User) -> None:
         use(key, AT + timedelta(minutes=minutes), poll=True)
         use(other, AT + timedelta(minutes=minutes), poll=True)
     sessions.sign_in(vera, AT + timedelta(minutes=62))
-    assert left(vera) == AT + timedelta(minutes=1)
+    assert previous_visit_end(vera) == AT + timedelta(minutes=1)

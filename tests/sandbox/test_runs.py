@@ -151,12 +151,14 @@ def test_a_sync_is_found_by_its_task_and_a_full_resync_answers_as_the_sdk_reads_
     api: Caller,
 ) -> None:
     connection = api.find()
-    begun = api.of(connection, "resync/")
+    response = api.of(connection, "resync/")
     assert (
-        api.of(connection, f"syncdb/status/?task_id={begun['task_id']}")["run_id"]
-        == begun["run_data"]["pipeline_run_id"]
+        api.of(connection, f"syncdb/status/?task_id={response['task_id']}")["run_id"]
+        == response["run_data"]["pipeline_run_id"]
     )
-    assert api.of(connection, "resync/status/")["run_id"] == [begun["run_data"]["pipeline_run_id"]]
+    assert api.of(connection, "resync/status/")["run_id"] == [
+        response["run_data"]["pipeline_run_id"]
+    ]
     assert api.of(connection, "syncdb/status/?pipeline_run_id=5")["run_id"] is None
 
 

@@ -98,12 +98,12 @@ class RouteRequests:
             select(Run).where(Run.account_id == ACCOUNT).order_by(Run.id.desc())
         ).first()
         assert run is not None
-        known = {
+        ids = {
             "account_id": ACCOUNT, "connection_id": run.connection_id, "run_id": run.id,
             "database_id": DATABASE,
             "table_id": TABLE, "row_id": ROW,
         }  # fmt: skip
-        return {name: known.get(name) or self._newest(name, rule) for name in rule.arguments}
+        return {name: ids.get(name) or self._newest(name, rule) for name in rule.arguments}
 
     def _newest(self, name: str, rule: Rule) -> int:
         """Return the newest id that a parameter may refer to; 1 where there is none."""

@@ -36,24 +36,24 @@ class ServedConsole:
 
     def connect(self, timeout: float = 5, receive_buffer: int | None = None) -> socket.socket:
         """Open a connection; ``receive_buffer`` in bytes, for clients that read slowly."""
-        there = socket.socket()
-        there.settimeout(timeout)
+        sock = socket.socket()
+        sock.settimeout(timeout)
         if receive_buffer:
-            there.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        there.connect((self.host, self.port))
-        return there
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        sock.connect((self.host, self.port))
+        return sock
 
     def ask(self, request: bytes, timeout: float = 5) -> bytes:
         """Send a request on its own connection; return everything until the server closes."""
-        with self.connect(timeout) as there:
-            there.sendall(request)
-            return receive_all(there)
+        with self.connect(timeout) as sock:
+            sock.sendall(request)
+            return receive_all(sock)
 
 
-def receive_all(there: socket.socket) -> bytes:
+def receive_all(sock: socket.socket) -> bytes:
     """Read to the end; TimeoutError or ConnectionResetError where there is none."""
     found = b""
-    while piece := there.recv(65536):
+    while piece := sock.recv(65536):
         found += piece
     return found
 
@@ -82,7 +82,7 @@ def serving(
 ) -> Iterator[ServedConsole]:
     """Serve the console in ``folder``; ``quick``: with deadlines of one second."""
     environ = {**make_environ(api_url, folder, **settings), "FORWARDED_ALLOW_IPS": "*"}
-    processes, port, here = Processes(environ), free_port(), Path.cwd()
+    processes, port, working_directory = Processes(environ), free_port(), Path.cwd()
     module, *words = (*(word.format(port=port) for word in COMMANDS[console]), *more)
     os.chdir(ROOT)
     try:
@@ -92,11 +92,11 @@ def serving(
             )
         else:
             process = processes.start(*words, module=module, stderr=stderr)
-        os.chdir(here)
+        os.chdir(working_directory)
         parts = urlsplit(answering(f"http://127.0.0.1:{port}", "/healthz"))
         yield ServedConsole(parts.hostname or "", parts.port or 0, process.pid)
     finally:
-        os.chdir(here)
+        os.chdir(working_directory)
         processes.end_all()
 
 

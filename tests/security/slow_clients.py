@@ -21,7 +21,7 @@ def _nothing(_there: socket.socket) -> None:
 
 
 def _send(data: bytes) -> Callable[[socket.socket], None]:
-    return lambda there: there.sendall(data)
+    return lambda sock: sock.sendall(data)
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ KINDS = {
     "sends a second request byte by byte": Slow(OPEN + b"GET /", _send(b"a")),
     "does not read the answer": Slow(LARGE, receive_buffer=4096),
     "asks for many answers and reads none": Slow(LARGE * 20, receive_buffer=4096),
-    "reads many answers byte by byte": Slow(LARGE * 20, lambda there: there.recv(1), 4096),
+    "reads many answers byte by byte": Slow(LARGE * 20, lambda sock: sock.recv(1), 4096),
 }
 
 
@@ -66,23 +66,23 @@ def clients(console: ServedConsole, kind: Slow, number: int) -> Iterator[list[so
     """Open this many connections at a time, until the end of the block."""
     stop = threading.Event()
     with ExitStack() as stack:
-        there = [
+        sock = [
             stack.enter_context(console.connect(receive_buffer=kind.receive_buffer))
             for _ in range(number)
         ]
-        for each in there:
+        for each in sock:
             each.sendall(kind.first)
-        going_on = threading.Thread(target=_go_on, args=(there, kind, stop))
+        going_on = threading.Thread(target=_go_on, args=(sock, kind, stop))
         going_on.start()
         try:
-            yield there
+            yield sock
         finally:
             stop.set()
             going_on.join()
 
 
-def _go_on(there: list[socket.socket], kind: Slow, stop: threading.Event) -> None:
-    open_ones = list(there)
+def _go_on(sock: list[socket.socket], kind: Slow, stop: threading.Event) -> None:
+    open_ones = list(sock)
     while not stop.wait(TICK):
         for each in tuple(open_ones):
             try:

@@ -78,12 +78,12 @@ class Listeners:
         for each in self._all:
             threading.Thread(target=self._listen, args=(each,), daemon=True).start()
 
-    def _listen(self, door: socket.socket) -> None:
+    def _listen(self, listener: socket.socket) -> None:
         with suppress(OSError):
             while True:
-                near, _ = door.accept()
+                near, _ = listener.accept()
                 with near:
-                    self.dialled.append(door.getsockname()[0])
+                    self.dialled.append(listener.getsockname()[0])
 
     def dialled_addresses(self) -> set[str]:
         """Return the addresses that were connected to since the last call."""
@@ -146,17 +146,17 @@ def query_at(address: str, policy: EgressPolicy) -> None:
     postgresql.run_query(found, "select 1", Result(), lambda _cancel: None)
 
 
-@pytest.mark.parametrize("go", [copy_to, query_at])
+@pytest.mark.parametrize("dial", [copy_to, query_at])
 @pytest.mark.parametrize("address", [*WRITTEN, f"postgresql://user:{SECRET}@{ALLOWED}:PORT/db"])
 def test_nobody_is_dialled_but_the_host_that_was_checked(
-    listeners: Listeners, go: Any, address: str
+    listeners: Listeners, dial: Any, address: str
 ) -> None:
     # Listeners close the connection, so even an allowed address ends with an error.
     with (
         lookups(),
         pytest.raises((database_urls.BadAddress, NotAllowed, DestinationError, Failed)) as refused,
     ):
-        go(address.replace("PORT", str(listeners.port)), MINE)
+        dial(address.replace("PORT", str(listeners.port)), MINE)
     assert SECRET not in str(refused.value)
     accepted = address not in WRITTEN
     assert listeners.dialled_addresses() == ({ALLOWED} if accepted else set())
@@ -196,11 +196,11 @@ def test_any_address_is_refused_or_leads_where_it_was_checked_to_lead(
         PGUSER="other",
         PGOPTIONS="-c x=y",
     ):
-        for go in (copy_to, query_at):
-            if go is copy_to and "://" not in text.partition("=")[0]:
+        for dial in (copy_to, query_at):
+            if dial is copy_to and "://" not in text.partition("=")[0]:
                 continue
             with lookups() as looked_up, suppress(NotAllowed, DestinationError, Failed):
-                go(text, MINE if limited else EgressPolicy())
+                dial(text, MINE if limited else EgressPolicy())
             assert looked_up <= {found.host, postgresql.LOOPBACK}
             assert listeners.dialled_addresses() <= {found.host}
 
@@ -231,9 +231,9 @@ def test_a_service_of_the_environment_leads_nowhere_else(
     )
     monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
     monkeypatch.setenv("PGSERVICE", "other")
-    for go in (copy_to, query_at):
+    for dial in (copy_to, query_at):
         with pytest.raises((DestinationError, Failed)):
-            go(f"postgresql://user@{ALLOWED}:{listeners.port}/db", MINE)
+            dial(f"postgresql://user@{ALLOWED}:{listeners.port}/db", MINE)
         assert listeners.dialled_addresses() == {ALLOWED}
 
 

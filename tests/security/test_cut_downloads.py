@@ -62,7 +62,7 @@ class Walked:
 
 
 @pytest.fixture(scope="module")
-def walked(app: Flask, route_requests: RouteRequests) -> list[Walked]:
+def downloads(app: Flask, route_requests: RouteRequests) -> list[Walked]:
     """Every GET route and static file, uncompressed and compressed."""
     found, streams = list[Walked](), list[bool]()
 
@@ -85,9 +85,9 @@ def walked(app: Flask, route_requests: RouteRequests) -> list[Walked]:
 
 
 @pytest.fixture(scope="module")
-def streamed(walked: list[Walked]) -> list[str]:
+def streamed(downloads: list[Walked]) -> list[str]:
     """The streamed addresses, and the largest static file. Exports are of the ledger."""
-    found = dict.fromkeys(each.path for each in walked if each.streamed and each.status == 200)
+    found = dict.fromkeys(each.path for each in downloads if each.streamed and each.status == 200)
     kinds = {path.rpartition("/")[2] for path in found}
     assert {"export.csv", "export.jsonl", "export.parquet", "file"} <= kinds
     return [
@@ -134,11 +134,11 @@ def whole(served: Served, streamed: list[str]) -> dict[str, bytes]:
     }
 
 
-def test_every_answer_of_every_route_carries_its_length(walked: list[Walked]) -> None:
-    assert len(walked) > 250
+def test_every_answer_of_every_route_carries_its_length(downloads: list[Walked]) -> None:
+    assert len(downloads) > 250
     assert [
         each
-        for each in walked
+        for each in downloads
         if each.status not in {204, 304} and each.announced != str(each.length)
     ] == []
 
@@ -246,15 +246,15 @@ def test_a_process_that_is_killed_while_it_sends_has_announced_more_than_came(
     for version in ("1.0", "1.1"):
         with socket.create_connection(
             urlsplit(served.addresses["direct"]).netloc.split(":"), timeout=30
-        ) as there:
-            there.sendall(
+        ) as sock:
+            sock.sendall(
                 f"GET {path} HTTP/{version}\r\nHost: console\r\n"
                 f"Cookie: {served.cookie}\r\n\r\n".encode()
             )
-            received = there.recv(65536)
+            received = sock.recv(65536)
             [child] = children(served.process.pid)
             os.kill(child, signal.SIGKILL)
-            while piece := read_on(there):
+            while piece := read_on(sock):
                 received += piece
         head, _, body = received.partition(b"\r\n\r\n")
         assert b"200 OK" in head
@@ -282,10 +282,10 @@ def test_nginx_lets_every_client_know_of_an_answer_that_is_shorter_than_its_leng
             for address in (nginx.default, nginx.http11):
                 with ThreadPoolExecutor(1) as pool:
                     received = pool.submit(download, address, "/", client, "")
-                    there, _ = short.accept()
-                    with there:
-                        there.recv(65536)
-                        there.sendall(
+                    sock, _ = short.accept()
+                    with sock:
+                        sock.recv(65536)
+                        sock.sendall(
                             b"HTTP/1.1 200 OK\r\nContent-Type: text/csv\r\n"
                             b"Content-Length: 1000\r\n\r\nid,Name\r\n"
                         )
@@ -317,11 +317,11 @@ def test_a_list_with_more_rows_than_its_csv_file_may_have_is_refused_and_not_cut
 ) -> None:
     client, refused, most = Person(app.test_client(), "adam@example.com").client, 0, 2
     monkeypatch.setattr(list_csv, "MOST_CSV_ROWS", most)
-    there = {request.path for request in route_requests.all("GET")}
+    paths = {request.path for request in route_requests.all("GET")}
     for path in sorted(
         path
-        for path in there
-        if path.endswith(".json") and f"{path.removesuffix('.json')}.csv" in there
+        for path in paths
+        if path.endswith(".json") and f"{path.removesuffix('.json')}.csv" in paths
     ):
         listed = client.get(path).json
         if not (isinstance(listed, dict) and {"items", "total", "per_page"} <= set(listed)):

@@ -117,8 +117,8 @@ STATEMENT = (
 @pytest.mark.parametrize("message", MESSAGES)
 def test_no_message_keeps_the_value_that_it_quotes(message: str, value: str) -> None:
     message_with_value = message.replace("{{", "{").replace("{}", value)
-    for known in ((), names_in_statement(STATEMENT)):
-        assert not WORDS.search(without_values(message_with_value, known)), message_with_value
+    for names in ((), names_in_statement(STATEMENT)):
+        assert not WORDS.search(without_values(message_with_value, names)), message_with_value
 
 
 @pytest.mark.parametrize("message", BARE)
@@ -158,10 +158,10 @@ def test_what_the_statement_names_itself_and_plain_words_stay(message: str, expe
 @pytest.fixture(scope="module")
 def warehouse(servers: Servers) -> Iterator[str]:
     url = servers.postgresql.create("quoting").replace("+psycopg", "")
-    with psycopg.connect(url, autocommit=True) as there:
-        there.execute("create table person (id int primary key, email text, number bigint)")
-        there.execute("insert into person values (1, 'zanzibar@example.com', 4711)")
-        there.execute(
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("create table person (id int primary key, email text, number bigint)")
+        connection.execute("insert into person values (1, 'zanzibar@example.com', 4711)")
+        connection.execute(
             "create function tell(text) returns int language plpgsql stable as"
             " $$ begin raise exception 'no zanzibar here, %', $1 using detail = $1, hint = $1; "
             "end $$"
@@ -205,11 +205,11 @@ def test_what_a_real_postgresql_says_is_its_class_and_no_value(
     ["select json_extract('{}', email) from person", "select json(email) from person"],
 )
 def test_what_a_real_sqlite_says_has_no_value(statement: str) -> None:
-    there = sqlite3.connect(":memory:")
-    there.execute("create table person (email text)")
-    there.execute("insert into person values ('zanzibar''s @example.com')")
+    connection = sqlite3.connect(":memory:")
+    connection.execute("create table person (email text)")
+    connection.execute("insert into person values ('zanzibar''s @example.com')")
     with pytest.raises(sqlite3.Error) as refused:
-        there.execute(statement).fetchall()
+        connection.execute(statement).fetchall()
     refused_copy = exc.DBAPIError.instance(statement, {}, refused.value, sqlite3.Error)
     assert isinstance(refused_copy, exc.DBAPIError)
     for text in (

@@ -103,7 +103,7 @@ class Walked:
 
 
 @pytest.fixture(scope="module")
-def walked(app: Flask, route_requests: RouteRequests) -> list[Walked]:
+def responses(app: Flask, route_requests: RouteRequests) -> list[Walked]:
     """The response of every GET route, as a page and as a fragment."""
     person = Person(app.test_client(), "adam@example.com")
     person.client.set_cookie("tz", PAYLOAD)
@@ -129,11 +129,11 @@ def walked(app: Flask, route_requests: RouteRequests) -> list[Walked]:
 
 
 @pytest.fixture(scope="module")
-def pages(walked: list[Walked]) -> list[tuple[Walked, BeautifulSoup]]:
+def pages(responses: list[Walked]) -> list[tuple[Walked, BeautifulSoup]]:
     """The HTML responses, parsed once."""
     return [
         (each, BeautifulSoup(each.text, "html.parser"))
-        for each in walked
+        for each in responses
         if each.kind == "text/html"
     ]
 
@@ -155,9 +155,9 @@ def test_nothing_that_was_told_or_typed_becomes_an_element_an_attribute_or_an_ad
                 assert scheme in SCHEMES, f"{each}: {name}={value[:80]}"
 
 
-def test_the_walk_has_met_the_hostile_words_nearly_everywhere(walked: list[Walked]) -> None:
+def test_the_walk_has_met_the_hostile_words_nearly_everywhere(responses: list[Walked]) -> None:
     """Empty pages would prove nothing."""
-    shown = [each for each in walked if each.kind == "text/html" and each.status == 200]
+    shown = [each for each in responses if each.kind == "text/html" and each.status == 200]
     without = {each.request.endpoint for each in shown} - {
         each.request.endpoint for each in shown if ESCAPED in each.text
     }
@@ -166,10 +166,10 @@ def test_the_walk_has_met_the_hostile_words_nearly_everywhere(walked: list[Walke
 
 
 def test_files_for_spreadsheets_hold_no_formula_in_a_cell_or_a_heading(
-    walked: list[Walked],
+    responses: list[Walked],
 ) -> None:
     looked_at = 0
-    for each in walked:
+    for each in responses:
         for line in csv.reader(io.StringIO(each.text)) if each.kind == "text/csv" else ():
             for value in line:
                 looked_at += 1

@@ -77,13 +77,13 @@ SAYS = {
 
 def send(console: ServedConsole, request: bytes) -> bytes:
     """Return the response to a client that keeps sending: a reset must not lose it."""
-    with console.connect(10) as there:
+    with console.connect(10) as sock:
         # The server stops reading at some point; its response is readable all the same.
         with suppress(OSError):
-            there.sendall(request)
+            sock.sendall(request)
         found = b""
         try:
-            while piece := there.recv(65536):
+            while piece := sock.recv(65536):
                 found += piece
         except ConnectionResetError:
             assert len(request) > 1000 * KB, "the answer was cut by a reset"

@@ -229,11 +229,11 @@ def by_token(person: Person, query: dict[str, str]) -> Any:
     )
 
 
-DOORS = {
+VARIANTS = {
     "page": get(PATH),
     "frame": in_the_frame,
     "fragment": as_fragment,
-    "filled": lambda person, asked: get(PATH)(person, {**asked, "fill": "1"}),
+    "filled": lambda person, query: get(PATH)(person, {**query, "fill": "1"}),
     "json": get(f"{PATH}.json"),
     "csv": get(f"{PATH}.csv"),
     "health": get(f"{PATH}/health"),
@@ -245,14 +245,14 @@ DOORS = {
 }
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_parts_of_masked_values_are_asked_for_at_no_door(
-    olga: Person, sandbox_server: Sandbox, door: str
+    olga: Person, sandbox_server: Sandbox, variant: str
 ) -> None:
     before = sandbox_server.state()["calls"].get("rows", 0)
     for name, query in PARTS.items():
-        response = DOORS[door](olga, query)
-        assert response.status_code == 400, (door, name)
+        response = VARIANTS[variant](olga, query)
+        assert response.status_code == 400, (variant, name)
     assert sandbox_server.state()["calls"].get("rows", 0) == before, "nothing was asked of the API"
 
 
@@ -267,13 +267,13 @@ def shown_by(response: Any) -> str:
     return str(response.text)
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_a_whole_value_is_found_at_every_door_and_stays_masked(olga: Person, door: str) -> None:
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_whole_value_is_found_at_every_door_and_stays_masked(olga: Person, variant: str) -> None:
     row = next(row for row in ROWS if row["E-mail"])
-    response = DOORS[door](olga, {"filter__E-mail__equal": row["E-mail"]})
-    assert response.status_code in {200, 303}, door
+    response = VARIANTS[variant](olga, {"filter__E-mail__equal": row["E-mail"]})
+    assert response.status_code in {200, 303}, variant
     assert row["E-mail"] not in shown_by(response)
-    if door not in {"frame", "health", "export form"}:
+    if variant not in {"frame", "health", "export form"}:
         assert MASKED in unescaped(shown_by(response))
 
 
@@ -324,13 +324,13 @@ def test_a_masked_address_cannot_be_read_letter_by_letter(
     """The response is the same for every letter; for an administrator it is not."""
     value = next(row["E-mail"] for row in ROWS if row["E-mail"])
     alphabet = sorted({*string.ascii_lowercase[:8], *"@._", value[0], value[1]})
-    for known in ("", value[:1], value[: len(value) // 2], value[:-1]):
+    for prefix in ("", value[:1], value[: len(value) // 2], value[:-1]):
         seen = {
-            letter: WAYS[way](viv, "E-mail", known + letter)
+            letter: WAYS[way](viv, "E-mail", prefix + letter)
             for letter in alphabet
-            if known + letter != value
+            if prefix + letter != value
         }
-        assert len({str(each) for each in seen.values()}) == 1, (known, seen)
+        assert len({str(each) for each in seen.values()}) == 1, (prefix, seen)
     if way == "contains":
         assert WAYS[way](adam, "E-mail", value[:3]) != WAYS[way](adam, "E-mail", value[:3] + "#")
 

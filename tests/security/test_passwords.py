@@ -35,13 +35,13 @@ def change(person: Person, **page: str) -> tuple[int, str]:
 def test_one_changes_ones_password_with_the_present_one_and_every_other_session_ends(
     app: Flask, pia: tuple[str, Person]
 ) -> None:
-    email, here = pia
+    email, client = pia
     elsewhere = Person(app.test_client())
     elsewhere.post("/login", page="/login", email=email, password=PASSWORD)
-    cookie = here.client.get_cookie("console_session")
+    cookie = client.client.get_cookie("console_session")
     assert cookie is not None
-    assert change(here)[0] == 303
-    assert "Your password is changed" in here.get("/me").text
+    assert change(client)[0] == 303
+    assert "Your password is changed" in client.get("/me").text
     assert elsewhere.client.get("/").status_code == 302
     thief = app.test_client()
     thief.set_cookie("console_session", cookie.value)

@@ -20,7 +20,7 @@ from dashboard.context import Services
 from dashboard.core import ip_addresses
 from dashboard.core.connection_guard import NotDialled, only_to
 from dashboard.core.egress import PRIVATE, REFUSED, AllowedDestination, EgressPolicy, NotAllowed
-from tests.security.test_connected_hosts_of_alerts import answering, places
+from tests.security.test_dialled_alerts import answering, policy
 from tests.support.people import Person
 from tests.support.sandbox import Sandbox
 from tests.support.settings import make_settings
@@ -198,7 +198,7 @@ def test_what_the_operator_names_with_its_host_is_sent_to_and_a_service_alone_na
     named: str, address: str, is_sent: bool
 ) -> None:
     with answering(200) as (port, received):
-        mine, text = places(named.replace("PORT", str(port))), address.replace("PORT", str(port))
+        mine, text = policy(named.replace("PORT", str(port))), address.replace("PORT", str(port))
         if "127.1" not in text:
             assert (alert_delivery.send(text, "subject", "body", places=mine) is None) == is_sent
             assert bool(received) == is_sent
@@ -209,7 +209,7 @@ def test_what_the_operator_names_with_its_host_is_sent_to_and_a_service_alone_na
 
 def test_a_pattern_of_addresses_is_none_of_names() -> None:
     """Anyone can own a name such as 10.example.com and choose its addresses."""
-    mine = places("json://10.*, json://")
+    mine = policy("json://10.*, json://")
     with resolving("10.0.0.5") as _, noted_connections() as received:
         assert (
             alert_delivery.send("json://10.example.com/in", "subject", "body", places=mine)
@@ -224,11 +224,11 @@ def test_a_pattern_of_addresses_is_none_of_names() -> None:
         )
     assert received == []
     with pytest.raises(NotAllowed):
-        places("json://10.*").ensure_service("json", ["10.example.com"], 80)
+        policy("json://10.*").ensure_service("json", ["10.example.com"], 80)
 
 
 def test_a_named_host_may_be_in_a_private_network_and_no_other_name_beside_it() -> None:
-    mine = places("json://hooks.example.com, json://")
+    mine = policy("json://hooks.example.com, json://")
     with resolving("10.0.0.5"), noted_connections() as received:
         assert (
             alert_delivery.send("json://hooks.example.com/in", "subject", "body", places=mine)
@@ -306,7 +306,7 @@ def look_up_one_and_connect_to_another() -> None:
 def test_no_way_of_sockets_leads_around_it(way: Callable[[], None]) -> None:
     refused: list[bool] = []
 
-    def go() -> None:
+    def connect() -> None:
         with (
             only_to(lambda _host, _port: True, lambda _host, _port: False) as limit,
             pytest.raises(NotDialled),
@@ -314,7 +314,7 @@ def test_no_way_of_sockets_leads_around_it(way: Callable[[], None]) -> None:
             way()
         refused.append(limit.refused_private)
 
-    thread = threading.Thread(target=go)
+    thread = threading.Thread(target=connect)
     thread.start()
     thread.join(30)
     assert refused == [True]

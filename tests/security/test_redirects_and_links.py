@@ -20,7 +20,7 @@ from dashboard.pulls.models import PullSchedule
 from dashboard.settings import SettingsError, read_settings
 from dashboard.web.required_role import safe_next
 from dashboard.web.security import PROBES
-from tests.customer_links.test_service import known
+from tests.customer_links.test_service import stored_connection
 from tests.security.route_requests import RouteRequests, send_request
 from tests.support.people import PASSWORD, Person
 from tests.support.sandbox import Sandbox
@@ -250,7 +250,7 @@ def test_the_console_keeps_none_and_says_why_without_it(
         action = customer_links.request_link(
             services.api,
             kind,
-            known(sandbox.find(**wanted)),
+            stored_connection(sandbox.find(**wanted)),
             ActionRequest("olga@example.com", services.clock(), 15),
         )
         assert (action.state, action.url) == ("failed", None)

@@ -37,12 +37,12 @@ def served(
 
 def send(served: tuple[str, int, Path], request: bytes, within: float = 1.0) -> bytes:
     """Return everything until the server closes or pauses."""
-    with socket.create_connection(served[:2], timeout=within) as there:
-        there.sendall(request)
-        there.shutdown(socket.SHUT_WR)
+    with socket.create_connection(served[:2], timeout=within) as sock:
+        sock.sendall(request)
+        sock.shutdown(socket.SHUT_WR)
         found = b""
         try:
-            while piece := there.recv(65536):
+            while piece := sock.recv(65536):
                 found += piece
         except TimeoutError:
             pass

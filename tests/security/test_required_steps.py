@@ -17,7 +17,7 @@ from tests.support.people import PASSWORD, PASSWORD_HASH, Person, words
 NEW = "quite another horse"
 
 
-def enter(app: Flask, email: str, password: str = PASSWORD, status: int = 302) -> Person:
+def sign_in(app: Flask, email: str, password: str = PASSWORD, status: int = 302) -> Person:
     person = Person(app.test_client())
     assert (
         person.post("/login", page="/login", email=email, password=password).status_code == status
@@ -65,14 +65,18 @@ def test_with_a_first_password_that_another_chose_nothing_opens_but_what_changes
 ) -> None:
     request.getfixturevalue("stubbed_views")
     is_shut_but(
-        app, route_requests, enter(app, new), "/me/password", {"passwords.show", "passwords.change"}
+        app,
+        route_requests,
+        sign_in(app, new),
+        "/me/password",
+        {"passwords.show", "passwords.change"},
     )
 
 
 def test_a_first_password_is_good_for_choosing_another_and_never_becomes_the_last(
     app: Flask, new: str
 ) -> None:
-    person = enter(app, new)
+    person = sign_in(app, new)
     form = {"page": "/me/password", "current": PASSWORD}
     assert "Somebody else chose your password" in person.get("/me/password").text
     same = person.post("/me/password", new=PASSWORD, again=PASSWORD, **form)
@@ -82,8 +86,8 @@ def test_a_first_password_is_good_for_choosing_another_and_never_becomes_the_las
     assert person.post("/me/password", new=NEW, again=NEW, **form).status_code == 303
     assert "Somebody else" not in person.get("/me/password").text
     assert person.client.get("/users").status_code == 200
-    enter(app, new, PASSWORD, 403)
-    assert enter(app, new, NEW).client.get("/").status_code == 200
+    sign_in(app, new, PASSWORD, 403)
+    assert sign_in(app, new, NEW).client.get("/").status_code == 200
 
 
 def test_who_is_handed_over_to_a_provider_has_no_password_to_change(app: Flask, new: str) -> None:
@@ -107,33 +111,33 @@ def test_a_password_that_one_chose_oneself_asks_for_nothing(app: Flask) -> None:
         )
         made.password_hash = PASSWORD_HASH
         db.session.commit()
-    assert enter(app, "own@example.com").client.get("/").status_code == 200
+    assert sign_in(app, "own@example.com").client.get("/").status_code == 200
 
 
 @pytest.fixture
-def asked_for(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+def two_factor_required(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     """Viewers and administrators must have a second factor."""
     parts = app.extensions["services"]
     settings = parts.settings.model_copy(update={"dashboard_second_factor_roles": "viewer, admin"})
     monkeypatch.setitem(app.extensions, "services", replace(parts, settings=settings))
 
 
-@pytest.mark.usefixtures("asked_for", "stubbed_views")
+@pytest.mark.usefixtures("two_factor_required", "stubbed_views")
 def test_with_a_role_that_needs_a_second_factor_nothing_opens_but_what_sets_it_up(
     app: Flask, route_requests: RouteRequests
 ) -> None:
-    person = enter(app, "adam@example.com")
+    person = sign_in(app, "adam@example.com")
     is_shut_but(
         app, route_requests, person, "/me/second-factor", {"second.new", "second.switch_on"}
     )
-    assert enter(app, "olga@example.com").client.get("/").text == "opened"
+    assert sign_in(app, "olga@example.com").client.get("/").text == "opened"
 
 
-@pytest.mark.usefixtures("asked_for")
+@pytest.mark.usefixtures("two_factor_required")
 def test_once_it_is_set_up_everything_opens_and_without_it_again_nothing_does(
     app: Flask, clock: Clock
 ) -> None:
-    person = enter(app, "viv@example.com")
+    person = sign_in(app, "viv@example.com")
     page = person.get("/me/second-factor")
     assert "nothing else opens until then" in words(page)
     assert page.find("a", string="Cancel") is None
@@ -152,11 +156,11 @@ def test_once_it_is_set_up_everything_opens_and_without_it_again_nothing_does(
     assert person.client.get("/").location == "/me/second-factor"
 
 
-@pytest.mark.usefixtures("asked_for")
+@pytest.mark.usefixtures("two_factor_required")
 def test_who_comes_from_a_provider_and_what_an_access_token_opens_are_not_asked_for_it(
     app: Flask,
 ) -> None:
-    person, script = enter(app, "viv@example.com"), app.test_client()
+    person, script = sign_in(app, "viv@example.com"), app.test_client()
     with app.app_context():
         user = users.find_user("viv@example.com")
         assert user is not None
@@ -174,7 +178,7 @@ def test_who_comes_from_a_provider_and_what_an_access_token_opens_are_not_asked_
         assert person.client.get("/accounts.json").status_code == status, issuer
 
 
-@pytest.mark.usefixtures("asked_for")
+@pytest.mark.usefixtures("two_factor_required")
 def test_a_password_that_another_chose_is_changed_before_the_second_factor_is_set_up(
     app: Flask,
 ) -> None:
@@ -183,7 +187,7 @@ def test_a_password_that_another_chose_is_changed_before_the_second_factor_is_se
         made = users.create_user("both@example.com", "viewer", PASSWORD, at, given=True)
         made.password_hash = PASSWORD_HASH
         db.session.commit()
-    person = enter(app, "both@example.com")
+    person = sign_in(app, "both@example.com")
     assert person.client.get("/me/second-factor").location == "/me/password"
     assert (
         person.post(

@@ -273,16 +273,16 @@ def test_fields_for_passwords_hide_them_and_say_what_they_are(
         BeautifulSoup(app.test_client().get("/login").text, "html.parser")
     ]
     fields = [field for page in pages for field in page.find_all("input", attrs={"name": True})]
-    known = {"current-password", "new-password"}
+    completions = {"current-password", "new-password"}
     hidden = [
         field
         for field in fields
-        if field.get("autocomplete") in known or "password" in str(field["name"])
+        if field.get("autocomplete") in completions or "password" in str(field["name"])
     ]
     assert len(hidden) > 4
     for field in hidden:
         assert field["type"] == "password", field
-        assert field["autocomplete"] in known, field
+        assert field["autocomplete"] in completions, field
         assert not field.get("value"), field
         assert int(str(field.get("maxlength", 1000))) >= 1000, field
 

@@ -71,17 +71,17 @@ def test_every_requirement_of_levels_1_and_2_stands_there_once() -> None:
         if level in "12"
     ]
     assert len(wanted) == 253
-    there = re.findall(
+    listed = re.findall(
         r"\bV\d+\.\d+\.\d+\b",
         "\n".join(
             [row[0] for row in rows()]
             + [line for line in PAGE.splitlines() if line.startswith("None here:")]
         ),
     )
-    assert sorted(there) == sorted(set(there)), sorted(
-        {each for each in there if there.count(each) > 1}
+    assert sorted(listed) == sorted(set(listed)), sorted(
+        {each for each in listed if listed.count(each) > 1}
     )
-    assert set(wanted) <= set(there), sorted(set(wanted) - set(there))
+    assert set(wanted) <= set(listed), sorted(set(wanted) - set(listed))
 
 
 def test_each_says_whether_it_is_met_and_what_is_missing_where_it_is_not() -> None:

@@ -98,24 +98,24 @@ def test_strangers_who_use_up_the_attempts_shut_out_nobody_who_has_been_here_bef
     app: Flask,
 ) -> None:
     """Neither by account nor by the address of a proxy that all clients share."""
-    known = app.test_client()
-    assert attempt(known, VIV, PASSWORD).status_code == 302
-    assert Person(known).post("/logout").status_code == 302
+    known_browser = app.test_client()
+    assert attempt(known_browser, VIV, PASSWORD).status_code == 302
+    assert Person(known_browser).post("/logout").status_code == 302
     statuses(app, [(HOME, VIV)] * 12)
     assert attempt(app.test_client(), VIV, PASSWORD).status_code == 429
-    assert attempt(known, VIV, PASSWORD).status_code == 302
+    assert attempt(known_browser, VIV, PASSWORD).status_code == 302
 
 
 @pytest.mark.usefixtures("rate_limited")
 def test_a_known_browser_has_no_more_tries_than_any_and_is_known_for_one_account_alone(
     app: Flask,
 ) -> None:
-    known = app.test_client()
-    assert attempt(known, VIV, PASSWORD).status_code == 302
-    Person(known).post("/logout")
-    assert [attempt(known, VIV).status_code for _ in range(11)][-1] == 429
+    known_browser = app.test_client()
+    assert attempt(known_browser, VIV, PASSWORD).status_code == 302
+    Person(known_browser).post("/logout")
+    assert [attempt(known_browser, VIV).status_code for _ in range(11)][-1] == 429
     statuses(app, [(HOME, OLGA)] * 10)
-    assert attempt(known, OLGA, PASSWORD).status_code == 429
+    assert attempt(known_browser, OLGA, PASSWORD).status_code == 429
 
 
 @pytest.mark.usefixtures("rate_limited")
@@ -192,10 +192,10 @@ def test_an_account_that_is_not_there_costs_what_one_that_is_costs_and_is_told_n
 
     class Counted:
         @staticmethod
-        def verify(known: str, password: str) -> bool:
+        def verify(password_hash: str, password: str) -> bool:
             # $argon2id$v=19$m=65536,t=3,p=4$salt$hash
-            work.append(known.rpartition("$")[0].rpartition("$")[0])
-            return bool(verify(known, password))
+            work.append(password_hash.rpartition("$")[0].rpartition("$")[0])
+            return bool(verify(password_hash, password))
 
     monkeypatch.setattr(passwords, "_hasher", Counted)
     answers = {

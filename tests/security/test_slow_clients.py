@@ -129,8 +129,8 @@ def test_every_slow_client_is_let_go_in_time(quick: ServedConsole) -> None:
 def test_a_request_that_took_too_long_is_answered_with_a_page(
     quick: ServedConsole, what: str
 ) -> None:
-    with clients(quick, KINDS[what], 1) as [there]:
-        response = receive_all(there)
+    with clients(quick, KINDS[what], 1) as [sock]:
+        response = receive_all(sock)
     assert status_of(response) == 408
     assert b"That request took too long to arrive" in response
     assert b"send it again" in response
@@ -141,9 +141,9 @@ def test_a_slow_download_that_goes_on_is_whole(quick: ServedConsole) -> None:
     whole = quick.ask(LARGE.replace(b"1.1\r\nHost: x", b"1.0")).partition(b"\r\n\r\n")[2]
     assert len(whole) > 600_000
     found, began = b"", time.monotonic()
-    with quick.connect(receive_buffer=16_384) as there:
-        there.sendall(LARGE.replace(b"Host: x", b"Host: x\r\nConnection: close"))
-        while piece := there.recv(16_384):
+    with quick.connect(receive_buffer=16_384) as sock:
+        sock.sendall(LARGE.replace(b"Host: x", b"Host: x\r\nConnection: close"))
+        while piece := sock.recv(16_384):
             found += piece
             # At most 200 kB a second, by the time since the start: independent of the machine.
             time.sleep(max(0.0, began + len(found) / 200_000 - time.monotonic()))
@@ -169,8 +169,8 @@ def test_the_bodies_that_are_waited_for_have_a_bound_in_memory(console: ServedCo
     before = memory(console)
     with ExitStack() as stack:
         for _ in range(200):
-            there = stack.enter_context(console.connect())
-            there.sendall(FORM + b"Content-Length: 1000000\r\n\r\n" + b"a" * 990_000)
+            sock = stack.enter_context(console.connect())
+            sock.sendall(FORM + b"Content-Length: 1000000\r\n\r\n" + b"a" * 990_000)
         # The client first has to read what was sent: 200 MB.
         ask_for_all(console, within=20)
         assert memory(console) - before < 120_000_000
@@ -183,10 +183,10 @@ def test_half_a_body_is_not_acted_upon(console: ServedConsole) -> None:
             b"Content-Length: 100\r\n\r\n" + b" " * 50,
             b"Transfer-Encoding: chunked\r\n\r\n32\r\n" + b" " * 50,
         ):
-            with console.connect() as there:
-                there.sendall(head + body)
-                there.shutdown(1)
-                response = receive_all(there)
+            with console.connect() as sock:
+                sock.sendall(head + body)
+                sock.shutdown(1)
+                response = receive_all(sock)
             assert status_of(response) == 400
             assert b"That request is incomplete" in response
 
@@ -212,10 +212,10 @@ def test_chunks_that_cannot_be_read_are_the_clients_mistake(
     """Errors of clients must not be the console's, which page its operator."""
     status, body = CHUNKS[what]
     for head in (FORM, HOOK, b"GET /nowhere HTTP/1.1\r\nHost: x\r\n"):
-        with console.connect() as there:
+        with console.connect() as sock:
             with suppress(OSError):
-                there.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n" + body)
-            assert status_of(there.recv(65536)) == status, head
+                sock.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n" + body)
+            assert status_of(sock.recv(65536)) == status, head
 
 
 @pytest.mark.parametrize("console", COMMANDS, indirect=True, scope="module")
@@ -237,8 +237,8 @@ def test_requests_one_behind_the_other_and_in_pieces_are_each_answered(
     statuses = [200, 400, 400, 401, 200, 200, 200]
     whole = b"".join(line) + get.replace(b"Host: x", b"Host: x\r\nConnection: close")
     for size in (len(whole), 1000, 7, 1):
-        with console.connect() as there:
+        with console.connect() as sock:
             for at in range(0, len(whole), size):
-                there.sendall(whole[at : at + size])
-            response = receive_all(there)
+                sock.sendall(whole[at : at + size])
+            response = receive_all(sock)
         assert [int(each) for each in re.findall(rb"HTTP/1\.1 (\d{3})", response)] == statuses, size

@@ -121,18 +121,19 @@ def olga(nginx: Nginx) -> Browser:
 
 
 def _check_shared_link(
-    nginx: Nginx, filtered: str, second: str, left: list[int], here: str
+    nginx: Nginx, filtered: str, second: str, expected: list[int], url: str
 ) -> None:
     viv = Browser(nginx.default)
     landed, page = viv.sign_in("viv@example.com", filtered)
     assert landed == filtered
-    assert shown(page) == left
+    assert shown(page) == expected
     assert "of 12 rows" in one(page, ".pager").get_text()
     _, page = viv.open(f"{PATH}?per_page=5")
     again, _ = viv.submit(
-        one(page, "form.rows-panel:has(.rows-ticks)"), column=[COLUMNS[number] for number in left]
+        one(page, "form.rows-panel:has(.rows-ticks)"),
+        column=[COLUMNS[number] for number in expected],
     )
-    assert again == here
+    assert again == url
     viv.open(second)
 
 
@@ -141,44 +142,45 @@ def test_columns_are_unticked_and_everything_after_it_has_a_short_address(
     nginx: Nginx, olga: Browser, unticked: int
 ) -> None:
     _, page = olga.open(f"{PATH}?per_page=5")
-    left = list(range(300))[: 300 - unticked]
-    here, page = olga.submit(
-        one(page, "form.rows-panel:has(.rows-ticks)"), column=[COLUMNS[number] for number in left]
+    remaining = list(range(300))[: 300 - unticked]
+    url, page = olga.submit(
+        one(page, "form.rows-panel:has(.rows-ticks)"),
+        column=[COLUMNS[number] for number in remaining],
     )
-    assert shown(page) == left
+    assert shown(page) == remaining
     assert "of 24 rows" in one(page, ".pager").get_text()
 
     second, page = olga.open(str(one(page, "a[rel=next]")["href"]))
-    assert shown(page) == left
+    assert shown(page) == remaining
     assert "Page 2 of 5" in one(page, ".pager").get_text()
 
     _, page = olga.open(str(one(page, ".rows thead a.sort-link")["href"]))
     _, page = olga.open(str(one(page, ".rows thead a.sort-link")["href"]))
-    assert shown(page) == left
+    assert shown(page) == remaining
     assert "first 024" in one(page, ".rows tbody tr").get_text()
 
     # A hidden column, if there is one.
     condition = {"add_column": COLUMNS[299], "add_kind": "contains", "add_value": "last 1"}
     _, page = olga.submit(one(page, "form.rows-add"), **condition)
-    assert shown(page) == left
+    assert shown(page) == remaining
     assert "of 12 rows" in one(page, ".pager").get_text()
     assert "first 023" in one(page, ".rows tbody tr").get_text()
     filtered, page = olga.open(str(one(page, "a[rel=next]")["href"]))
     assert "Page 2 of 3" in one(page, ".pager").get_text()
 
-    twin = olga.ask("GET", str(one(page, ".pager-twins a[href*='.csv']")["href"]))
-    assert len(twin.text.splitlines()) == 6
+    csv = olga.ask("GET", str(one(page, ".pager-twins a[href*='.csv']")["href"]))
+    assert len(csv.text.splitlines()) == 6
     whole = olga.ask("GET", f"{PATH}/export.csv?{urlsplit(filtered).query}")
     lines = whole.text.splitlines()
     assert len(lines) == 13
     assert "first 023" in lines[1]
-    assert (COLUMNS[299] in lines[0]) == (299 in left)
+    assert (COLUMNS[299] in lines[0]) == (299 in remaining)
     export, _ = olga.submit(one(page, "form[action$='/exports']"), format="csv")
     assert re.fullmatch(r"/exports/\d+", export)
 
     _, page = olga.open(str(one(page, ".rows-condition a")["href"]))
     assert "of 24 rows" in one(page, ".pager").get_text()
-    assert shown(page) == left
+    assert shown(page) == remaining
     every, page = olga.open(
         str(next(link for link in page.select("a") if link.get_text() == "All columns")["href"])
     )
@@ -186,7 +188,7 @@ def test_columns_are_unticked_and_everything_after_it_has_a_short_address(
     assert len(one(page, ".rows thead tr").select("th")) == 301
 
     # A colleague opens the link, signs in, and makes the same choice.
-    _check_shared_link(nginx, filtered, second, left, here)
+    _check_shared_link(nginx, filtered, second, remaining, url)
 
 
 def test_a_search_goes_through_what_is_shown_or_says_that_it_cannot(olga: Browser) -> None:
@@ -200,8 +202,8 @@ def test_a_search_goes_through_what_is_shown_or_says_that_it_cannot(olga: Browse
     assert "of 12 rows" in one(page, ".pager").get_text()
     _, page = olga.submit(one(page, "form.list-filters"), q="")
     assert "of 24 rows" in one(page, ".pager").get_text()
-    here, page = olga.submit(form, column=COLUMNS[::2])
-    response = olga.session.get(urljoin(olga.url, f"{here}&q=last"), timeout=60)
+    url, page = olga.submit(form, column=COLUMNS[::2])
+    response = olga.session.get(urljoin(olga.url, f"{url}&q=last"), timeout=60)
     assert response.status_code == 400
     assert "150 of 300 columns are too many to name" in response.text
 

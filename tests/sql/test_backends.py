@@ -23,12 +23,12 @@ SECRET = "s3cret-of-the-warehouse"
 def warehouse(servers: Servers) -> Iterator[str]:
     """Yield a customer's warehouse: a PostgreSQL database with a table and a user who may write."""
     url = servers.postgresql.create("warehouse").replace("+psycopg", "")
-    with psycopg.connect(url, autocommit=True) as there:
-        there.execute(
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
             "create table invoice"
             " (id int primary key, email text, amount numeric(12,2), paid boolean)"
         )
-        there.execute(
+        connection.execute(
             "insert into invoice select n, 'a' || n || '@example.com', n * 1.5, n % 2 = 0"
             " from generate_series(1, 30) n"
         )
@@ -137,8 +137,8 @@ def test_a_single_value_that_is_too_large_is_left_where_it_is(warehouse: str) ->
     )
     assert len(then.rows) == 2
     assert found.cut
-    with psycopg.connect(warehouse) as there:
-        wait_for(lambda: not others(there), "the database has let go of both questions")
+    with psycopg.connect(warehouse) as connection:
+        wait_for(lambda: not others(connection), "the database has let go of both questions")
 
 
 def most_memory() -> float:
@@ -151,13 +151,13 @@ def most_memory() -> float:
     )
 
 
-def others(there: "psycopg.Connection[Any]") -> list[Any]:
+def others(connection: "psycopg.Connection[Any]") -> list[Any]:
     statement = (
         "select pid from pg_stat_activity"
         " where datname = current_database() and pid <> pg_backend_pid()"
     )
-    found = there.execute(statement).fetchall()
-    there.rollback()
+    found = connection.execute(statement).fetchall()
+    connection.rollback()
     return found
 
 
@@ -185,14 +185,14 @@ def test_a_cancelled_question_is_gone_from_the_database(warehouse: str) -> None:
 
     thread = threading.Thread(target=run)
     thread.start()
-    with psycopg.connect(warehouse, autocommit=True) as there:
+    with psycopg.connect(warehouse, autocommit=True) as connection:
 
         def under_way() -> int:
             statement = (
                 "select count(*) from pg_stat_activity"
                 " where query like '%to be cancelled%' and pid <> pg_backend_pid()"
             )
-            row = there.execute(statement + " and state = 'active'").fetchone()
+            row = connection.execute(statement + " and state = 'active'").fetchone()
             assert row is not None
             return int(row[0])
 

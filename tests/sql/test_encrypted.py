@@ -46,8 +46,8 @@ def certified(folder: Path) -> Path:
 
 
 def speaks(url: str, encrypted: bool) -> bool:
-    with psycopg.connect(url, sslmode="prefer") as there:
-        return there.pgconn.ssl_in_use is encrypted
+    with psycopg.connect(url, sslmode="prefer") as connection:
+        return connection.pgconn.ssl_in_use is encrypted
 
 
 @pytest.fixture(scope="module")
@@ -55,13 +55,13 @@ def encrypted(servers: Servers) -> Iterator[tuple[str, Path]]:
     """Yield a warehouse's address and its certificate."""
     url = servers.postgresql.create("encrypted")
     certificate = certified(servers.postgresql.folder / "data")
-    with psycopg.connect(url, autocommit=True) as there:
-        there.execute("alter system set ssl = on")
-        there.execute("select pg_reload_conf()")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("alter system set ssl = on")
+        connection.execute("select pg_reload_conf()")
         wait_for(lambda: speaks(url, True), "it speaks encrypted")
         yield url, certificate
-        there.execute("alter system reset ssl")
-        there.execute("select pg_reload_conf()")
+        connection.execute("alter system reset ssl")
+        connection.execute("select pg_reload_conf()")
     wait_for(lambda: speaks(url, False), "it speaks as before")
     servers.postgresql.drop("encrypted")
 

@@ -18,7 +18,7 @@ NEW_RUN = 2**62
 NEW_RUNS = count(NEW_RUN, 10)
 
 
-def known(connection: Any) -> Connection:
+def stored_connection(connection: Any) -> Connection:
     db.session.expire_all()
     row = queries.connection_or_none(connection.account_id, connection.id)
     assert row is not None

@@ -82,10 +82,10 @@ def add_finding(
     db.session.flush()
     cause.since = min(cause.since, seen)
     mine = list(db.session.scalars(db.select(Finding).where(Finding.cause_id == cause.id)))
-    here = [each for each in mine if each.recovered_at is None]
-    cause.connections = sum(each.connection_id is not None for each in here)
-    cause.accounts = len({each.account_id for each in here})
-    if not here:
+    open_findings = [each for each in mine if each.recovered_at is None]
+    cause.connections = sum(each.connection_id is not None for each in open_findings)
+    cause.accounts = len({each.account_id for each in open_findings})
+    if not open_findings:
         cause.state, cause.recovered_at = (
             "recovered",
             max(each.recovered_at for each in mine if each.recovered_at),

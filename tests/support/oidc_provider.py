@@ -297,9 +297,9 @@ def run_provider(state: Provider) -> Iterator[Provider]:
 
 def way_back(person: Person, page: str = "/login/provider") -> str:
     """Visit the provider; return the console's address with the code."""
-    there = person.client.get(page)
-    assert there.status_code == 302, there.text
-    response = requests.get(there.location, allow_redirects=False, timeout=30)
+    redirect = person.client.get(page)
+    assert redirect.status_code == 302, redirect.text
+    response = requests.get(redirect.location, allow_redirects=False, timeout=30)
     assert response.status_code == 302, response.text
     return response.headers["Location"].removeprefix("http://localhost")
 

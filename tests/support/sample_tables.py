@@ -100,16 +100,16 @@ class OwnTable:
         )
 
 
-def _killed_at(left: int) -> None:
+def _killed_at(remaining: int) -> None:
     """Kill this process with SIGKILL at the ``left``-th write to the destination."""
     import pyarrow.parquet as pq
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
 
     def step() -> None:
-        nonlocal left
-        left -= 1
-        if left == 0:
+        nonlocal remaining
+        remaining -= 1
+        if remaining == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def of_files(name: str, arguments: tuple[Any, ...]) -> None:

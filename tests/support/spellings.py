@@ -95,7 +95,7 @@ def fill(app: Flask) -> None:
 
 def _fleet(number: int, name: str, _audit_id: int) -> list[Any]:
     account_id = 1000 + number
-    known = {
+    values = {
         "severity": "error",
         "status": "ERROR",
         "status_since": AT,
@@ -122,8 +122,8 @@ def _fleet(number: int, name: str, _audit_id: int) -> list[Any]:
     key = {"account_id": account_id, "id": number}
     return [
         account,
-        Connection(**key, name=f"qc{name}", connector=f"qd{name}", **known),
-        Connection(**{**key, "id": 100 + number}, name=f"qe{name}", connector=bank, **known),
+        Connection(**key, name=f"qc{name}", connector=f"qd{name}", **values),
+        Connection(**{**key, "id": 100 + number}, name=f"qe{name}", connector=bank, **values),
         cause,
         # All findings have one cause, whose page lists them.
         Finding(

@@ -47,14 +47,14 @@ def shared(sandbox: Sandbox) -> Any:
     raise LookupError
 
 
-def known(connection: Any) -> Connection:
+def stored_connection(connection: Any) -> Connection:
     row = queries.connection_or_none(connection.account_id, connection.id)
     assert row is not None
     return row
 
 
 def check(services: Services, connection: Any) -> data_check_jobs.DataResult:
-    return data_check_jobs.check(services.api, known(connection), services.clock())
+    return data_check_jobs.check(services.api, stored_connection(connection), services.clock())
 
 
 def open_findings(account_id: int) -> set[tuple[int, str]]:
@@ -98,13 +98,13 @@ def test_a_fault_is_found_of_its_own_connection_in_three_calls_and_ends_when_it_
 def test_the_other_connection_of_the_connector_has_other_tables(
     services: Services, sandbox: Sandbox, shared: Any
 ) -> None:
-    twin = next(
+    other = next(
         each
         for each in sandbox.life.connections(shared.account_id)
         if each.connector == shared.connector and each.id != shared.id
     )
     sandbox.set(shared.id, data_fault="duplicate_keys")
-    ours, theirs = check(services, shared), check(services, twin)
+    ours, theirs = check(services, shared), check(services, other)
     assert [each.name for each in ours.tables] == [each.name for each in theirs.tables]
     assert [each.rows for each in ours.tables] != [each.rows for each in theirs.tables]
     assert open_findings(shared.account_id) == {(shared.id, "duplicate_keys")}
@@ -185,7 +185,7 @@ def test_the_check_of_a_connection_that_is_gone_is_forgotten(
     services: Services, shared: Any, clock: Clock
 ) -> None:
     check(services, shared)
-    known(shared).gone_at = clock()
+    stored_connection(shared).gone_at = clock()
     db.session.commit()
     clock.move(days=1, minutes=1)
     check_tables()
@@ -195,7 +195,7 @@ def test_the_check_of_a_connection_that_is_gone_is_forgotten(
 def test_a_connection_without_a_schema_cannot_be_checked_and_asks_nothing(
     services: Services, sandbox: Sandbox, shared: Any
 ) -> None:
-    row = known(shared)
+    row = stored_connection(shared)
     row.schema_name = ""
     with pytest.raises(data_check_jobs.CannotCheck, match="which schema"):
         data_check_jobs.check(services.api, row, services.clock())
@@ -205,7 +205,7 @@ def test_a_connection_without_a_schema_cannot_be_checked_and_asks_nothing(
 def test_a_schema_that_is_not_there_has_no_table_and_names_with_quotes_are_names(
     services: Services, sandbox: Sandbox, shared: Any
 ) -> None:
-    row = known(shared)
+    row = stored_connection(shared)
     row.schema_name = "o'brien\"; drop table x"
     result = data_check_jobs.check(services.api, row, services.clock())
     assert result.tables == []

@@ -54,7 +54,7 @@ def orders(sandbox: Sandbox) -> Any:
     raise LookupError
 
 
-def known(connection: Any) -> Connection:
+def stored_connection(connection: Any) -> Connection:
     row = queries.connection_or_none(connection.account_id, connection.id)
     assert row is not None
     return row
@@ -66,8 +66,8 @@ def test_a_column_that_cannot_be_sorted_by_does_not_say_when_a_row_was_received(
     assert freshness.received_at(columns[1:]) == NAME
 
 
-def look(services: Services, connection: Any) -> FreshnessResult:
-    return freshness.check_freshness(services.api, known(connection), services.clock())
+def check(services: Services, connection: Any) -> FreshnessResult:
+    return freshness.check_freshness(services.api, stored_connection(connection), services.clock())
 
 
 def calls(sandbox: Sandbox) -> dict[str, int]:
@@ -76,11 +76,14 @@ def calls(sandbox: Sandbox) -> dict[str, int]:
 
 
 def stale(connection: Any) -> list[Finding]:
-    here = (Finding.account_id == connection.account_id, Finding.connection_id == connection.id)
+    same_connection = (
+        Finding.account_id == connection.account_id,
+        Finding.connection_id == connection.id,
+    )
     return list(
         db.session.scalars(
             select(Finding).where(
-                *here, Finding.rule == "stale_rows", Finding.recovered_at.is_(None)
+                *same_connection, Finding.rule == "stale_rows", Finding.recovered_at.is_(None)
             )
         )
     )
@@ -114,8 +117,8 @@ def test_the_newest_row_is_as_new_as_the_run_that_brought_it(
 ) -> None:
     live.read_connection(services.api, orders.account_id, orders.id, services.clock())
     at = services.clock()
-    seen = freshness.check_freshness(services.api, known(orders), at)
-    row = known(orders)
+    seen = freshness.check_freshness(services.api, stored_connection(orders), at)
+    row = stored_connection(orders)
     count = len(orders.connector.tables)
     assert (seen.tables, seen.read, seen.dated, seen.unread) == (count, count, count, ())
     assert row.last_success_at is not None
@@ -135,18 +138,18 @@ def test_rows_older_than_the_last_run_are_a_contradiction_until_newer_ones_are_s
     services: Services, sandbox: Sandbox, orders: Any
 ) -> None:
     live.read_connection(services.api, orders.account_id, orders.id, services.clock())
-    success = known(orders).last_success_at
+    success = stored_connection(orders).last_success_at
     assert success is not None
     old = success - timedelta(seconds=orders.interval, days=2)
     sandbox.fault(
         "rows", body={"count": 1, "results": [{"id": 1, "order": "1", NAME: old.isoformat()}]}
     )
-    look(services, orders)
+    check(services, orders)
     [finding] = stale(orders)
     assert finding.contradicts
     assert "the newest row in its tables is 2 d" in finding.evidence
     sandbox.clear()
-    look(services, orders)
+    check(services, orders)
     assert stale(orders) == []
 
 
@@ -168,10 +171,10 @@ def test_tables_are_found_in_every_database_and_in_any_case(
         body=[{"id": 9, "name": f"{name.upper()}_Orders"}],
     )
     table_holds(sandbox, 9, at.isoformat(), NAME.upper())
-    seen = look(services, two)
+    seen = check(services, two)
     assert (seen.tables, seen.dated, seen.newest_at) == (1, 1, at)
     assert seen.sentence == "Its only table says when a row was received."
-    assert known(two).newest_row_at == at
+    assert stored_connection(two).newest_row_at == at
 
 
 def test_where_no_table_says_when_a_row_was_received_that_is_said(
@@ -180,13 +183,16 @@ def test_where_no_table_says_when_a_row_was_received_that_is_said(
     name, database_id = orders.connector.name, orders.account_id * 10 + 1
     tables_named(sandbox, database_id, *(f"{name}_{each}" for each in "abc"))
     sandbox.fault("fields", body=[{"id": 1, "name": "Nr", "primary": True}])
-    seen = look(services, orders)
+    seen = check(services, orders)
     assert seen.sentence == "None of its 3 tables says when a row was received."
-    assert (known(orders).newest_row_at, known(orders).rows_read_at is not None) == (None, True)
+    assert (
+        stored_connection(orders).newest_row_at,
+        stored_connection(orders).rows_read_at is not None,
+    ) == (None, True)
     assert "rows" not in calls(sandbox)
     sandbox.clear()
     tables_named(sandbox, database_id, "somebody_elses")
-    assert look(services, orders).sentence == (
+    assert check(services, orders).sentence == (
         f"No table of this connection was found: none has a name that begins with “{name}_”."
     )
 
@@ -206,7 +212,7 @@ def test_at_most_five_tables_are_looked_at_those_first_that_the_runs_loaded_most
     table_holds(sandbox, 12, new.isoformat())
     for number in range(1, 12):
         table_holds(sandbox, number, old.isoformat())
-    seen = look(services, orders)
+    seen = check(services, orders)
     assert (seen.tables, seen.read, seen.newest_at) == (12, 5, new)
     assert (
         seen.sentence == "5 of the 5 tables that were read say when a row was received."
@@ -224,23 +230,25 @@ def test_a_table_that_cannot_be_sorted_is_passed_over_and_named(
     [refused, *others] = services.api.for_account(orders.account_id).tables(
         orders.account_id * 10 + 1
     )
-    mine = tables_of(known(orders), (refused, *others))
+    mine = tables_of(stored_connection(orders), (refused, *others))
     sandbox.fault("rows", match=f"/table/{mine[0].id}/", **fault)
-    seen = look(services, orders)
+    seen = check(services, orders)
     assert seen.unread == (mine[0].name,)
     assert f"1 could not be read: “{mine[0].name}”." in seen.sentence
     assert seen.read == len(mine) - 1
-    assert known(orders).newest_row_at == sandbox.life.last_received(orders).replace(microsecond=0)
+    assert stored_connection(orders).newest_row_at == sandbox.life.last_received(orders).replace(
+        microsecond=0
+    )
 
 
 def test_where_a_table_is_left_out_a_newer_row_that_was_seen_before_still_counts(
     services: Services, sandbox: Sandbox, orders: Any, clock: Clock
 ) -> None:
-    look(services, orders)
-    newest = known(orders).newest_row_at
+    check(services, orders)
+    newest = stored_connection(orders).newest_row_at
     assert newest is not None
     mine = tables_of(
-        known(orders),
+        stored_connection(orders),
         services.api.for_account(orders.account_id).tables(orders.account_id * 10 + 1),
     )
     sandbox.fault("rows", match=f"/table/{mine[0].id}/", status=400)
@@ -249,20 +257,23 @@ def test_where_a_table_is_left_out_a_newer_row_that_was_seen_before_still_counts
         body={"count": 1, "results": [{"id": 1, "order": "1", NAME: "2026-01-01T00:00:00Z"}]},
     )
     clock.move(minutes=1)
-    look(services, orders)
-    assert known(orders).newest_row_at == newest
+    check(services, orders)
+    assert stored_connection(orders).newest_row_at == newest
 
 
 def test_where_no_table_can_be_read_nothing_is_changed(
     services: Services, sandbox: Sandbox, orders: Any
 ) -> None:
-    look(services, orders)
-    before = (known(orders).newest_row_at, known(orders).rows_read_at)
+    check(services, orders)
+    before = (stored_connection(orders).newest_row_at, stored_connection(orders).rows_read_at)
     sandbox.fault("fields", status=403)
-    seen = look(services, orders)
+    seen = check(services, orders)
     assert (seen.read, len(seen.unread)) == (0, seen.tables)
     assert seen.sentence.startswith("Nothing was learnt of the rows in its tables.")
-    assert (known(orders).newest_row_at, known(orders).rows_read_at) == before
+    assert (
+        stored_connection(orders).newest_row_at,
+        stored_connection(orders).rows_read_at,
+    ) == before
 
 
 @pytest.mark.parametrize("route", ["applications", "tables", "fields", "rows"])
@@ -271,9 +282,12 @@ def test_an_api_that_does_not_answer_changes_nothing(
 ) -> None:
     sandbox.fault(route, status=429, headers={"Retry-After": "3600"})
     with pytest.raises(peliqan.RateLimited):
-        look(services, orders)
+        check(services, orders)
     db.session.rollback()
-    assert (known(orders).newest_row_at, known(orders).rows_read_at) == (None, None)
+    assert (stored_connection(orders).newest_row_at, stored_connection(orders).rows_read_at) == (
+        None,
+        None,
+    )
 
 
 @pytest.mark.parametrize(
@@ -294,8 +308,8 @@ def test_what_is_no_time_that_a_row_can_have_is_passed_over(
     services: Services, sandbox: Sandbox, orders: Any, value: object
 ) -> None:
     sandbox.fault("rows", body={"count": 1, "results": [{"id": 1, "order": "1", NAME: value}]})
-    seen = look(services, orders)
-    assert (seen.newest_at, known(orders).newest_row_at) == (None, None)
+    seen = check(services, orders)
+    assert (seen.newest_at, stored_connection(orders).newest_row_at) == (None, None)
     assert "has such a time" in seen.sentence
     assert stale(orders) == []
 
@@ -304,7 +318,7 @@ def test_an_empty_table_has_no_newest_row(
     services: Services, sandbox: Sandbox, orders: Any
 ) -> None:
     sandbox.fault("rows", body={"count": 0, "results": []})
-    assert look(services, orders).newest_at is None
+    assert check(services, orders).newest_at is None
 
 
 @pytest.mark.parametrize(

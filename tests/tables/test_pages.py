@@ -293,7 +293,7 @@ def test_a_page_lets_go_of_its_rows_as_soon_as_it_is_made(viv: Person) -> None:
     gc.disable()
     try:
         assert viv.get(EVERYTHING).select(".rows tbody tr")
-        left = [each for each in gc.get_objects() if isinstance(each, (Cell, Run))]
+        remaining = [each for each in gc.get_objects() if isinstance(each, (Cell, Run))]
     finally:
         gc.enable()
-    assert not left
+    assert not remaining

@@ -73,9 +73,9 @@ def test_a_wrong_count_loses_no_row_and_is_said(wrong: int) -> None:
 
 
 def test_a_row_that_comes_meanwhile_gives_no_other_twice_and_is_said() -> None:
-    def insert(page: int, there: list[Any]) -> None:
+    def insert(page: int, rows: list[Any]) -> None:
         if page == 3:
-            there.insert(0, 1000)
+            rows.insert(0, 1000)
 
     found = reading(Upstream(list(range(35)), insert), ahead=1)
     assert ids(found) == list(range(35))
@@ -85,9 +85,9 @@ def test_a_row_that_comes_meanwhile_gives_no_other_twice_and_is_said() -> None:
 
 
 def test_a_row_that_goes_meanwhile_is_said_since_another_was_skipped() -> None:
-    def delete(page: int, there: list[Any]) -> None:
+    def delete(page: int, rows: list[Any]) -> None:
         if page == 3:
-            del there[0]
+            del rows[0]
 
     found = reading(Upstream(list(range(35)), delete), ahead=1)
     assert ids(found) == [each for each in range(35) if each != 20]
@@ -139,21 +139,21 @@ def test_of_long_rows_fewer_pages_are_asked_for_ahead() -> None:
     upstream = Upstream(list(range(1000)))
     upstream.length = ROOM // 25
     pages = reading(upstream, ahead=3).pages()
-    for taken in range(1, 6):
+    for pages_read in range(1, 6):
         next(pages)
-        assert max(upstream.pages_requested) <= taken + 2
+        assert max(upstream.pages_requested) <= pages_read + 2
     # Pages longer than the room for all are read one by one.
     upstream.length = ROOM // 5
     for _ in range(4):
         next(pages)
-    assert max(upstream.pages_requested) <= taken + 4 + 1
+    assert max(upstream.pages_requested) <= pages_read + 4 + 1
     pages.close()
 
 
 def test_a_table_that_is_deleted_meanwhile_ends_it_with_the_apis_own_error() -> None:
-    def gone(page: int, there: list[Any]) -> None:
+    def delete(page: int, rows: list[Any]) -> None:
         if page == 3:
             raise peliqan.NotFound("rows", status=404)
 
     with pytest.raises(peliqan.NotFound):
-        ids(reading(Upstream(list(range(95)), gone)))
+        ids(reading(Upstream(list(range(95)), delete)))

@@ -228,8 +228,8 @@ def test_every_measurement_that_the_dashboard_or_an_alert_names_is_there(
 
     with around_task("tick"):
         pass
-    there = {name for name, _ in read(olga.client.get("/metrics").text)}
-    assert named(shown) | named([rule["expr"] for rule in rules]) <= there
+    names = {name for name, _ in read(olga.client.get("/metrics").text)}
+    assert named(shown) | named([rule["expr"] for rule in rules]) <= names
     for rule in rules:
         assert rule["labels"]["severity"] in {"critical", "warning"}
         assert rule["annotations"]["summary"]

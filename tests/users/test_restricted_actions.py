@@ -40,10 +40,10 @@ def test_a_bulk_job_reaches_nobody_else(
     outsider = f"{ids['account_id']}-{ids['connection_id']}"
     page = olga.client.get(f"/bulk/new?kind=sync&which=ticked&c={outsider}")
     assert "0 connections" in page.text or "Nothing" in page.text
-    begun = olga.post(
+    response = olga.post(
         "/bulk", kind="sync", which="ticked", c=outsider, first=outsider, why="to try", seen="x"
     )
-    assert begun.status_code in {400, 409}
+    assert response.status_code in {400, 409}
     assert sandbox.state()["syncs"] == {}
     own = olga.post("/queries", name="Of one's own", text="select 1 as one").location
     response = olga.post(f"{own}/ask", seen="60")
@@ -108,8 +108,8 @@ def test_what_they_do_to_their_own_leaves_the_fleets_counts_as_they_are(
         adam.post(f"/causes/{ids['cause_id']}/suppress", reason="known", days="1").status_code
         == 303
     )
-    spared = adam.json("/findings.json?state=suppressed")["total"]
-    assert spared
+    suppressed = adam.json("/findings.json?state=suppressed")["total"]
+    assert suppressed
     before = counted()
     with app.app_context():
         mine = db.session.scalars(
@@ -131,7 +131,7 @@ def test_what_they_do_to_their_own_leaves_the_fleets_counts_as_they_are(
     assert olga.post(f"{path}/sync").status_code == 303
     assert counted() == before
     # Suppressions of other customers do not change.
-    assert adam.json("/findings.json?state=suppressed")["total"] == spared
+    assert adam.json("/findings.json?state=suppressed")["total"] == suppressed
 
 
 def healthy_pair() -> tuple[Connection, Connection]:

@@ -22,7 +22,7 @@ PHONE = f"{IPHONE} {WEBKIT} Mobile/15E148 Safari/604.1"
 DESK = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
 
 
-def enter(app: Flask, agent: str, email: str = "viv@example.com") -> Person:
+def sign_in(app: Flask, agent: str, email: str = "viv@example.com") -> Person:
     client = app.test_client()
     client.environ_base["HTTP_USER_AGENT"] = agent
     return Person(client, email)
@@ -45,13 +45,13 @@ def is_in(person: Person) -> bool:
 def test_one_sees_ones_own_sessions_with_the_browser_and_since_when(
     app: Flask, clock: Clock
 ) -> None:
-    desk = enter(app, DESK)
-    enter(app, DESK, "olga@example.com")
+    desk = sign_in(app, DESK)
+    sign_in(app, DESK, "olga@example.com")
     page = desk.get("/me")
     assert listed(page) == {"Firefox on Linux (this one)": ""}
     assert page.select_one("#end-sessions") is None
     clock.move(minutes=20)
-    enter(app, PHONE)
+    sign_in(app, PHONE)
     clock.move(minutes=20)
     page = desk.get("/me")
     assert list(listed(page)) == ["Firefox on Linux (this one)", "Safari on an iPhone"]
@@ -64,7 +64,7 @@ def test_one_sees_ones_own_sessions_with_the_browser_and_since_when(
 
 
 def test_one_ends_one_of_them_and_it_is_out_at_once(app: Flask, adam: Person) -> None:
-    desk, phone, other = enter(app, DESK), enter(app, PHONE), enter(app, "curl/8")
+    desk, phone, other = sign_in(app, DESK), sign_in(app, PHONE), sign_in(app, "curl/8")
     assert is_in(phone)
     shown = listed(desk.get("/me"))
     response = desk.post("/me/sessions/end", which=shown["Safari on an iPhone"], password=PASSWORD)
@@ -77,8 +77,8 @@ def test_one_ends_one_of_them_and_it_is_out_at_once(app: Flask, adam: Person) ->
 
 
 def test_one_ends_all_others_and_stays(app: Flask) -> None:
-    desk, phone, other = enter(app, DESK), enter(app, PHONE), enter(app, "curl/8")
-    olga = enter(app, DESK, "olga@example.com")
+    desk, phone, other = sign_in(app, DESK), sign_in(app, PHONE), sign_in(app, "curl/8")
+    olga = sign_in(app, DESK, "olga@example.com")
     desk.post("/me/sessions/end", which="others", password=PASSWORD)
     assert (is_in(desk), is_in(phone), is_in(other), is_in(olga)) == (True, False, False, True)
     assert list(listed(desk.get("/me"))) == ["Firefox on Linux (this one)"]
@@ -87,8 +87,8 @@ def test_one_ends_all_others_and_stays(app: Flask) -> None:
 def test_without_the_password_and_of_other_people_nothing_is_ended(
     app: Flask, adam: Person
 ) -> None:
-    desk, phone = enter(app, DESK), enter(app, PHONE)
-    olga, other = enter(app, DESK, "olga@example.com"), enter(app, PHONE, "olga@example.com")
+    desk, phone = sign_in(app, DESK), sign_in(app, PHONE)
+    olga, other = sign_in(app, DESK, "olga@example.com"), sign_in(app, PHONE, "olga@example.com")
     number = listed(desk.get("/me"))["Safari on an iPhone"]
     for password in ("", "not it at all"):
         for which in (number, "others"):
@@ -104,7 +104,7 @@ def test_without_the_password_and_of_other_people_nothing_is_ended(
 def test_who_has_no_password_here_ends_them_soon_after_having_signed_in(
     app: Flask, clock: Clock
 ) -> None:
-    phone, desk = enter(app, PHONE), enter(app, DESK)
+    phone, desk = sign_in(app, PHONE), sign_in(app, DESK)
     with app.app_context():
         user = users.find_user("viv@example.com")
         assert user is not None
@@ -121,7 +121,7 @@ def test_who_has_no_password_here_ends_them_soon_after_having_signed_in(
 
 
 def test_an_administrator_sees_and_ends_anothers_sessions(app: Flask, adam: Person) -> None:
-    phone, olga = enter(app, PHONE), enter(app, DESK, "olga@example.com")
+    phone, olga = sign_in(app, PHONE), sign_in(app, DESK, "olga@example.com")
     with app.app_context():
         numbers = {
             name: user.id
@@ -141,7 +141,7 @@ def test_an_administrator_sees_and_ends_anothers_sessions(app: Flask, adam: Pers
 
 
 def test_a_session_is_noted_as_seen_no_more_than_once_a_minute(app: Flask, clock: Clock) -> None:
-    desk = enter(app, DESK)
+    desk = sign_in(app, DESK)
     for seconds, writes in ((30, 0), (20, 0), (20, 1), (30, 0)):
         clock.move(seconds=seconds)
         with counted(app) as statements:
@@ -152,7 +152,7 @@ def test_a_session_is_noted_as_seen_no_more_than_once_a_minute(app: Flask, clock
 
 
 def test_a_page_says_for_how_long_it_may_stay_on_the_screen(app: Flask, clock: Clock) -> None:
-    desk = enter(app, DESK)
+    desk = sign_in(app, DESK)
     for hours in (12, 11.5, 11):
         body = desk.get("/").body
         assert body is not None

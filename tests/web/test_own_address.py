@@ -47,7 +47,7 @@ def make(
     """Make a console with other settings."""
     made: list[Flask] = []
 
-    def go(**settings: Any) -> Flask:
+    def configure(**settings: Any) -> Flask:
         signing = {
             "dashboard_oidc_issuer": oidc.url,
             "dashboard_oidc_client_id": CLIENT_ID,
@@ -62,7 +62,7 @@ def make(
         made.append(app)
         return app
 
-    yield go
+    yield configure
     for each in made:
         close_store(each)
 
@@ -380,8 +380,8 @@ def test_two_consoles_on_one_host_have_their_own_cookies(make: Make) -> None:
         # The name that other applications with Flask-Login use.
         client.set_cookie("remember_token", "theirs", domain="example.com")
         fields = {"csrf_token": token_on(client, f"{root}/me", **more)}
-        left = client.post(f"{root}/logout", data=fields, **more)
-        assert not any("remember_token" in line for line in left.headers.getlist("Set-Cookie"))
+        response = client.post(f"{root}/logout", data=fields, **more)
+        assert not any("remember_token" in line for line in response.headers.getlist("Set-Cookie"))
     assert found == {
         "__Host-console_session": "/",
         "__Host-console_browser": "/",
@@ -393,6 +393,6 @@ def test_two_consoles_on_one_host_have_their_own_cookies(make: Make) -> None:
 def test_signing_out_below_a_path_ends_the_session(make: Make) -> None:
     client = sign_in(make(dashboard_url="https://example.com/console"), "/console")
     assert client.get("/console/accounts").status_code == 200
-    left = client.post("/console/logout", data={"csrf_token": token_on(client, "/console/me")})
-    assert left.location == "/console/login"
+    response = client.post("/console/logout", data={"csrf_token": token_on(client, "/console/me")})
+    assert response.location == "/console/login"
     assert client.get("/console/accounts").status_code == 302

@@ -24,11 +24,11 @@ from tests.support.clock import Clock
 from tests.support.event_builder import (
     NEW_RUN,
     NEW_RUNS,
-    known,
     process_all,
     run_of,
     send_events,
     states,
+    stored_connection,
 )
 from tests.support.sandbox import Sandbox
 from tests.support.webhook_sender import made
@@ -43,7 +43,7 @@ def test_a_run_that_begins_is_in_the_snapshot_without_a_call(
     sent = made(connection, "pipeline_run_started", NEW_RUN, "RUNNING")
     send_events(app, sent)
     assert process_all(services).count == 1
-    row, run = known(connection), run_of(connection, NEW_RUN)
+    row, run = stored_connection(connection), run_of(connection, NEW_RUN)
     assert (row.running, row.last_run_status) == (True, "RUNNING")
     assert row.last_run_at == datetime.fromisoformat(sent["timestamp"])
     assert row.event_at is not None
@@ -71,7 +71,7 @@ def test_how_a_run_ended_is_shown_at_once_and_read_right_after(
         app, made(connection, "pipeline_run_started", NEW_RUN), made(connection, event, NEW_RUN)
     )
     assert process_all(services).accounts == {connection.account_id}
-    row = known(connection)
+    row = stored_connection(connection)
     assert (row.running, row.last_run_status) == (False, status)
     assert states() == ["done", "waiting"]
     before = sandbox.state()["calls"].get("runs", 0)
@@ -79,7 +79,7 @@ def test_how_a_run_ended_is_shown_at_once_and_read_right_after(
     assert states() == ["done", "done"]
     # The account is read, and only this connection's runs.
     assert sandbox.state()["calls"]["runs"] - before == 1
-    assert known(connection).runs_read_at >= known(connection).event_at  # type: ignore[operator]
+    assert stored_connection(connection).runs_read_at >= stored_connection(connection).event_at  # type: ignore[operator]
 
 
 def test_a_new_events_name_counts_by_the_status_it_carries(
@@ -88,7 +88,7 @@ def test_a_new_events_name_counts_by_the_status_it_carries(
     connection = sandbox.healthy
     send_events(app, made(connection, "pipeline_run_stopped", NEW_RUN, "KILLED"))
     process_all(services)
-    assert known(connection).last_run_status == "KILLED"
+    assert stored_connection(connection).last_run_status == "KILLED"
 
 
 def test_findings_follow_with_the_reading_and_recover_after_the_event(
@@ -133,9 +133,9 @@ def test_an_end_that_comes_before_its_beginning_stays_the_end(
     for batch in ([ended], [started], [ended, started]):
         send_events(app, *batch)
         process_all(services)
-        row = known(connection)
+        row = stored_connection(connection)
         assert (row.running, row.last_run_status) == (False, "ERROR")
-    assert known(connection).last_run_at == now - timedelta(minutes=5)
+    assert stored_connection(connection).last_run_at == now - timedelta(minutes=5)
 
 
 def test_an_older_runs_event_never_covers_a_newer_run(
@@ -150,7 +150,7 @@ def test_an_older_runs_event_never_covers_a_newer_run(
         made(connection, "pipeline_run_started", NEW_RUN - 1),
     )
     process_all(services)
-    row = known(connection)
+    row = stored_connection(connection)
     assert (row.running, row.last_run_status) == (True, "RUNNING")
     old = run_of(connection, NEW_RUN)
     assert old is not None
@@ -163,10 +163,13 @@ def test_a_run_that_was_read_as_ended_does_not_run_again(
 ) -> None:
     connection = sandbox.healthy
     newest = fleet_runs.newest_id(connection.account_id, connection.id)
-    before = known(connection).last_run_status
+    before = stored_connection(connection).last_run_status
     send_events(app, made(connection, "pipeline_run_started", newest))
     process_all(services)
-    assert (known(connection).running, known(connection).last_run_status) == (False, before)
+    assert (
+        stored_connection(connection).running,
+        stored_connection(connection).last_run_status,
+    ) == (False, before)
 
 
 def test_a_reading_that_began_before_an_event_does_not_undo_it(
@@ -185,7 +188,10 @@ def test_a_reading_that_began_before_an_event_does_not_undo_it(
         connection.account_id, asked_at, WITH_NEXT_REFRESH, seen, {connection.id: runs}
     )
     writer.save_readings([reading], {})
-    assert (known(connection).running, known(connection).last_run_status) == (False, "COMPLETED")
+    assert (
+        stored_connection(connection).running,
+        stored_connection(connection).last_run_status,
+    ) == (False, "COMPLETED")
     assert states() == ["waiting"]
 
 
@@ -204,7 +210,10 @@ def test_duplicates_and_replays_change_nothing(
         db.session.scalars(select(WebhookEvent).where(WebhookEvent.key == sent["event_id"])).one()
     )
     assert process_all(services).count == 1
-    assert (known(connection).running, known(connection).last_run_status) == (False, "COMPLETED")
+    assert (
+        stored_connection(connection).running,
+        stored_connection(connection).last_run_status,
+    ) == (False, "COMPLETED")
 
 
 @settings(
@@ -234,7 +243,7 @@ def test_any_order_in_any_batches_comes_to_the_same(
             process_all(services)
         send_events(app, sent[which])
     process_all(services)
-    row = known(connection)
+    row = stored_connection(connection)
     assert (row.running, row.last_run_status) == (False, "COMPLETED_WITH_ERRORS")
     assert row.last_run_at == start + timedelta(minutes=4)
 
@@ -249,13 +258,13 @@ def test_a_connection_that_is_added_is_there_after_one_reading(
             Run.account_id == connection.account_id, Run.connection_id == connection.id
         )
     )
-    db.session.delete(known(connection))
+    db.session.delete(stored_connection(connection))
     db.session.commit()
     assert queries.connection_or_none(**ids) is None
     send_events(app, made(connection, "connection_added"))
     process_all(services)
     read_reported()
-    assert known(connection).last_run_status is not None
+    assert stored_connection(connection).last_run_status is not None
     assert states() == ["done"]
 
 
@@ -270,11 +279,11 @@ def test_a_connection_that_is_removed_is_gone_with_the_next_listing_without_it(
     ]
     send_events(app, made(connection, "connection_removed"))
     assert process_all(services).accounts == {connection.account_id}
-    assert known(connection).gone_at is None
+    assert stored_connection(connection).gone_at is None
     clock.move(seconds=1)
     reading = writer.AccountFetch(connection.account_id, clock(), WITH_NEXT_REFRESH, listed)
     writer.save_readings([reading], {})
-    assert known(connection).gone_at is not None
+    assert stored_connection(connection).gone_at is not None
     assert states() == ["done"]
 
 
@@ -284,32 +293,39 @@ def test_one_that_is_said_to_be_removed_but_is_listed_stays(
     send_events(app, made(sandbox.healthy, "connection_removed"))
     process_all(services)
     read_reported()
-    assert (known(sandbox.healthy).missing_at, known(sandbox.healthy).gone_at) == (None, None)
+    assert (
+        stored_connection(sandbox.healthy).missing_at,
+        stored_connection(sandbox.healthy).gone_at,
+    ) == (None, None)
 
 
 def test_an_event_that_is_played_again_after_it_was_forgotten_does_nothing(
     app: Flask, services: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     connection = sandbox.healthy
-    removed, begun = (
+    removed, started = (
         made(connection, "connection_removed"),
         made(connection, "pipeline_run_started", NEW_RUN),
     )
-    send_events(app, removed, begun)
+    send_events(app, removed, started)
     process_all(services)
     read_reported()
-    before = known(connection).missing_at, known(connection).running
+    before = stored_connection(connection).missing_at, stored_connection(connection).running
     clock.move(days=14, seconds=60)
     assert event_retention.delete_old_events(clock()) == 2
     db.session.commit()
     send_events(
         app,
         removed,
-        made(connection, "pipeline_run_started", NEW_RUN + 1, timestamp=begun["timestamp"]),
+        made(connection, "pipeline_run_started", NEW_RUN + 1, timestamp=started["timestamp"]),
     )
     assert process_all(services).accounts == set()
     assert states() == ["ignored", "ignored"]
-    assert (known(connection).missing_at, known(connection).running) == before == (None, False)
+    assert (
+        (stored_connection(connection).missing_at, stored_connection(connection).running)
+        == before
+        == (None, False)
+    )
     assert run_of(connection, NEW_RUN + 1) is None
 
 
@@ -321,6 +337,6 @@ def test_an_event_that_does_not_name_its_account_finds_it(
     del sent["account_id"]
     send_events(app, sent, {"event": "connection_added", "event_id": "nobody's"})
     process_all(services)
-    assert known(connection).last_run_status == "COMPLETED"
+    assert stored_connection(connection).last_run_status == "COMPLETED"
     read_reported()
     assert states() == ["done", "ignored"]

@@ -17,7 +17,7 @@ from dashboard.webhooks.limits import MOST_TRIES
 from dashboard.webhooks.models import WebhookEvent
 from dashboard.webhooks.tasks import read_reported
 from tests.support.clock import Clock
-from tests.support.event_builder import NEW_RUN, known, process_all, send_events, states
+from tests.support.event_builder import NEW_RUN, process_all, send_events, states, stored_connection
 from tests.support.sandbox import Sandbox
 from tests.support.webhook_sender import made
 
@@ -69,7 +69,7 @@ def test_in_a_storm_what_is_told_is_shown_at_once_and_the_accounts_are_read_once
         *[made(other, f"pipeline_run_{name}", NEW_RUN) for name in ("started", "internal_error")],
     )
     assert process_all(services).accounts == set()
-    assert known(other).last_run_status == "INTERNAL_ERROR"
+    assert stored_connection(other).last_run_status == "INTERNAL_ERROR"
     clock.move(seconds=6)
     assert other.account_id not in process_all(services).accounts
     clock.move(seconds=5)
@@ -90,7 +90,7 @@ def test_a_failing_api_leaves_the_event_waiting_with_the_reason_and_is_asked_aga
     assert event.state == "waiting"
     assert "Trial over." in event.detail
     # What the event reports is shown although the read failed.
-    assert known(connection).last_run_status == "COMPLETED"
+    assert stored_connection(connection).last_run_status == "COMPLETED"
     sandbox.clear()
     assert process_all(services).accounts == set()
     clock.move(seconds=6)

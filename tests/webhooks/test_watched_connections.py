@@ -29,7 +29,14 @@ from dashboard.worker import dispatch
 from tests.refresh.test_workers import sign_in
 from tests.support.clock import Clock
 from tests.support.databases import wait_for
-from tests.support.event_builder import NEW_RUN, known, process_all, run_of, send_events, states
+from tests.support.event_builder import (
+    NEW_RUN,
+    process_all,
+    run_of,
+    send_events,
+    states,
+    stored_connection,
+)
 from tests.support.people import path_of
 from tests.support.processes import Processes, make_environ
 from tests.support.sandbox import Sandbox
@@ -43,7 +50,7 @@ WHO = "olga@example.com"
 
 def begin_sync(services: Services, connection: Any, interval: float = 15) -> Action:
     return sync.start(
-        services.api, known(connection), ActionRequest(WHO, services.clock(), interval)
+        services.api, stored_connection(connection), ActionRequest(WHO, services.clock(), interval)
     )
 
 
@@ -122,12 +129,12 @@ def test_a_hint_is_given_seldom_and_always_after_what_asked_for_it() -> None:
     given, all_given = [], threading.Event()
     enqueued = []
 
-    def hint() -> None:
+    def record() -> None:
         given.append(len(enqueued))
         if given[-1] == 100:
             all_given.set()
 
-    hints = Throttle(hint, 0.05)
+    hints = Throttle(record, 0.05)
     for number in range(100):
         enqueued.append(number)
         hints()
@@ -243,7 +250,7 @@ def test_a_worker_that_is_killed_between_taking_and_settling_loses_nothing(
     machines.start("worker")
     wait_for(lambda: set(states()) == {"done"}, "another worker finishes them", within=60)
     assert len(states()) == 5
-    assert known(connection).runs_read_at is not None
+    assert stored_connection(connection).runs_read_at is not None
 
 
 def test_an_event_over_a_real_socket_is_answered(app: Flask, sandbox: Sandbox) -> None:
