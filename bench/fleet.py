@@ -98,14 +98,14 @@ def _rows(
         )
         times = {"due_at": datetime(9999, 1, 1, tzinfo=UTC), "tried_at": now, "checked_at": now}
         yield AccountRefreshState, {"account_id": account.id, **times}
-        for place in range(1, SOURCES_OF_FOUR + 1):
-            yield from _connection_rows(world, account.id, place, now, chance)
+        for position in range(1, SOURCES_OF_FOUR + 1):
+            yield from _connection_rows(world, account.id, position, now, chance)
 
 
 def _connection_rows(
-    world: World, account_id: int, place: int, now: datetime, chance: random.Random
+    world: World, account_id: int, position: int, now: datetime, chance: random.Random
 ) -> Iterator[tuple[Any, dict[str, Any]]]:
-    made = world.source(account_id, place)
+    made = world.source(account_id, position)
     status = chance.choice(STATUSES)
     severity = severity_of_health(status).value
     since = now - timedelta(minutes=chance.randrange(90 * 24 * 60))

@@ -25,7 +25,9 @@ def requests_of(url: str, secret: str, accounts: int, count: int) -> list[bytes]
     """Return the requests, head and body, built in advance."""
     world, where, now = World(accounts, 1), urlsplit(url), datetime.now(UTC).isoformat()
     ids = [account.id for account in world.accounts(0, accounts)]
-    sources = [world.source(id, place) for id in ids for place in range(1, world.count(id) + 1)]
+    sources = [
+        world.source(id, position) for id in ids for position in range(1, world.count(id) + 1)
+    ]
     made = []
     for number in range(count):
         # All runs start, then all end, and so on: a run has ended before the next one starts.

@@ -72,7 +72,7 @@ def start_action(
     worst = next(iter(finding_queries.of_connection(account_id, connection_id)), None)
     last_run = fleet_runs.newest_id(account_id, connection_id) if kind == SYNC else None
     ids = {"account_id": account_id, "connection_id": connection_id}
-    entry = audit.begin(at, who, kind, **ids, detail=_audit_detail(why, ""))
+    entry = audit.start(at, who, kind, **ids, detail=_audit_detail(why, ""))
     action = add_if_new(
         Action(
             kind=kind,
@@ -189,7 +189,7 @@ def _audit_detail(why: str, detail: str) -> str:
 
 def start_invite(account: Account, connector: str, who: str, at: datetime) -> tuple[Action, bool]:
     """Store an invite to connect something. Commits; returns like ``start_action``."""
-    entry = audit.begin(at, who, INVITE, account_id=account.id, detail=connector)
+    entry = audit.start(at, who, INVITE, account_id=account.id, detail=connector)
     action = add_if_new(
         Action(
             kind=INVITE,

@@ -55,7 +55,7 @@ class BadAddress(ValueError):
     """Reason why nothing can be sent to an address: a sentence, without the address."""
 
 
-def check_address(address: str, places: EgressPolicy = ALLOW_ALL) -> str:
+def check_address(address: str, policy: EgressPolicy = ALLOW_ALL) -> str:
     """Return the part of an address that may be shown: the service, and its host if not secret.
 
     Raises:
@@ -86,7 +86,7 @@ def check_address(address: str, places: EgressPolicy = ALLOW_ALL) -> str:
         raise BadAddress(
             "That address makes the console read files of its own machine, or show something there."
         )
-    _ensure_allowed(places, schema, server)
+    _ensure_allowed(policy, schema, server)
     host = f" at {server.host}" if schema in WITH_HOST and server.host else ""
     port = f":{server.port}" if host and server.port else ""
     return f"{server.service_name} ({schema}://){host}{port}"
@@ -161,7 +161,7 @@ def deliver(services: Services, rule: AlertRule, message: AlertMessage) -> str |
 
 
 def send(
-    address: str, subject: str, body: str, tone: str = "info", places: EgressPolicy = ALLOW_ALL
+    address: str, subject: str, body: str, tone: str = "info", policy: EgressPolicy = ALLOW_ALL
 ) -> str | None:
     """Send a message; return a sentence with the error, None if it was sent.
 
@@ -173,7 +173,7 @@ def send(
     if server is None:
         return "Apprise cannot read the address. Type it into the rule again."
     try:
-        _ensure_allowed(places, schema, server)
+        _ensure_allowed(policy, schema, server)
     except NotAllowed as error:
         return str(error)
     # The outbox retries, not Apprise; no address may block a worker.
@@ -187,7 +187,7 @@ def send(
     # A plug-in can connect to another host than the address's.
     with (
         _captured_log() as log,
-        only_to(partial(places.allows, schema), partial(places.names, schema)) as limit,
+        only_to(partial(policy.allows, schema), partial(policy.names, schema)) as limit,
     ):
         try:
             sent = notifier.notify(
@@ -203,12 +203,12 @@ def send(
     return _reason(log)
 
 
-def _ensure_allowed(places: EgressPolicy, schema: str, server: Any) -> None:
+def _ensure_allowed(policy: EgressPolicy, schema: str, server: Any) -> None:
     hosts = _hosts(server)
-    places.ensure_service(schema, hosts, server.port)
+    policy.ensure_service(schema, hosts, server.port)
     # In many services' addresses an id stands in place of the host: a bare word or number is
     # judged only when it is dialled.
-    places.ensure_public(
+    policy.ensure_public(
         schema, [each for each in hosts if schema in WITH_HOST or not each.isalnum()], server.port
     )
 

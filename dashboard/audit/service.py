@@ -45,13 +45,13 @@ def record(
     """
     if result in COUNTED:
         return _count(at, who, what, result, subject)
-    entry = begin(at, who, what, **subject)
+    entry = start(at, who, what, **subject)
     entry.result, entry.settled_at = result, None if result == PENDING else at
     db.session.commit()
     return entry
 
 
-def begin(at: datetime, who: str, what: str, **subject: Unpack[Subject]) -> AuditEntry:
+def start(at: datetime, who: str, what: str, **subject: Unpack[Subject]) -> AuditEntry:
     """Add a pending entry, with its id, for an action that starts.
 
     Does not commit, so that the entry is stored together with the action.
@@ -113,7 +113,7 @@ def commit() -> None:
     db.session.commit()
 
 
-def settle(entry_id: int, result: str, message: str, at: datetime) -> None:
+def complete(entry_id: int, result: str, message: str, at: datetime) -> None:
     """Set the result of a pending entry and append ``message`` to its detail. Does not commit."""
     with row_access.unrestricted():
         entry = db.session.get_one(AuditEntry, entry_id)

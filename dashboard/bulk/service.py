@@ -63,10 +63,10 @@ class Numbers:
     @property
     def total(self) -> int:
         """All items."""
-        return self.left + self.settled
+        return self.left + self.finished
 
     @property
-    def settled(self) -> int:
+    def finished(self) -> int:
         """Items in an end state."""
         return self.done + self.no_effect + self.failed + self.left_out + self.cancelled
 
@@ -101,7 +101,7 @@ def numbers(job: BulkJob) -> Numbers:
 
 def open_job(new: NewJob, at: datetime) -> BulkJob:
     """Store a job with its items and audit entry; it is due at ``at``. Commits."""
-    entry = audit.begin(at, new.who, f"bulk_{new.kind}")
+    entry = audit.start(at, new.who, f"bulk_{new.kind}")
     job = BulkJob(
         kind=new.kind,
         state=TRYING,
@@ -390,14 +390,14 @@ def _remaining_fault(job: BulkJob, action: Action) -> str | None:
 
     A partial run after a status without data counts as an effect.
     """
-    went = "loaded only a part" if action.is_partial else "went well"
+    outcome = "loaded only a part" if action.is_partial else "went well"
     key = (action.account_id, action.connection_id)
     if job.cause_id is not None:
         rule = select(Cause.rule).where(Cause.id == job.cause_id).scalar_subquery()
         mine = select(Finding.evidence).where(Finding.rule == rule, Finding.recovered_at.is_(None))
-        here = mine.where(Finding.account_id == key[0], Finding.connection_id == key[1])
-        evidence = db.session.scalar(here.limit(1))
-        return f"The run {went}, but it is as before: {evidence}" if evidence else None
+        of_connection = mine.where(Finding.account_id == key[0], Finding.connection_id == key[1])
+        evidence = db.session.scalar(of_connection.limit(1))
+        return f"The run {outcome}, but it is as before: {evidence}" if evidence else None
     connection = db.session.get(Connection, key)
     if (
         connection is None
@@ -405,4 +405,6 @@ def _remaining_fault(job: BulkJob, action: Action) -> str | None:
         or (action.is_partial and connection.status != action.status_before)
     ):
         return None
-    return f"The run {went}, but the connection is still {connection.status or 'without a status'}."
+    return (
+        f"The run {outcome}, but the connection is still {connection.status or 'without a status'}."
+    )

@@ -78,7 +78,7 @@ class JobPage:
     @property
     def moved_to(self) -> str:
         """A value that changes with the list of items."""
-        return f"{self.job.state}-{self.now.settled}-{self.now.running}"
+        return f"{self.job.state}-{self.now.finished}-{self.now.running}"
 
     @property
     def result(self) -> str:

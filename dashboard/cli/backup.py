@@ -40,7 +40,7 @@ def backup(file: Path) -> None:
         except store_backup.BackupError as error:
             problem = str(error)
         if entry is not None:
-            audit.settle(entry.id, audit.FAILED if problem else audit.DONE, problem, utc_now())
+            audit.complete(entry.id, audit.FAILED if problem else audit.DONE, problem, utc_now())
             if not problem:
                 service_status.backup_made(utc_now())
             audit.commit()

@@ -195,9 +195,9 @@ def _extras() -> dict[str, str | None]:
             else "is not installed: pip install 'partner-console[sentry]'"
         )
     if tracing.wanted(os.environ):
-        there = find_spec("opentelemetry") and find_spec("opentelemetry.sdk")
+        is_installed = find_spec("opentelemetry") and find_spec("opentelemetry.sdk")
         found["tracing"] = (
-            None if there else "is not installed: pip install 'partner-console[tracing]'"
+            None if is_installed else "is not installed: pip install 'partner-console[tracing]'"
         )
     return found
 

@@ -322,5 +322,5 @@ def _run(settings: StoreSettings, program: str, *options: str, connect: bool = T
     )
     if done.returncode:
         message = scrubbed(done.stderr or f"ended by signal {-done.returncode}")
-        hint = " Stop the console and its workers first." if "lock timeout" in done.stderr else ""
-        raise BackupError(f"{program} failed: {message}{hint}")
+        advice = " Stop the console and its workers first." if "lock timeout" in done.stderr else ""
+        raise BackupError(f"{program} failed: {message}{advice}")

@@ -115,10 +115,10 @@ def _refold(table: Table) -> int:
     )
     # Rows whose text changed since they were read are skipped: that change folded it.
     same = [table.c[name].is_not_distinct_from(bindparam(f"was_{name}")) for name in names]
-    here = [column == bindparam(f"key_{column.name}") for column in key]
+    same_row = [column == bindparam(f"key_{column.name}") for column in key]
     writing = (
         update(table)
-        .where(*here, *same)
+        .where(*same_row, *same)
         .values({each.column.name: bindparam(f"to_{each.column.name}") for each in folds})
     )
     changed, rows = 0, db.session.execute(wanted).mappings().all()

@@ -59,10 +59,10 @@ def meant(name: str, names: Iterable[str], fold: Callable[[str], str] = comparab
 
     None if several or none do.
     """
-    there = list(names)
-    if name in there:
+    all_names = list(names)
+    if name in all_names:
         return name
-    alike = [each for each in there if fold(each) == fold(name)]
+    alike = [each for each in all_names if fold(each) == fold(name)]
     return alike[0] if len(alike) == 1 else None
 
 

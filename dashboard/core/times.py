@@ -18,10 +18,10 @@ def local_time(day: date, minute: int, zone: str, *, second: bool = False) -> da
 
     ``second``: if the clock shows the minute twice that day, take the later one.
     """
-    wall = datetime.combine(day, time(minute // 60, minute % 60), ZoneInfo(zone)).replace(
+    local = datetime.combine(day, time(minute // 60, minute % 60), ZoneInfo(zone)).replace(
         fold=int(second)
     )
-    return wall.astimezone(UTC)
+    return local.astimezone(UTC)
 
 
 def shown_minute(minute: int | None) -> str:

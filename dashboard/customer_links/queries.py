@@ -145,16 +145,18 @@ def waiting_of_account(account_id: int) -> list[Action]:
 
 def reconnected(since: datetime, most: int = 12) -> tuple[list[Action], int]:
     """Return the latest links that succeeded since a time, and their total number."""
-    here = (Action.kind.in_(actions.LINKS), Action.state == "done", Action.settled_at >= since)
+    succeeded = (Action.kind.in_(actions.LINKS), Action.state == "done", Action.settled_at >= since)
     shown = select(Action).join(Action.account).outerjoin(Action.connection)
     shown = shown.options(
         contains_eager(Action.account).load_only(Account.name, Account.external_id),
         contains_eager(Action.account).lazyload(Account.check),
         contains_eager(Action.connection),
     )
-    latest = shown.where(*here).order_by(Action.settled_at.desc(), Action.id.desc()).limit(most)
+    latest = (
+        shown.where(*succeeded).order_by(Action.settled_at.desc(), Action.id.desc()).limit(most)
+    )
     return list(db.session.scalars(latest)), db.session.scalar(
-        select(func.count()).select_from(Action).where(*here)
+        select(func.count()).select_from(Action).where(*succeeded)
     ) or 0
 
 
@@ -210,11 +212,11 @@ NEEDED = replace(
 
 def needed(most: int) -> tuple[list[Finding], int]:
     """Return the worst findings that need a link and have none, and their total number."""
-    here = NEEDED.statement.where(Finding.state.not_in((RECOVERED, SUPPRESSED)))
-    worst = here.order_by(Finding.severity_rank, Finding.first_seen_at.desc(), Finding.id).limit(
+    current = NEEDED.statement.where(Finding.state.not_in((RECOVERED, SUPPRESSED)))
+    worst = current.order_by(Finding.severity_rank, Finding.first_seen_at.desc(), Finding.id).limit(
         most
     )
-    counting = here.order_by(None).with_only_columns(func.count())
+    counting = current.order_by(None).with_only_columns(func.count())
     return list(db.session.scalars(worst)), db.session.scalar(counting) or 0
 
 

@@ -82,7 +82,7 @@ def _of(connection: ConnectionKey) -> Select[Delivery]:
 
 
 def _add(key: str, connection: ConnectionKey, who: str, at: datetime) -> Delivery:
-    entry = audit.begin(
+    entry = audit.start(
         at,
         who,
         "deliver",
@@ -186,7 +186,7 @@ def complete(delivery: Delivery, state: str, at: datetime, **values: Any) -> boo
             *delivery.remarks,
         ]
         result = audit.DONE if state == DELIVERED else audit.FAILED
-        audit.settle(delivery.audit_id, result, " ".join(filter(None, summary)), at)
+        audit.complete(delivery.audit_id, result, " ".join(filter(None, summary)), at)
     db.session.commit()
     return completed
 
@@ -218,7 +218,7 @@ def send_again(delivery: Delivery, who: str, at: datetime) -> bool:
     )
     connection = {"account_id": delivery.account_id, "connection_id": delivery.connection_id}
     detail = f"Delivery {delivery.id} goes on."
-    entry = audit.begin(at, who, "send_delivery", detail=detail, **connection)
+    entry = audit.start(at, who, "send_delivery", detail=detail, **connection)
     ended = update(Delivery).where(
         Delivery.id == delivery.id, Delivery.state.in_((DEAD, CANCELLED))
     )
@@ -250,7 +250,7 @@ def cancel(delivery: Delivery, who: str, at: datetime) -> bool:
     values = {"state": CANCELLED, "settled_at": at, "due_at": None, "leased_until": None}
     cancelled = change(is_open.values(values))
     if cancelled:
-        audit.settle(delivery.audit_id, audit.FAILED, f"Cancelled by {who}.", at)
+        audit.complete(delivery.audit_id, audit.FAILED, f"Cancelled by {who}.", at)
     db.session.commit()
     db.session.refresh(delivery)
     return bool(cancelled)

@@ -142,14 +142,16 @@ def frame() -> ResponseReturnValue:
     script, api = _origin(settings.peliqan_embed_script_url), _origin(settings.peliqan_api_url)
     own_host = is_widgets_host()
     # An opaque origin has no 'self', so the policy names the console's addresses.
-    here = f"{_origin(url_for('static', filename='', _external=True))} {_origin(request.host_url)}"
+    own_origins = (
+        f"{_origin(url_for('static', filename='', _external=True))} {_origin(request.host_url)}"
+    )
     if own_host and settings.dashboard_widget_origin:
-        here = settings.dashboard_widget_origin
+        own_origins = settings.dashboard_widget_origin
     sandboxed = "sandbox allow-scripts allow-forms allow-popups allow-popups-to-escape-sandbox"
     policy = [
         "default-src 'none'",
-        f"script-src {here} {script}",
-        f"style-src {here} {script} 'unsafe-inline'",
+        f"script-src {own_origins} {script}",
+        f"style-src {own_origins} {script} 'unsafe-inline'",
         f"img-src https: data: {script}",
         f"font-src {script} data:",
         f"connect-src {script} {api}",

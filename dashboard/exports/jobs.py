@@ -95,13 +95,17 @@ def sweep(data: Path) -> int:
     These are exports that expired, failed, were cancelled or are unknown.
     """
     folder = folder_of(data)
-    there = {path: path.name.split(".")[0] for path in folder.iterdir()} if folder.is_dir() else {}
+    file_ids = (
+        {path: path.name.split(".")[0] for path in folder.iterdir()} if folder.is_dir() else {}
+    )
     states = (
-        exports.states([int(name) for name in there.values() if name.isdigit()]) if there else {}
+        exports.states([int(name) for name in file_ids.values() if name.isdigit()])
+        if file_ids
+        else {}
     )
     stale = [
         path
-        for path, name in there.items()
+        for path, name in file_ids.items()
         if name.isdigit() and states.get(int(name)) not in (*exports.OPEN, exports.DONE)
     ]
     for path in stale:
@@ -139,8 +143,8 @@ class _ExportRun:
         file.seek(export.offset)
         self._started_at, self._rows_before = time.monotonic(), export.rows
         columns = [
-            peliqan.Column(name=name, type=type, decimals=places)
-            for name, type, places in export.columns
+            peliqan.Column(name=name, type=type, decimals=decimals)
+            for name, type, decimals in export.columns
         ]
         self._hidden = frozenset(export.hidden)
         self._lines = make_file(export.suffix, columns, export.hidden)

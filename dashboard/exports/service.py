@@ -52,7 +52,7 @@ class NewExport:
 
 def complete_audit_entry(entry_id: int, result: str, summary: str, at: datetime) -> None:
     """Add the result of an export, and its summary, to its audit entry. Commits."""
-    audit.settle(entry_id, result, summary, at)
+    audit.complete(entry_id, result, summary, at)
     db.session.commit()
 
 
@@ -69,7 +69,7 @@ def open_export(user: User, new: NewExport, at: datetime) -> Export:
         raise TooManyExports(
             f"{MOST_OPEN} of your exports are under way. Wait for one to end, or cancel it."
         )
-    entry = audit.begin(at, user.email, "export", account_id=new.account_id, detail=new.in_words)
+    entry = audit.start(at, user.email, "export", account_id=new.account_id, detail=new.in_words)
     export = Export(
         account_id=new.account_id,
         table_id=new.table_id,
@@ -183,7 +183,7 @@ def _end(export: Export, result: str, summary: str, at: datetime, **values: Any)
     mine = update(Export).where(Export.id == export.id, Export.state.in_(OPEN))
     ended = change(mine.values(ended_at=at, due_at=None, leased_until=None, **values))
     if ended:
-        audit.settle(export.audit_id, result, summary, at)
+        audit.complete(export.audit_id, result, summary, at)
     db.session.commit()
     db.session.refresh(export)
     return bool(ended)

@@ -172,19 +172,19 @@ def _group_dark(connector: str, hour: datetime, at: datetime, platform: int) -> 
     Does nothing below ``platform`` findings. Findings of the hours before and after belong to the
     same cause: an outage affects connections that were due until the end of the next hour.
     """
-    here = (Finding.rule == DARK, Finding.connector == connector, Finding.recovered_at.is_(None))
+    dark = (Finding.rule == DARK, Finding.connector == connector, Finding.recovered_at.is_(None))
     in_hour = (
-        db.session.scalar(select(func.count()).where(*here, Finding.missing_since == hour)) or 0
+        db.session.scalar(select(func.count()).where(*dark, Finding.missing_since == hour)) or 0
     )
     keys = {
         near: Key(DARK, connector, f"since {near:%Y-%m-%dT%H}")
         for near in (hour, hour - HOUR, hour + HOUR)
     }
     current = _existing(keys.values(), only_current=True)
-    began = next((near for near, key in keys.items() if key in current), hour)
-    if in_hour < platform and keys[began] not in current:
+    start = next((near for near, key in keys.items() if key in current), hour)
+    if in_hour < platform and keys[start] not in current:
         return set()
-    near = (*here, Finding.missing_since.between(began - HOUR, began + HOUR))
+    near = (*dark, Finding.missing_since.between(start - HOUR, start + HOUR))
     by_cause = dict(
         db.session.execute(
             select(Finding.cause_id, func.count()).where(*near).group_by(Finding.cause_id)
@@ -192,9 +192,9 @@ def _group_dark(connector: str, hour: datetime, at: datetime, platform: int) -> 
     )
     example = (
         f"{sum(by_cause.values())} connections of {connector} have had no data"
-        f" since {began:%d %B %Y, %H}:00 UTC."
+        f" since {start:%d %B %Y, %H}:00 UTC."
     )
-    cause = find_or_create({keys[began]: Seed("critical", example)}, at)[keys[began]]
+    cause = find_or_create({keys[start]: Seed("critical", example)}, at)[keys[start]]
     change(
         update(Cause)
         .where(Cause.id == cause.id)

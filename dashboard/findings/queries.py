@@ -75,10 +75,10 @@ def _current(account_id: int) -> Select[Finding]:
 
 def worst_causes(most: int) -> list[Cause]:
     """Return the current causes with the highest severity and the most accounts."""
-    here = select(Cause).where(Cause.state.not_in((RECOVERED, SUPPRESSED)))
+    current = select(Cause).where(Cause.state.not_in((RECOVERED, SUPPRESSED)))
     return list(
         db.session.scalars(
-            here.order_by(Cause.severity_rank, Cause.accounts.desc(), Cause.id).limit(most)
+            current.order_by(Cause.severity_rank, Cause.accounts.desc(), Cause.id).limit(most)
         )
     )
 
@@ -133,14 +133,14 @@ def count_contradictions() -> int:
 def cause_deltas(causes: Sequence[Cause], at: datetime) -> dict[int, CauseDelta]:
     """Return how these causes changed in the 24 hours before ``at``, by cause id."""
     ids = [cause.id for cause in causes]
-    came = select(Finding.cause_id, func.count()).where(
+    appeared = select(Finding.cause_id, func.count()).where(
         Finding.cause_id.in_(ids), Finding.first_seen_at > at - DAY
     )
-    went = select(Finding.cause_id, func.count()).where(
+    recovered = select(Finding.cause_id, func.count()).where(
         Finding.cause_id.in_(ids), Finding.recovered_at > at - DAY
     )
-    more = dict(db.session.execute(came.group_by(Finding.cause_id)).all())
-    less = dict(db.session.execute(went.group_by(Finding.cause_id)).all())
+    more = dict(db.session.execute(appeared.group_by(Finding.cause_id)).all())
+    less = dict(db.session.execute(recovered.group_by(Finding.cause_id)).all())
     return {id: CauseDelta(more.get(id, 0), less.get(id, 0)) for id in ids}
 
 

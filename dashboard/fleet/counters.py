@@ -113,10 +113,10 @@ def _kinds(session: Session, account_ids: Sequence[int]) -> Counter[Kind]:
 
 def _add(session: Session, severity: str, status: str, connector: str, difference: int) -> None:
     key = {"severity": severity, "status": status, "connector": connector}
-    here = [getattr(ConnectionCount, name) == value for name, value in key.items()]
+    same_group = [getattr(ConnectionCount, name) == value for name, value in key.items()]
     more = (
         update(ConnectionCount)
-        .where(*here)
+        .where(*same_group)
         .values(connections=ConnectionCount.connections + difference)
     )
     if change(more, session) == 0:

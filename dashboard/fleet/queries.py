@@ -92,8 +92,8 @@ def health_history(account_id: int, connection_id: int, since: datetime) -> list
 
 def event_at(account_id: int, connection_id: int) -> datetime | None:
     """Return when Peliqan last sent an event about the connection; None if it never did."""
-    here = (Connection.account_id == account_id, Connection.id == connection_id)
-    return db.session.scalar(select(Connection.event_at).where(*here))
+    same_connection = (Connection.account_id == account_id, Connection.id == connection_id)
+    return db.session.scalar(select(Connection.event_at).where(*same_connection))
 
 
 def health_of_account(

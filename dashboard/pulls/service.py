@@ -142,7 +142,7 @@ def start(
             PullRun.schedule_id == schedule.id, PullRun.ended_at.is_(None)
         )
         _close_as_lost(db.session.scalars(lost).all(), at)
-    entry = audit.begin(at, who, "pull", detail=clean(f"To {place}, unmasked. {in_words}"))
+    entry = audit.start(at, who, "pull", detail=clean(f"To {place}, unmasked. {in_words}"))
     run = PullRun(
         schedule_id=schedule.id if schedule is not None else None,
         name=name,
@@ -188,7 +188,7 @@ def finish(run: PullRun, schedule: PullSchedule | None, outcome: PullOutcome, at
     if change(open_run.values(with_folds(PullRun, closed))):
         summary = f"{outcome.tables} tables copied, {outcome.failed} failed. {outcome.error}"
         result = audit.DONE if outcome.state == DONE else audit.FAILED
-        audit.settle(run.audit_id, result, summary.strip(), at)
+        audit.complete(run.audit_id, result, summary.strip(), at)
         if schedule is not None:
             _reschedule(schedule.id, run.began_at, at, again=outcome.state == STOPPED)
     db.session.commit()
@@ -225,7 +225,7 @@ def _close_as_lost(run_ids: Sequence[int], at: datetime) -> None:
     for run_id in run_ids:
         run = db.session.get_one(PullRun, run_id)
         run.state, run.ended_at, run.leased_until, run.error = LOST, at, None, NO_REPORT
-        audit.settle(run.audit_id, audit.UNKNOWN, NO_REPORT, at)
+        audit.complete(run.audit_id, audit.UNKNOWN, NO_REPORT, at)
 
 
 _LAST = (

@@ -88,7 +88,7 @@ class Reader:
                 pool.shutdown(wait=True, cancel_futures=True)
         if self._listing is not None:
             self._listing.join()
-        self._settle_suspects()
+        self._resolve_suspects()
         self._write()
         if self._count() and self._listing_error is not None and not self._stop.is_set():
             self._close_unlisted()
@@ -176,7 +176,7 @@ class Reader:
     def _has_much(self) -> bool:
         return len(self._batch) >= BATCH or sum(reading.news for reading in self._batch) >= NEWS
 
-    def _settle_suspects(self) -> None:
+    def _resolve_suspects(self) -> None:
         """Decide on the last accounts that did not answer: their fault, or an outage."""
         if self._outage is not None or not self._suspects:
             return

@@ -71,8 +71,10 @@ _TIMES = (
 def start_read(account_id: int, connection_id: int, at: datetime) -> bool:
     """Lease the live read of a connection; return whether the caller got it. Commits."""
     free = or_(Connection.looking_until.is_(None), Connection.looking_until < at)
-    here = (Connection.account_id == account_id, Connection.id == connection_id)
-    leased = change(update(Connection).where(*here, free).values(looking_until=at + READ_LEASE))
+    same_connection = (Connection.account_id == account_id, Connection.id == connection_id)
+    leased = change(
+        update(Connection).where(*same_connection, free).values(looking_until=at + READ_LEASE)
+    )
     db.session.commit()
     return bool(leased)
 

@@ -95,12 +95,12 @@ class Connector:
         """The host name of the source's API."""
         return f"api.{self.name.replace('_', '-')}.example.com"
 
-    def schema(self, place: int) -> str:
-        """Return the warehouse schema of connection number ``place`` of its account.
+    def schema(self, position: int) -> str:
+        """Return the warehouse schema of connection number ``position`` of its account.
 
         No two connections share a schema.
         """
-        return f"{self.name.lower()}_{place}"
+        return f"{self.name.lower()}_{position}"
 
 
 CONNECTORS: Final = (

@@ -127,11 +127,13 @@ def _at_rank(tables: Tables, table: Table, query: Query, rank: int) -> int:
 def _shown(fields: Sequence[Field], include: str, exclude: str) -> list[Field]:
     wanted, unwanted = set(_split(include)), set(_split(exclude))
     # Unknown names are ignored; if no name is known, every column is returned.
-    kept = [each for each in fields if each.name in wanted or f"field_{each.id}" in wanted] or list(
-        fields
-    )
+    selected = [
+        each for each in fields if each.name in wanted or f"field_{each.id}" in wanted
+    ] or list(fields)
     return [
-        each for each in kept if each.name not in unwanted and f"field_{each.id}" not in unwanted
+        each
+        for each in selected
+        if each.name not in unwanted and f"field_{each.id}" not in unwanted
     ]
 
 

@@ -16,10 +16,10 @@ from dashboard.sandbox.seed import FIRST_ACCOUNT, Connection, Fate, World
 from dashboard.sandbox.simulation import STUCK_FOR
 
 LONGEST_INTERVAL = 3600
-OUTAGE_BEGAN = timedelta(hours=5)
+OUTAGE_AGE = timedelta(hours=5)
 # The numbers of computed connections in an account end at 5.
-ADDED_PLACES = 5
-UNUSED_PLACE = 99
+ADDED_POSITIONS = 5
+UNUSED_POSITION = 99
 EVERY_ONE, EVERY_SECOND = slice(None), slice(None, None, 2)
 
 Become = Callable[[Connection, datetime], tuple[Connection, ...]]
@@ -63,9 +63,9 @@ class Staged(World):
         # Runs start at whole seconds.
         self.born = born.replace(microsecond=0)
 
-    def source(self, account_id: int, place: int) -> Connection:
+    def source(self, account_id: int, position: int) -> Connection:
         """Return the seed's connection without faults, its schedule on and at least hourly."""
-        made = super().source(account_id, place)
+        made = super().source(account_id, position)
         interval = min(made.interval, LONGEST_INTERVAL)
         well = replace(
             made, failure=None, placed=None, flips=False, stuck=False, scheduler_off=False
@@ -89,8 +89,10 @@ class Staged(World):
         """The changes by connection id; unchanged connections are absent."""
         ids: dict[str, list[int]] = {change.connector: [] for change in self.scenario.changes}
         for account_id in range(FIRST_ACCOUNT, FIRST_ACCOUNT + self.size):
-            for place in range(1, self.count(account_id) + 1):
-                ids.get(self.connector(account_id, place).name, []).append(account_id * 100 + place)
+            for position in range(1, self.count(account_id) + 1):
+                ids.get(self.connector(account_id, position).name, []).append(
+                    account_id * 100 + position
+                )
         return {
             each: change.become
             for change in self.scenario.changes
@@ -173,7 +175,7 @@ def faulty_data(fault: str) -> Become:
 
 def resting_since_the_outage(connection: Connection, born: datetime) -> tuple[Connection, ...]:
     """Stop scheduled runs at the full hour at which the outage began."""
-    since = (born - OUTAGE_BEGAN).replace(minute=0, second=0)
+    since = (born - OUTAGE_AGE).replace(minute=0, second=0)
     return (replace(connection, fate=Fate(rests_from=since)),)
 
 
@@ -226,7 +228,7 @@ def consent_ending(connection: Connection, born: datetime) -> tuple[Connection, 
 
 def astray(connection: Connection, born: datetime) -> tuple[Connection, ...]:
     """Let the connection load into a connection that does not exist."""
-    target = connection.account_id * 100 + UNUSED_PLACE
+    target = connection.account_id * 100 + UNUSED_POSITION
     return (replace(connection, fate=Fate(target=target)),)
 
 
@@ -235,7 +237,7 @@ def duplicated(connection: Connection, born: datetime) -> tuple[Connection, ...]
     interval = connection.interval
     second = replace(
         connection,
-        id=connection.id + ADDED_PLACES,
+        id=connection.id + ADDED_POSITIONS,
         phase=(connection.phase + interval // 2) % interval,
     )
     return (connection, second)
@@ -246,7 +248,7 @@ def with_unused_target(connection: Connection, born: datetime) -> tuple[Connecti
     fate = Fate(is_target=True, rests_from=EPOCH)
     target = replace(
         connection,
-        id=connection.id + ADDED_PLACES,
+        id=connection.id + ADDED_POSITIONS,
         name="Reporting database",
         connector=TARGET,
         fate=fate,
@@ -262,7 +264,7 @@ def with_other_names(connection: Connection, born: datetime) -> tuple[Connection
 def reconnected(connection: Connection, born: datetime) -> tuple[Connection, ...]:
     """Add a connection to the same source under another name; it has never run."""
     new = replace(
-        connection, id=connection.id + ADDED_PLACES, name=f"{connection.connector.title} new"
+        connection, id=connection.id + ADDED_POSITIONS, name=f"{connection.connector.title} new"
     )
     return (connection, replace(new, fate=Fate(rests_from=EPOCH)))
 

@@ -140,8 +140,8 @@ class World:
 
     def connection(self, connection_id: int) -> Connection | None:
         """Return the connection if the seed made it; None otherwise."""
-        account_id, place = divmod(connection_id, 100)
-        if self.account(account_id) is None or place < 1:
+        account_id, position = divmod(connection_id, 100)
+        if self.account(account_id) is None or position < 1:
             return None
         return next(
             (each for each in self.connections(account_id) if each.id == connection_id), None
@@ -162,32 +162,32 @@ class World:
 
     def _connections(self, account_id: int) -> tuple[Connection, ...]:
         return tuple(
-            self.source(account_id, place) for place in range(1, self.count(account_id) + 1)
+            self.source(account_id, position) for position in range(1, self.count(account_id) + 1)
         )
 
     def count(self, account_id: int) -> int:
         """Return the number of the account's seeded connections: 2 to 5, 3.5 on average."""
         return 2 + self.number("count", account_id) % 4
 
-    def source(self, account_id: int, place: int) -> Connection:
-        """Return connection ``place`` (1 to 5) of an account, even beyond its ``count``."""
+    def source(self, account_id: int, position: int) -> Connection:
+        """Return connection ``position`` (1 to 5) of an account, even beyond its ``count``."""
 
         def chance(what: str, out_of: int) -> int:
-            return self.number(what, account_id, place) % out_of
+            return self.number(what, account_id, position) % out_of
 
-        connector = self.connector(account_id, place)
+        connector = self.connector(account_id, position)
         interval = INTERVALS[chance("interval", len(INTERVALS))]
         spot = (account_id - FIRST_ACCOUNT) % 200
-        placed = PLACED.get(spot) if place == 1 else None
-        stuck = place == 1 and spot == STUCK_AT
+        placed = PLACED.get(spot) if position == 1 else None
+        stuck = position == 1 and spot == STUCK_AT
         failure = _drawn_failure(connector, chance("failure", 100))
         flips = failure is None and placed is None and not stuck and chance("flips", 60) == 0
         if flips:
             interval = FLIPPING_INTERVAL
         return Connection(
-            id=account_id * 100 + place,
+            id=account_id * 100 + position,
             account_id=account_id,
-            name=f"{connector.title} {CONNECTION_PURPOSES[place - 1]}",
+            name=f"{connector.title} {CONNECTION_PURPOSES[position - 1]}",
             connector=connector,
             interval=interval,
             scheduler_off=chance("scheduler", 40) == 0 and not (flips or stuck),
@@ -198,12 +198,14 @@ class World:
             placed=placed,
             flips=flips,
             stuck=stuck,
-            fate=Fate(data_fault=FAULTY_DATA.get(spot, "") if place == 1 else ""),
+            fate=Fate(data_fault=FAULTY_DATA.get(spot, "") if position == 1 else ""),
         )
 
-    def connector(self, account_id: int, place: int) -> Connector:
-        """Return the connector of connection ``place`` of an account."""
-        draw = self.number("connector", account_id, place) % sum(each.weight for each in CONNECTORS)
+    def connector(self, account_id: int, position: int) -> Connector:
+        """Return the connector of connection ``position`` of an account."""
+        draw = self.number("connector", account_id, position) % sum(
+            each.weight for each in CONNECTORS
+        )
         for each in CONNECTORS:
             if draw < each.weight:
                 return each

@@ -102,11 +102,11 @@ class Life(Fleet):
             TooMany: the account has 99 connections.
         """
         with self.lock:
-            place = 1 + max((each.id % 100 for each in self.connections(account_id)), default=0)
-            if place > MOST_CONNECTIONS:
+            position = 1 + max((each.id % 100 for each in self.connections(account_id)), default=0)
+            if position > MOST_CONNECTIONS:
                 raise TooMany
             added = Connection(
-                id=account_id * 100 + place,
+                id=account_id * 100 + position,
                 account_id=account_id,
                 name=name,
                 connector=BY_NAME[connector],

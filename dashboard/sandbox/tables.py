@@ -34,7 +34,7 @@ DATA_FAULTS = (
 )
 LEAST_ROWS = 100
 STALE_FOR = timedelta(days=10)
-CHILD, CHILD_PLACES = "lines", 5
+CHILD, CHILD_POSITIONS = "lines", 5
 FIRST_VERSION, VERSIONS_APART = 1_764_000_000_000, 86_400_000
 PEOPLE = ("Ada", "Bruno", "Chloé", "Dmitri", "Élodie", "Fatima", "Gün", "Håkon", "Łukasz", "María")
 COUNTRIES = (
@@ -66,7 +66,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Table:
-    """A table. Its id consists of the database's id and its place; ``kind`` decides its rows.
+    """A table. Its id consists of the database's id and its number; ``kind`` decides its rows.
 
     ``connection_id``: the connection whose runs load it. ``received_at``: when its newest row
     arrived; None: unknown or never. ``schema``: its schema in the warehouse. ``fault``: one of
@@ -203,9 +203,9 @@ class Tables:
         """
         database_id = account_id * 10 + 1
         tables: list[Table] = []
-        for place, connector in connectors:
-            loaded = self._of_connection(account_id, place, connector)
-            tables += _with_fault(loaded, faults.get(place, ""))
+        for position, connector in connectors:
+            loaded = self._of_connection(account_id, position, connector)
+            tables += _with_fault(loaded, faults.get(position, ""))
         if account_id == FIRST_ACCOUNT:
             tables += [
                 Table(database_id * 1000 + 900 + n, database_id, *special)
@@ -213,17 +213,17 @@ class Tables:
             ]
         return tables
 
-    def _of_connection(self, account_id: int, place: int, connector: Connector) -> list[Table]:
+    def _of_connection(self, account_id: int, position: int, connector: Connector) -> list[Table]:
         database_id = account_id * 10 + 1
         return [
             Table(
-                database_id * 1000 + place * 10 + number,
+                database_id * 1000 + position * 10 + number,
                 database_id,
                 f"{connector.name}_{name}",
                 "people" if name in {"contacts", "customers"} else "money",
-                self.world.number("rows", account_id, place, name) % 1200,
-                account_id * 100 + place,
-                schema=connector.schema(place),
+                self.world.number("rows", account_id, position, name) % 1200,
+                account_id * 100 + position,
+                schema=connector.schema(position),
             )
             for number, name in enumerate(connector.tables)
         ]
@@ -260,8 +260,8 @@ class Tables:
             unbooked = table.count // BOOKED_EVERY
             if rank < unbooked:
                 return (rank + 1) * BOOKED_EVERY
-            block, place = divmod(rank - unbooked, BOOKED_EVERY - 1)
-            return block * BOOKED_EVERY + place + 1
+            block, position = divmod(rank - unbooked, BOOKED_EVERY - 1)
+            return block * BOOKED_EVERY + position + 1
         return rank + 1
 
     def _n(self, table: Table, number: int, what: str) -> int:
@@ -397,7 +397,7 @@ def _with_fault(tables: Sequence[Table], fault: str) -> list[Table]:
         count = 0 if fault == "parent_table_empty" else max(first.count, LEAST_ROWS)
         child = replace(
             first,
-            id=first.id + CHILD_PLACES,
+            id=first.id + CHILD_POSITIONS,
             name=f"{first.name}_{CHILD}",
             kind="money",
             count=2 * LEAST_ROWS,

@@ -41,17 +41,19 @@ class PostgresqlWarehouses:
         try:
             self._prepare(account_id, tables)
             with (
-                self._connect(account_id, f"-c statement_timeout={int(seconds * 1000)}") as there,
-                there.cursor() as cursor,
+                self._connect(
+                    account_id, f"-c statement_timeout={int(seconds * 1000)}"
+                ) as connection,
+                connection.cursor() as cursor,
             ):
                 path = sql.SQL(", ").join(map(sql.Identifier, schemas_of(tables) or ["public"]))
-                there.execute(sql.SQL("set search_path to {}").format(path))
-                there.commit()
-                there.read_only = True
+                connection.execute(sql.SQL("set search_path to {}").format(path))
+                connection.commit()
+                connection.read_only = True
                 rows, batch = cursor.stream(query), list[list[Any]]()
-                for place, row in enumerate(rows):
-                    if place == 0:
-                        yield {"columns": _columns(there, cursor)}
+                for index, row in enumerate(rows):
+                    if index == 0:
+                        yield {"columns": _columns(connection, cursor)}
                     batch.append(list(row))
                     if len(batch) == BATCH:
                         yield {"records": batch}
@@ -60,9 +62,9 @@ class PostgresqlWarehouses:
                 yield (
                     {"records": batch}
                     if cursor.description
-                    else {"columns": _columns(there, there.execute(query))}
+                    else {"columns": _columns(connection, connection.execute(query))}
                 )
-                there.rollback()
+                connection.rollback()
         except psycopg.Error as error:
             yield {"status": "failed", "error": error.diag.message_primary or str(error)}
             return
@@ -91,30 +93,34 @@ class PostgresqlWarehouses:
             }
             if filled == wanted:
                 return
-            with self._connect(account_id, f"-c lock_timeout={LOCK_TIMEOUT}") as there:
+            with self._connect(account_id, f"-c lock_timeout={LOCK_TIMEOUT}") as connection:
                 for name in filled.keys() - wanted.keys():
-                    there.execute(sql.SQL("drop schema {} cascade").format(sql.Identifier(name)))
+                    connection.execute(
+                        sql.SQL("drop schema {} cascade").format(sql.Identifier(name))
+                    )
                 for name, its_tables in wanted.items():
                     if filled.get(name) != its_tables:
-                        self._fill(there, name, its_tables)
+                        self._fill(connection, name, its_tables)
             self._filled[account_id] = wanted
 
-    def _fill(self, there: "psycopg.Connection[Any]", name: str, tables: Sequence[Table]) -> None:
+    def _fill(
+        self, connection: "psycopg.Connection[Any]", name: str, tables: Sequence[Table]
+    ) -> None:
         schema = sql.Identifier(name)
-        there.execute(sql.SQL("drop schema if exists {} cascade").format(schema))
-        there.execute(sql.SQL("create schema {}").format(schema))
+        connection.execute(sql.SQL("drop schema if exists {} cascade").format(schema))
+        connection.execute(sql.SQL("create schema {}").format(schema))
         for table in tables:
-            place = sql.SQL("{}.{}").format(schema, sql.Identifier(table.name))
+            qualified_name = sql.SQL("{}.{}").format(schema, sql.Identifier(table.name))
             columns = [
                 sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(kind))
                 for column, kind in columns_of(self._tables, table)
             ]
-            there.execute(
-                sql.SQL("create table {} ({})").format(place, sql.SQL(", ").join(columns))
+            connection.execute(
+                sql.SQL("create table {} ({})").format(qualified_name, sql.SQL(", ").join(columns))
             )
             with (
-                there.cursor() as cursor,
-                cursor.copy(sql.SQL("copy {} from stdin").format(place)) as copy,
+                connection.cursor() as cursor,
+                cursor.copy(sql.SQL("copy {} from stdin").format(qualified_name)) as copy,
             ):
                 for line in lines_of(self._tables, table):
                     copy.write_row(
@@ -125,8 +131,10 @@ class PostgresqlWarehouses:
                     )
 
 
-def _columns(there: "psycopg.Connection[Any]", cursor: "psycopg.Cursor[Any]") -> list[list[str]]:
-    kinds = (there.adapters.types.get(column.type_code) for column in cursor.description or ())
+def _columns(
+    connection: "psycopg.Connection[Any]", cursor: "psycopg.Cursor[Any]"
+) -> list[list[str]]:
+    kinds = (connection.adapters.types.get(column.type_code) for column in cursor.description or ())
     return [
         [column.name, kind.name if kind else ""]
         for column, kind in zip(cursor.description or (), kinds, strict=True)

@@ -91,7 +91,7 @@ def start_run(user: User, new: NewRun, at: datetime) -> QueryRun:
     reason = checked_reason(new.reason) if new.reason.strip() else ""
     only = next(iter(accounts)) if len(accounts) == 1 else None
     detail = f"{'' if only else f'{len(accounts)} accounts: '}{clean(new.detail)}"[:1900]
-    entry = audit.begin(at, user.email, "sql", account_id=only, detail=detail)
+    entry = audit.start(at, user.email, "sql", account_id=only, detail=detail)
     run = QueryRun(
         who=user.email, title=clean(new.title)[:200], text=new.text, asked_at=at, audit_id=entry.id
     )
@@ -249,7 +249,7 @@ def is_revealed(run: QueryRun, at: datetime) -> bool:
 
 def _reveal(run: QueryRun, why: str, account_id: int | None, at: datetime) -> None:
     detail = f"answers to question {run.id}, for 15 minutes: {why}"
-    entry = audit.begin(at, run.who, "reveal", account_id=account_id, detail=detail)
+    entry = audit.start(at, run.who, "reveal", account_id=account_id, detail=detail)
     entry.result, entry.settled_at = audit.DONE, at
     run.revealed_until = at + REVEALED_FOR
 
@@ -430,4 +430,4 @@ def _complete_audit_entry(run_id: int, at: datetime) -> None:
         if sum(states.values()) > 1
         else ""
     )
-    audit.settle(db.session.get_one(QueryRun, run_id).audit_id, result, summary, at)
+    audit.complete(db.session.get_one(QueryRun, run_id).audit_id, result, summary, at)

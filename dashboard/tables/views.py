@@ -387,5 +387,5 @@ def _column(columns: Sequence[peliqan.Column], name: str) -> peliqan.Column:
 def _back(account_id: int, table_id: int) -> str:
     """Return the address of the page with the form."""
     target = request.form.get("next", "")
-    here = url_for("tables.rows", account_id=account_id, table_id=table_id)
-    return safe_next(target) if target.startswith(here) else here
+    rows_url = url_for("tables.rows", account_id=account_id, table_id=table_id)
+    return safe_next(target) if target.startswith(rows_url) else rows_url

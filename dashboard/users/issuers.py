@@ -93,10 +93,10 @@ def move(old: str, new: str, who: str, at: datetime) -> int:
             f"{new} stands for the accounts of many organisations."
             " Name your own tenant's issuer. Nobody was moved."
         )
-    here, there = aliased(User), aliased(User)
-    duplicates = select(here.email, there.email).join(there, there.subject == here.subject)
-    duplicates = duplicates.where(here.issuer == old, there.issuer == new)
-    if conflicts := db.session.execute(duplicates.order_by(here.email).limit(5)).all():
+    user, moved = aliased(User), aliased(User)
+    duplicates = select(user.email, moved.email).join(moved, moved.subject == user.subject)
+    duplicates = duplicates.where(user.issuer == old, moved.issuer == new)
+    if conflicts := db.session.execute(duplicates.order_by(user.email).limit(5)).all():
         pairs = ", ".join(f"{one} and {other}" for one, other in conflicts)
         raise MoveError(
             f"At {new} somebody else has the same subject already: {pairs}. Nobody was moved."

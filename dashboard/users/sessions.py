@@ -41,14 +41,14 @@ def open_of(user: User, at: datetime, key: str = "") -> list[OpenSession]:
 
     ``key``: the key of the session that sent the request.
     """
-    here = hashed(key)
+    key_hash = hashed(key)
     mine = select(UserSession).where(UserSession.user_id == user.id, *IS_OPEN)
     found = db.session.scalars(
         mine.order_by(UserSession.seen_at.desc(), UserSession.id.desc()),
         session_limits(at),
     )
     return [
-        OpenSession(row.id, row.browser, row.started_at, row.seen_at, row.key_hash == here)
+        OpenSession(row.id, row.browser, row.started_at, row.seen_at, row.key_hash == key_hash)
         for row in found
     ]
 

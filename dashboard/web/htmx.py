@@ -38,9 +38,9 @@ def path_here(url: str | None) -> str | None:
     return f"{parts.path}?{parts.query}" if parts.query else parts.path
 
 
-def say_settled(answer: str) -> Response:
+def final_fragment(html: str) -> Response:
     """Return a fragment that is final; listeners of ``settled`` around it reload once."""
-    return Response(answer, headers={"HX-Trigger": "settled"})
+    return Response(html, headers={"HX-Trigger": "settled"})
 
 
 def say_moved(answer: str) -> Response:

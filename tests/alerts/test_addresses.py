@@ -87,7 +87,7 @@ def test_an_address_cannot_keep_a_worker_waiting(receiver: Receiver) -> None:
     policy = EgressPolicy([AllowedDestination.read("json://127.0.0.1")])
     assert (
         alert_delivery.send(
-            receiver.address + "&retry=9&wait=60&rto=900&cto=900", "a", "b", places=policy
+            receiver.address + "&retry=9&wait=60&rto=900&cto=900", "a", "b", policy=policy
         )
         is not None
     )

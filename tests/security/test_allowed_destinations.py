@@ -92,7 +92,7 @@ def test_alerts_go_to_services_that_are_named_and_their_hosts() -> None:
     ):
         with pytest.raises(NotAllowed, match=REFUSED):
             alert_delivery.check_address(address, policy())
-        assert REFUSED in str(alert_delivery.send(address, "subject", "body", places=policy()))
+        assert REFUSED in str(alert_delivery.send(address, "subject", "body", policy=policy()))
 
 
 def test_a_file_is_the_one_that_its_address_names(tmp_path: Path) -> None:

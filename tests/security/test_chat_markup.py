@@ -72,7 +72,7 @@ def test_no_text_is_acted_upon_by_a_chat_service(
         sent.clear()
         body = f"{text} {MARK} has it.\nFor example: {text}, x{text}{text}\n\n{LINK}"
         assert (
-            alert_delivery.send(address, f"Critical: {text} {MARK}", body, places=HERE) is None
+            alert_delivery.send(address, f"Critical: {text} {MARK}", body, policy=HERE) is None
         ), address
         words = [word for request in sent for word in words_of(request)]
         assert sum(MARK in word for word in words) in (1, 2), words
@@ -94,14 +94,14 @@ def test_words_without_markup_reach_every_service_as_they_are(
         if "mdv=2" in address or "format=html" in address:
             continue
         sent.clear()
-        alert_delivery.send(address, "Title", text, places=HERE)
+        alert_delivery.send(address, "Title", text, policy=HERE)
         words = [word.replace("&amp;", "&") for request in sent for word in words_of(request)]
         assert any(text in word for word in words), (address, words)
 
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_a_receiver_of_json_gets_the_words_unchanged(text: str, receiver: Receiver) -> None:
-    assert alert_delivery.send(receiver.address, text, f"{text}\n\n{LINK}", places=HERE) is None
+    assert alert_delivery.send(receiver.address, text, f"{text}\n\n{LINK}", policy=HERE) is None
     assert (receiver.got[0]["title"], receiver.got[0]["message"]) == (text, f"{text}\n\n{LINK}")
 
 
@@ -124,7 +124,7 @@ def test_an_email_holds_every_text_as_text(options: str, monkeypatch: pytest.Mon
         written.clear()
         body = f"For example: {text}\n\n{LINK}"
         address = f"mailto://bob:pw@127.0.0.1?to=a@example.com&from=b@example.com{options}"
-        assert alert_delivery.send(address, "Critical", body, places=HERE) is None
+        assert alert_delivery.send(address, "Critical", body, policy=HERE) is None
         parts = {part.get_content_type(): part for part in message_from_string(written[0]).walk()}
         part = parts.get("text/html", parts["text/plain"])
         shown = part.get_payload(decode=True).decode()  # type: ignore[union-attr]

@@ -96,7 +96,7 @@ def test_no_address_has_redirects_followed() -> None:
                 f"json://127.0.0.1:{port}/in{query}",
                 "subject",
                 "body",
-                places=policy("json://127.0.0.1"),
+                policy=policy("json://127.0.0.1"),
             )
             assert sent is not None
     assert len(first) == 3
@@ -115,16 +115,16 @@ def test_a_plug_in_that_dials_another_host_than_its_address_names_is_stopped(
         address = "ntfy://localhost?mode=cloud"
         assert (
             alert_delivery.send(
-                address, "subject", "body", places=policy("ntfy://localhost, ntfy://127.0.0.1")
+                address, "subject", "body", policy=policy("ntfy://localhost, ntfy://127.0.0.1")
             )
             is None
         )
         assert len(received) == 1
-        assert REFUSED in str(alert_delivery.send(address, "subject", "body", places=mine))
+        assert REFUSED in str(alert_delivery.send(address, "subject", "body", policy=mine))
         assert len(received) == 1
         assert (
             alert_delivery.send(
-                f"ntfy://localhost:{port}/topic?mode=private", "subject", "body", places=mine
+                f"ntfy://localhost:{port}/topic?mode=private", "subject", "body", policy=mine
             )
             is None
         )
@@ -135,12 +135,12 @@ def test_a_port_that_the_operator_names_is_the_one_that_is_dialled() -> None:
         address = f"json://127.0.0.1:{port}/in"
         assert (
             alert_delivery.send(
-                address, "subject", "body", places=policy(f"json://127.0.0.1:{port}")
+                address, "subject", "body", policy=policy(f"json://127.0.0.1:{port}")
             )
             is None
         )
         assert REFUSED in str(
-            alert_delivery.send(address, "subject", "body", places=policy("json://127.0.0.1:1"))
+            alert_delivery.send(address, "subject", "body", policy=policy("json://127.0.0.1:1"))
         )
     assert len(received) == 1
 
@@ -188,5 +188,5 @@ def test_whatever_an_address_looks_like_only_the_host_that_is_allowed_is_dialled
         address = f"{scheme}://{rest}".replace("PORT", str(port))
         with suppress(alert_delivery.BadAddress, NotAllowed):
             alert_delivery.check_address(address, mine)
-        alert_delivery.send(address, "subject", "body", places=mine)
+        alert_delivery.send(address, "subject", "body", policy=mine)
     assert all(each.split(":")[0] == "127.0.0.1" for each in received)

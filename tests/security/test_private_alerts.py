@@ -120,7 +120,7 @@ def test_a_private_address_is_refused_when_it_is_entered_and_when_it_is_sent_to(
     with noted_connections() as received:
         with pytest.raises((NotAllowed, alert_delivery.BadAddress)):
             alert_delivery.check_address(text, NOWHERE)
-        assert alert_delivery.send(text, "subject", "body", places=NOWHERE) is not None
+        assert alert_delivery.send(text, "subject", "body", policy=NOWHERE) is not None
     assert received == []
 
 
@@ -129,7 +129,7 @@ def test_a_public_address_is_dialled(address: str) -> None:
     assert not ip_addresses.is_private(ip_addresses.ip_of(address) or ip_address("127.0.0.1"))
     with resolving(address), noted_connections() as received:
         assert alert_delivery.send(
-            "json://hooks.example.com/in", "subject", "body", places=NOWHERE
+            "json://hooks.example.com/in", "subject", "body", policy=NOWHERE
         ) not in (PRIVATE, REFUSED)
     assert [each[0] for each in received] == [address]
 
@@ -148,7 +148,7 @@ def test_no_other_form_of_a_private_address_is_dialled(form: str, scheme: str) -
             shown = alert_delivery.check_address(text, NOWHERE)
             # Apprise finds no host in it.
             assert form not in shown
-        assert alert_delivery.send(text, "subject", "body", places=NOWHERE) is not None
+        assert alert_delivery.send(text, "subject", "body", policy=NOWHERE) is not None
     assert received == []
 
 
@@ -159,7 +159,7 @@ def test_a_name_that_is_looked_up_to_a_private_address_is_refused_at_the_connect
     text = "json://hooks.example.com/in"
     assert alert_delivery.check_address(text, NOWHERE)
     with resolving(address) as resolved_names, noted_connections() as received:
-        assert alert_delivery.send(text, "subject", "body", places=NOWHERE) == PRIVATE
+        assert alert_delivery.send(text, "subject", "body", policy=NOWHERE) == PRIVATE
     assert resolved_names
     assert received == []
 
@@ -168,7 +168,7 @@ def test_a_name_whose_second_answer_is_private_is_refused_by_that_answer() -> No
     """A check with its own look-up would see only the first answer."""
     with resolving("8.8.8.8", "127.0.0.1") as resolved_names, noted_connections() as received:
         sent = [
-            alert_delivery.send("json://hooks.example.com/in", "subject", "body", places=NOWHERE)
+            alert_delivery.send("json://hooks.example.com/in", "subject", "body", policy=NOWHERE)
             for _ in range(4)
         ]
     assert len(resolved_names) == 4
@@ -200,7 +200,7 @@ def test_what_the_operator_names_with_its_host_is_sent_to_and_a_service_alone_na
     with answering(200) as (port, received):
         mine, text = policy(named.replace("PORT", str(port))), address.replace("PORT", str(port))
         if "127.1" not in text:
-            assert (alert_delivery.send(text, "subject", "body", places=mine) is None) == is_sent
+            assert (alert_delivery.send(text, "subject", "body", policy=mine) is None) == is_sent
             assert bool(received) == is_sent
         else:
             # Apprise finds no such host; if it did, it would be the named one.
@@ -212,14 +212,14 @@ def test_a_pattern_of_addresses_is_none_of_names() -> None:
     mine = policy("json://10.*, json://")
     with resolving("10.0.0.5") as _, noted_connections() as received:
         assert (
-            alert_delivery.send("json://10.example.com/in", "subject", "body", places=mine)
+            alert_delivery.send("json://10.example.com/in", "subject", "body", policy=mine)
             is not None
             or received
         )
     assert [each[0] for each in received] == ["10.0.0.5"]
     with resolving("169.254.169.254"), noted_connections() as received:
         assert (
-            alert_delivery.send("json://10.example.com/in", "subject", "body", places=mine)
+            alert_delivery.send("json://10.example.com/in", "subject", "body", policy=mine)
             == PRIVATE
         )
     assert received == []
@@ -231,12 +231,12 @@ def test_a_named_host_may_be_in_a_private_network_and_no_other_name_beside_it() 
     mine = policy("json://hooks.example.com, json://")
     with resolving("10.0.0.5"), noted_connections() as received:
         assert (
-            alert_delivery.send("json://hooks.example.com/in", "subject", "body", places=mine)
+            alert_delivery.send("json://hooks.example.com/in", "subject", "body", policy=mine)
             != PRIVATE
         )
         assert [each[0] for each in received] == ["10.0.0.5"]
         assert (
-            alert_delivery.send("json://other.example.com/in", "subject", "body", places=mine)
+            alert_delivery.send("json://other.example.com/in", "subject", "body", policy=mine)
             == PRIVATE
         )
         assert len(received) == 1
@@ -253,13 +253,13 @@ def test_a_proxy_of_the_operators_environment_is_gone_through(
         monkeypatch.setenv("http_proxy", written_as.replace("PORT", str(port)))
         monkeypatch.setenv("no_proxy", "direct.example.com")
         assert (
-            alert_delivery.send("json://hooks.example.com/in", "subject", "body", places=NOWHERE)
+            alert_delivery.send("json://hooks.example.com/in", "subject", "body", policy=NOWHERE)
             is None
         )
         assert received == ["hooks.example.com"]
         # The proxy's host must not open another port of it.
         assert (
-            alert_delivery.send(f"json://127.0.0.1:{other}/in", "subject", "body", places=NOWHERE)
+            alert_delivery.send(f"json://127.0.0.1:{other}/in", "subject", "body", policy=NOWHERE)
             == PRIVATE
         )
         assert others == []

@@ -283,7 +283,9 @@ def run_status(account_id: int, connection_id: int) -> ResponseReturnValue:
     action = next((each for each in done if each.kind == actions.SYNC), None)
     answer = render_template("connections/_sync.html", connection=connection, sync=action)
     return (
-        htmx.say_settled(answer) if action is not None and action.settled_at is not None else answer
+        htmx.final_fragment(answer)
+        if action is not None and action.settled_at is not None
+        else answer
     )
 
 
@@ -294,7 +296,7 @@ def link_status(account_id: int, connection_id: int) -> ResponseReturnValue:
     page = connection_page(get_connection_or_404(account_id, connection_id))
     answer = render_template("connections/_link.html", page=page)
     return (
-        htmx.say_settled(answer)
+        htmx.final_fragment(answer)
         if page.ask is not None and page.ask.settled_at is not None
         else answer
     )

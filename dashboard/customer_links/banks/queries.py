@@ -133,11 +133,11 @@ def review(connection: Connection, who: str, at: datetime) -> None:
 
 def unreview(connection: Connection) -> None:
     """Delete the review of a connection. Commits."""
-    here = (
+    of_connection = (
         BankReview.account_id == connection.account_id,
         BankReview.connection_id == connection.id,
     )
-    change(delete(BankReview).where(*here))
+    change(delete(BankReview).where(*of_connection))
     db.session.commit()
 
 

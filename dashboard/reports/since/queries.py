@@ -178,12 +178,12 @@ def count(since: datetime, at: datetime) -> Counts:
 
 
 def _count(since: datetime, at: datetime) -> Counts:
-    came = select(Finding.cause_id).where(
+    new_causes = select(Finding.cause_id).where(
         Finding.recovered_at.is_(None), Finding.first_seen_at > since
     )
     found = [
         _change(row, row.Cause, since, at)
-        for row in db.session.execute(_counting(since, Finding.cause_id.in_(came)))
+        for row in db.session.execute(_counting(since, Finding.cause_id.in_(new_causes)))
     ]
     over = select(func.count(Finding.cause_id.distinct())).join(Finding.cause)
     recovered = (
