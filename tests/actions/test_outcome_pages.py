@@ -34,7 +34,7 @@ def expired(sandbox: Sandbox) -> Any:
 
 
 def remember(app: Flask, clock: Clock, connection: Any, **times: int) -> None:
-    """So many actions on connections like this one, by kind and verdict: ``sync_no_effect=4``."""
+    """Store past actions on similar connections, by kind and outcome: ``sync_no_effect=4``."""
     with app.app_context():
         row = queries.connection_or_none(connection.account_id, connection.id)
         assert row is not None

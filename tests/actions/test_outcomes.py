@@ -41,7 +41,7 @@ def stored_connection(connection: Any) -> Connection:
 
 
 def find(connection: Connection, at: Any, *found: str) -> None:
-    """What is wrong with it, and nothing else: rule and severity, from this moment on."""
+    """Replace the connection's findings by these (rule and severity), first seen now."""
     same_connection = (
         Finding.account_id == connection.account_id,
         Finding.connection_id == connection.id,
@@ -75,7 +75,7 @@ def act(connection: Connection, clock: Clock, kind: str = actions.SYNC, why: str
     return action
 
 
-# Findings before, end state, findings and status afterwards, and the verdict.
+# Findings before, end state, findings and status afterwards, and the outcome.
 CASES: list[tuple[Sequence[str], str, Sequence[str], str, str]] = [
     (["dark critical"], "done", [], "OK", "worked"),
     (["dark critical"], "done", ["duplicate_connection info"], "OK", "worked"),
@@ -100,7 +100,7 @@ CASES: list[tuple[Sequence[str], str, Sequence[str], str, str]] = [
     ([], "done", ["noisy info"], "ERROR", "worse"),
     ([], "done", [], "RE_AUTHORISING", "no_effect"),
     ([], "stuck", [], "OK", "no_effect"),
-    # A part of the data is better than none, whatever Peliqan called the connection before.
+    # A partial run counts as an improvement, whatever the connection's status was before.
     *(
         (before, "done", ["partial_errors warning"], "COMPLETED_WITH_ERRORS", "worked")
         for before in (
@@ -188,7 +188,7 @@ def test_the_line_of_why_and_the_result_stand_both_in_the_audit_trail(
 
 
 def settled(connection: Any, clock: Clock, kind: str = actions.REAUTHORISE) -> Action:
-    """Return an action that was done before its effect showed."""
+    """Return an action that ended before its effect was visible."""
     action = act(stored_connection(connection), clock, kind)
     actions.complete(action, "done", clock())
     assert (action.rule, action.verdict) == ("auth_failed", "no_effect")
@@ -196,7 +196,7 @@ def settled(connection: Any, clock: Clock, kind: str = actions.REAUTHORISE) -> A
 
 
 def recover(services: Services, clock: Clock, sandbox: Sandbox, connection: Any) -> None:
-    """The customer consents, and the connection is read as by anybody who looks at it."""
+    """Let the customer consent, then read the connection as an open page does."""
     sandbox.life.allow(connection.id)
     sandbox.life.touch(connection.id).allowed_at = None
     live.read_connection(services.api, connection.account_id, connection.id, clock())

@@ -1,4 +1,4 @@
-"""The buttons, over HTTP, with the worker's looks made by hand."""
+"""Action buttons over HTTP; the test runs the worker's polls."""
 
 from typing import Any
 

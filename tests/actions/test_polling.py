@@ -1,4 +1,4 @@
-"""After an action the connection is read and the outcome recorded, whatever the end."""
+"""After every action, successful or not, the connection is read and the outcome recorded."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Starting a sync once and following it to its end, against the sandbox over sockets."""
+"""A sync is started once and polled to its end, against the sandbox over sockets."""
 
 from typing import Any
 
@@ -95,7 +95,7 @@ def test_an_answer_that_does_not_come_is_unknown_and_found_out_without_starting_
     services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     connection = sandbox.healthy
-    # The sandbox starts the run, then answers too late: what a time-out while starting looks like.
+    # The sandbox starts the run but responds too late, so the client times out.
     sandbox.fault("syncdb", kind="html", times=1)
     action = start(services, connection)
     assert action.state == "unknown"
@@ -339,7 +339,7 @@ def test_a_sync_ends_as_its_run_did_though_routes_are_missing(
             clock.move(seconds=20)
             sync.poll(services.api, action, clock(), 15)
     assert (action.state, action.run_status) == ("done", "COMPLETED")
-    # Each is asked once, however often the sync is looked at and whoever starts the next.
+    # Each is requested once, however often the sync is polled and whoever starts the next one.
     again = sync.start(
         services.api, stored_connection(sandbox.healthy), ActionRequest(WHO, clock(), 15)
     )

@@ -33,7 +33,7 @@ def test_a_critical_cause_of_three_hundred_connections_is_one_message(
     worker: Clockwork, clock: Clock
 ) -> None:
     worker.rule()
-    assert worker.minute(minutes=6) == []  # causes older than the rule are not sent
+    assert worker.minute(minutes=6) == []  # Causes older than the rule are not sent.
     refused_fleet(clock, 300)
     assert worker.minute() == []
     assert worker.minute(minutes=4) == []
@@ -127,7 +127,7 @@ def test_findings_that_move_to_another_cause_have_not_recovered(
 
 
 class TestQuietHours:
-    """22:00 to 07:00 in UTC."""
+    """Quiet hours are 22:00 to 07:00 UTC."""
 
     @pytest.fixture(autouse=True)
     def night(self, worker: Clockwork, clock: Clock) -> None:

@@ -57,7 +57,7 @@ def test_quiet_hours_are_those_of_the_rules_zone() -> None:
     assert quiet_until(rule(night, "America/New_York"), utc("2026-01-10T03:00")) == utc(
         "2026-01-10T12:00"
     )
-    # A day ahead of UTC: its evening is still yesterday's noon elsewhere.
+    # This zone is a day ahead of UTC: its evening is the noon of the day before elsewhere.
     assert quiet_until(rule(night, "Pacific/Kiritimati"), utc("2026-03-10T08:00")) == utc(
         "2026-03-10T17:00"
     )
@@ -72,9 +72,9 @@ def test_quiet_hours_end_by_the_wall_in_the_nights_in_which_the_clock_changes() 
 
 def test_an_end_that_the_clock_leaves_out_or_shows_twice() -> None:
     short = rule((at(22), at(2, 30)), "Europe/Brussels")
-    # 02:30 is not there on this night: 03:30 summer time is the same distance from midnight.
+    # 02:30 does not exist on this night; 03:30 summer time is as long after midnight.
     assert quiet_until(short, utc("2026-03-29T00:30")) == utc("2026-03-29T01:30")
-    # 02:30 comes twice: quiet to the first, and quiet again from 02:00 to the second.
+    # 02:30 occurs twice: quiet until the first, and again from 02:00 until the second.
     assert quiet_until(short, utc("2026-10-25T00:00")) == utc("2026-10-25T00:30")
     assert quiet_until(short, utc("2026-10-25T00:45")) is None
     assert quiet_until(short, utc("2026-10-25T01:10")) == utc("2026-10-25T01:30")

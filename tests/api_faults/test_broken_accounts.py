@@ -178,7 +178,7 @@ def test_an_api_that_is_down_is_noticed_within_ten_seconds_and_nothing_is_said_o
         assert read(app).error is None
         ids = server.ids[:broken]
         server.broken = dict.fromkeys(ids, "502")
-        # Within the refresh, however short it is.
+        # The outage is noticed within the refresh, however short it is.
         server.down, server.down_from = way, server.calls["servers"] + ACCOUNTS // 2
         passing = threading.Thread(target=read, args=(app,))
         passing.start()

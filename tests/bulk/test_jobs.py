@@ -37,7 +37,7 @@ WHO, OTHER = "olga@example.com", "adam@example.com"
 
 
 class Killed(BaseException):
-    """The process is gone: nothing after it runs."""
+    """The process was killed: no later code runs."""
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +47,7 @@ def context(app: Flask) -> Any:
 
 
 def connection_keys(sandbox: Sandbox, count: int, **wanted: Any) -> list[tuple[int, int]]:
-    """Connections as wanted."""
+    """Return the keys of ``count`` connections with these properties."""
     wanted = wanted or {"failure": None, "placed": None, "flips": False}
     found = []
     for account in sandbox.life.accounts(0, ACCOUNTS):
@@ -198,7 +198,7 @@ def test_a_sync_that_ends_makes_its_job_due_at_once(
 
 
 class DyingApi:
-    """Peliqan's API for a process that is killed ``when`` it starts the ``nth`` sync."""
+    """An API client whose process is killed ``when`` it starts the ``nth`` sync."""
 
     def __init__(self, api: Any, when: str, nth: int) -> None:
         self.api, self.when, self.left = api, when, nth
@@ -231,7 +231,7 @@ class DyingAccount:
 def test_whoever_dies_in_the_middle_has_begun_nothing_twice(
     services: Services, clock: Clock, sandbox: Sandbox, when: str, nth: int
 ) -> None:
-    # The stand-in lives in real time: what this test's clock calls now must not lie after that.
+    # The sandbox uses the real time, so this test's clock must not be ahead of it.
     clock.move(hours=-1)
     found = connection_keys(sandbox, 6)
     job = tried(services, clock, begin(clock, found))
@@ -256,7 +256,7 @@ def test_whoever_dies_in_the_middle_has_begun_nothing_twice(
             db.session.refresh(job)
     now = bulk.numbers(job)
     started = sandbox.state()["syncs"]
-    # The sync before whose start the process died was never sent: it is reported, not repeated.
+    # The process died before it sent this sync: it is reported, not repeated.
     lost = 1 if when == "before it asked" else 0
     assert (job.state, now.done, now.failed, now.total) == ("done", 6 - lost, lost, 6)
     assert sum(started.values()) == len(started) == 6 - lost
@@ -296,7 +296,7 @@ def test_two_workers_that_both_believe_it_is_their_turn_begin_one(
     first = bulk.next_item(job)
     assert first is not None
     step(services, clock, job)
-    # The other one looked before, and tries now.
+    # The other worker read the state before and starts now.
     late = queries.connection_or_none(*connection_keys(sandbox, 3)[1])
     assert late is not None
     with pytest.raises(bulk.NotNow):
@@ -353,7 +353,7 @@ def test_what_somebody_else_has_under_way_is_left_to_them(
     db.session.refresh(job)
     assert (job.state, item.state, item.action_id) == ("tried", "left_out", None)
     assert OTHER in item.detail
-    # Nothing was tried: the rest cannot be started, but another item can be tried.
+    # The first item was not tried: the rest cannot be started, but another item can be tried first.
     for seen in ("left_out", "done"):
         assert not bulk.resume(job, WHO, seen, clock())
     other = db.session.scalar(select(BulkItem.id).where(BulkItem.state == "waiting"))
@@ -516,7 +516,7 @@ def test_a_killed_workers_job_is_gone_on_with_by_another(
     victim.send_signal(signal.SIGKILL)
     victim.wait()
     assert len(sandbox.state()["syncs"]) < 12
-    # As if a minute had passed: what the killed one had leased is free.
+    # The killed worker's leases have expired, as after a minute.
     at = datetime.now(UTC) - timedelta(seconds=1)
     db.session.execute(
         update(BulkJob).where(BulkJob.ended_at.is_(None)).values(leased_until=None, due_at=at)
@@ -536,7 +536,7 @@ def test_a_killed_workers_job_is_gone_on_with_by_another(
     started = sandbox.state()["syncs"]
     assert (now.total, now.left) == (12, 0)
     assert set(started.values()) == {1}
-    # At most the one that was about to be asked for was not.
+    # At most the one that was about to be requested is missing.
     assert 11 <= len(started) == now.done <= 12
     assert now.failed == 12 - now.done
     assert sandbox.state()["calls"]["syncdb"] == len(started)

@@ -1,4 +1,4 @@
-"""Work on many connections, over HTTP, with the worker's steps made by hand."""
+"""Bulk jobs over HTTP; the test runs the worker's steps."""
 
 import csv
 import io
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.both_engines
 
 @pytest.fixture(autouse=True)
 def earlier(clock: Clock) -> None:
-    """The stand-in lives in real time: what this clock calls now must not lie after that."""
+    """Set the clock to the real time, which the sandbox uses, so that it is not ahead."""
     clock.move(hours=-1)
 
 
@@ -58,13 +58,13 @@ def a_cause(person: Person, rule: str = "auth_failed", least: int = 3) -> dict[s
 
 
 def quiet(person: Person, sandbox: Sandbox) -> list[dict[str, Any]]:
-    """Connections that are well, and stay so."""
+    """Return connections that are healthy and stay healthy."""
     items = person.json("/connections.json?severity=ok&per_page=200")["items"]
     return [item for item in items if not sandbox.life.connection(item["connection_id"]).flips]
 
 
 def a_cause_of_connections(person: Person) -> dict[str, Any]:
-    """The cause with the most connections among those that are of connections alone."""
+    """Return the largest cause among those whose findings all belong to connections."""
     for cause in person.json("/causes.json?sort=-connections&per_page=200")["items"]:
         behind = person.json(f"/causes/{cause['id']}.json?per_page=200")["items"]
         if cause["connections"] == len(behind) and all(

@@ -1,4 +1,4 @@
-"""What is wrong, as people and scripts see it."""
+"""Causes and findings on pages and as JSON."""
 
 import re
 from typing import Any

@@ -1,7 +1,7 @@
-"""An upgrade from a store that an earlier version made: nobody has to do anything.
+"""An upgrade of an earlier version's store and queue needs no manual steps.
 
 ``tests/data/upgrade`` holds, as SQL, the store and the queue of the version with migration 0022,
-with one of each thing that people make. The customers are made up.
+with one of each object that users create. The customers are made up.
 """
 
 import sqlite3

@@ -1,4 +1,4 @@
-"""The round over the banks: by the age of their data; open, tick off, next."""
+"""The review of bank connections: sorted by the age of their data; open, mark, next."""
 
 from datetime import timedelta
 from typing import Any
@@ -32,7 +32,7 @@ def connection_path(item: dict[str, Any]) -> str:
 
 
 def change(app: Flask, item: dict[str, Any], **values: Any) -> None:
-    """What a reading would have brought."""
+    """Change the stored connection as a read would."""
     with app.app_context():
         same_connection = (
             Connection.account_id == item["account_id"],
@@ -118,7 +118,7 @@ def test_two_who_tick_off_the_same_leave_one_tick_the_latest(
 def test_a_success_after_a_review_is_a_return_and_the_rest_is_due_again_the_next_day(
     olga: Person, app: Flask, clock: Clock
 ) -> None:
-    # At noon: a day must not end between two lines of this test.
+    # At noon, so that the day does not change during this test.
     clock.move(hours=24 - (clock().hour - 12) % 24)
     olga = Person(app.test_client(), "olga@example.com")
     back, still, *_ = [item for item in items(olga) if item["consent"] != "ended"]

@@ -52,7 +52,7 @@ def test_a_customer_without_such_a_connection_is_invited_with_the_same_kind_of_m
     assert "The customer made the connection Their files." in words(viv.get("/desk"))
     (entry,) = entries(adam, "invite")
     assert (entry["result"], entry["account_id"], entry["connection_id"]) == ("done", 1001, None)
-    # What they have now is reauthorised, and not connected a second time.
+    # An existing connection is reauthorised instead of connected a second time.
     assert olga.post(f"{account}/invite", connector="SFTP_files").status_code == 400
     assert entries(adam, "invite")[0]["result"] == "refused"
     assert sandbox.state()["calls"]["invite"] == 1

@@ -150,7 +150,7 @@ def test_the_mail_program_gets_exactly_the_message_whatever_is_in_it(language: s
         letter = write(language, about, AT, BRUSSELS)
         address = letter.mailto("ann+x@example.com")
         assert re.fullmatch(r"[A-Za-z0-9._~@?&=:%+-]+", address)
-        # Not as a form: there a space is a plus, and a mail program would show it.
+        # Not in a form's encoding: its plus for a space would be shown by a mail program.
         assert "+" not in address.split("?")[1]
         parts = urlsplit(address)
         assert (parts.scheme, unquote(parts.path), parts.fragment) == (
@@ -169,7 +169,7 @@ def test_the_mail_program_gets_exactly_the_message_whatever_is_in_it(language: s
 
 def test_a_name_from_outside_stays_on_its_line_and_is_never_filled_in_again() -> None:
     letter = write("en", occasion(account=HOSTILE, service=HOSTILE), AT, BRUSSELS)
-    EmailMessage()["Subject"] = letter.subject  # refuses lines
+    EmailMessage()["Subject"] = letter.subject  # The subject allows no line breaks.
     assert "\u202e" not in letter.subject + letter.body
     assert "\0" not in letter.subject + letter.body
     assert "Evil Bcc: all@example.com {url} <script>" in letter.subject

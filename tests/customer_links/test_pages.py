@@ -1,4 +1,4 @@
-"""The desk: what waits for a customer, the message that goes out, and who is to be reminded."""
+"""Customer links: waiting ones, messages to customers, and due reminders."""
 
 import logging
 from typing import Any
@@ -27,7 +27,7 @@ def expired(sandbox: Sandbox) -> Any:
 
 
 def make_link(person: Person, connection: Any) -> str:
-    """Ask for a link; the address of its message."""
+    """Request a link; return the address of its message."""
     way = "saltedge-refresh" if connection.connector.auth == "saltedge" else "reauthorise"
     assert person.post(path_of(connection, f"/{way}")).status_code == 303
     newest = max(person.json("/desk.json?sort=-since")["items"], key=lambda item: int(item["id"]))
@@ -73,7 +73,7 @@ def test_a_link_comes_with_a_message_ready_to_send_on_its_connections_page(
     assert "23 hours from now" in words(message)
     mailto = str(message.select_one("a#mailto")["href"])
     assert unquote(mailto.split("&body=")[1]) == body.text.replace("\n", "\r\n")
-    # The poll replaces the link's state alone: a language that was chosen stays.
+    # The poll replaces only the link's state; the chosen language stays.
     assert not olga.fragment(path_of(connection, "/link-status")).select("#message")
 
 
@@ -126,7 +126,7 @@ def test_who_sent_it_when_and_in_which_language_is_seen_by_everybody(
 
 
 def anew(app: Flask, name: str) -> Person:
-    """Somebody signed in anew: a session ends after an hour without use."""
+    """Return a user who has just signed in: a session expires after an hour without use."""
     return Person(app.test_client(), f"{name}@example.com")
 
 
@@ -153,7 +153,7 @@ def test_what_was_sent_long_ago_and_followed_by_nobody_stands_on_top_with_a_remi
     assert "Reminded just now" in shown
     assert "Nothing followed yet." in shown
     assert "I have reminded them" not in shown
-    # Said once, it goes back among those that wait: what nobody sent yet comes first.
+    # After a reminder it waits again, below the links that were never sent.
     assert [item["stage"] for item in olga.json("/desk.json")["items"]] == ["unsent", "sent"]
     (entry,) = entries(anew(app, "adam"), "link_reminded")
     assert (entry["who"], entry["result"]) == ("olga@example.com", "done")
@@ -177,7 +177,7 @@ def test_a_link_that_somebody_follows_says_so_and_needs_no_reminder(
 def test_what_came_back_today_is_shown_and_no_message_is_left(
     app: Flask, services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
-    # At noon: a day must not end between two lines of this test.
+    # At noon, so that the day does not change during this test.
     clock.move(hours=24 - (clock().hour - 12) % 24)
     olga, viv = anew(app, "olga"), anew(app, "viv")
     connection = expired(sandbox)

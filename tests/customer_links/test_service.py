@@ -124,7 +124,7 @@ def test_an_invite_that_is_being_asked_for_is_not_asked_for_again(
     assert is_new
     assert invite(services, account).id == written.id
     assert sandbox.state()["calls"].get("invite", 0) == 0
-    # The process died after storing it: a worker notices, and the next request is a new one.
+    # The process died after storing the action: a worker ends it, and the next request is new.
     assert poll(services, clock, written).state == "failed"
     assert invite(services, account).state == "waiting"
 
@@ -182,7 +182,7 @@ def ask(services: Services, connection: Any) -> Action:
 def test_that_a_link_was_asked_for_is_no_sign_that_anybody_followed_it(
     services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
-    """Peliqan may call a connection RE_AUTHORISING from the moment that a link was asked for."""
+    """Peliqan may report RE_AUTHORISING as soon as a link has been requested."""
     connection = sandbox.find(failure="expired", auth="oauth2")
     action = poll(services, clock, ask(services, connection))
     assert stored_connection(connection).status == "RE_AUTHORISING"
@@ -212,7 +212,7 @@ def test_a_status_that_comes_of_following_a_link_is_kept_even_when_it_passes(
     poll(services, clock, action)
     clock.move(minutes=minutes)
     sandbox.set(connection.id, health_status=status)
-    # Somebody has the page open: the status is seen between two looks of the worker.
+    # An open page reads the status between two polls of the worker.
     live.read_connection(services.api, connection.account_id, connection.id, clock())
     seen = clock()
     sandbox.set(connection.id, health_status="ERROR")

@@ -195,7 +195,7 @@ def test_a_first_run_that_failed_is_said_and_the_next_one_waited_for(
     assert (delivery.state, delivery.looks, hook.posts) == ("waiting", 1, [])
     assert "ended ERROR" in delivery.error
     assert delivery.error.endswith("A completed one is waited for.")
-    # The next poll is far off, as with a long interval; the event of the run's end comes first.
+    # The event of the run's end arrives before the next poll, as with a long interval.
     db.session.execute(update(Delivery).values(due_at=clock() + timedelta(minutes=5)))
     db.session.commit()
     before = services.queues["deliveries"].pending_count()
@@ -407,7 +407,7 @@ def test_what_a_killed_worker_had_in_hand_is_taken_over_and_no_row_is_lost_or_th
     victim.send_signal(signal.SIGKILL)
     victim.wait()
     assert (the_delivery().state, the_delivery().parts) == ("sending", 1)
-    # The lease has expired, as eleven minutes later.
+    # The lease has expired, as after eleven minutes.
     db.session.execute(
         update(Delivery).values(leased_until=services.clock() - timedelta(seconds=1))
     )

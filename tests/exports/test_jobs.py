@@ -98,7 +98,7 @@ WHOLE = list(range(1, 5 * PAGE + 1))
 
 
 class Killed(BaseException):
-    """The worker's process ends."""
+    """Stop the worker's process."""
 
 
 def once(what: BaseException) -> Callable[[], None]:

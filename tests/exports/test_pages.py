@@ -318,7 +318,7 @@ def test_a_script_with_a_token_has_the_whole_file_with_its_length(served: Served
 
 
 def work(services: Services, page: str) -> None:
-    """Make the file as the worker does."""
+    """Write the file as the worker does."""
     with services.app.app_context():
         write_export(int(page.rsplit("/", 1)[-1]))
 

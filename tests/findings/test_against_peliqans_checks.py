@@ -33,7 +33,7 @@ from tests.support.health_checks import Fleet, Opinion, Warehouse, of_runs, of_s
 
 TOKEN = "sandbox-partner-token"
 AGREE = 0.99
-# The application's checks, and what the console calls the same thing.
+# The application's checks, and the console's rules for the same problem.
 SAME: Mapping[str, frozenset[str]] = {
     **{
         name: frozenset({name})
@@ -57,12 +57,12 @@ SAME: Mapping[str, frozenset[str]] = {
     },
     # Peliqan's own runner and the source fail as two findings.
     "failing": frozenset({"failing", "runner_failed"}),
-    # What was loaded in part is told as that.
+    # A partial run is reported as such.
     "noisy": frozenset({"noisy", "partial_errors"}),
     "row_count_drop": frozenset({"rows_dropped"}),
     # A target that no source loads into; ``orphan_target`` of the console is a missing target.
     "orphan_target": frozenset({"unused_target"}),
-    # What the console says where a check could not run is no finding.
+    # A check that could not run is no finding of the console.
     "check_failed": frozenset(),
 }
 # Not checked by the application: consents, set-up, unknown statuses, rows, missing targets.
@@ -76,7 +76,7 @@ OF_THE_CONSOLE_ALONE = {
 
 
 class Difference(NamedTuple):
-    """What one of the two says of a connection and the other does not."""
+    """Reports on a connection by only one of the two."""
 
     connection: Any
     application: frozenset[str]
@@ -206,7 +206,7 @@ def connections_of(sandbox: Flask) -> dict[int, Any]:
 
 
 def check_differences(found: Iterable[Difference], sandbox: Flask) -> Counter[str]:
-    """Each has a reason that holds for it; how many have which."""
+    """Check that each difference has a reason; return the number of differences by reason."""
     life, by_reason = sandbox.extensions["sandbox"].life, Counter[str]()
     for difference in found:
         reasons = {
@@ -221,7 +221,7 @@ def check_differences(found: Iterable[Difference], sandbox: Flask) -> Counter[st
 
 @contextmanager
 def both(sandbox: Flask, folder: Path) -> Iterator[tuple[list[Opinion], Any]]:
-    """What the application says of a fleet's runs and structure, and a console that has read it."""
+    """Return the application's opinions on a fleet's runs and structure, and a console over it."""
     with served(sandbox) as url:
         fleet = Fleet(url, TOKEN)
         fleet.read()
@@ -241,7 +241,7 @@ def test_of_the_demos_connections_both_say_the_same_but_for_known_reasons(tmp_pa
             connection_id: {rule for _, id, rule in ours if id == connection_id}
             for connection_id in connections
         }
-        # Of these one says that something is wrong and the other says nothing, or of another kind.
+        # Connections that only one of the two reports, or that they report differently.
         disagree = [
             each
             for each in found
@@ -376,7 +376,7 @@ def test_each_check_of_the_data_speaks_and_both_agree_connection_by_connection(
         assert set(check_differences(found, mixed.sandbox)) == {"no run succeeded for a week"}
         assert {each.connection.id for each in found} == {each.id for each in old}
         assert sum(map(len, chosen.values())) >= 14
-        # They mean the same table.
+        # Both report the same table.
         evidence = {
             (each.connection_id, each.rule): each.evidence
             for each in db.session.scalars(select(Finding))

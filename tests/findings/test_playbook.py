@@ -1,4 +1,4 @@
-"""The playbook's files, and what becomes of files that somebody edits wrongly."""
+"""The playbook's files, and the errors for wrong edits."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""Which error texts say that a source refused access, and which only look like it."""
+"""Error texts that report refused access, and others that only resemble them."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Each rule alone: what makes it speak, what it says, and what keeps it silent."""
+"""Each rule alone: the facts that create a finding, its text, and the facts that do not."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -581,7 +581,7 @@ def test_a_partial_run_counts_as_a_success_but_does_not_hide_that_none_came_afte
         " Client Error: Forbidden”; "
         "the last success was 19 min before it was read."
     )
-    # A store from before partial runs counted: no success is kept, but the run itself is one.
+    # A store from before partial runs counted: it has no last success, but the run counts.
     [only] = found(**{**PARTIAL, "last_success_at": None})
     assert (only.rule, only.since) == ("partial_errors", NOW)
     assert "no success is known" not in only.evidence

@@ -1,4 +1,4 @@
-"""Each scenario of the sandbox produces exactly the causes that it is made of."""
+"""Each scenario of the sandbox produces exactly its own causes."""
 
 import threading
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ from tests.support.settings import make_settings
 
 ACCOUNTS = 120
 NOON = datetime(2026, 11, 24, 12, 20, tzinfo=UTC)
-# How many: all connections of the connector, every second of them, or a number.
+# The number of affected connections: all of the connector, every second one, or a number.
 ALL, HALF = "all", "half"
 EXPECTED: dict[str, dict[tuple[str, str], str | int]] = {
     "quiet-night": {},
@@ -58,9 +58,9 @@ EXPECTED: dict[str, dict[tuple[str, str], str | int]] = {
     },
     "late-runs": {("late", "yuki"): 5},
     "noisy": {("noisy", "xero"): 4},
-    # Only who looks at the rows finds it.
+    # Only a freshness check finds it.
     "stale-rows": {},
-    # Only who looks at its tables before and after finds it.
+    # Only table checks before and after it find it.
     "rows-dropped": {},
     # Peliqan's runner is one cause over all connectors.
     "runner-crashes": {("runner_failed", ""): 5, ("failing", "woocommerce"): 3},

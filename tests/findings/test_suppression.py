@@ -169,7 +169,7 @@ def test_what_joins_a_suppressed_cause_is_suppressed_and_wakes_with_it(
 def test_a_finding_that_moves_to_a_suppressed_cause_is_suppressed_and_the_other_way_round(
     services: Services, clock: Clock
 ) -> None:
-    """The connection's error becomes another one, and with it the cause."""
+    """Change the connection's error, which changes its cause."""
     cause = refused()
     finding = behind(cause)[0]
     row = db.session.scalars(select(Connection).where(Connection.id == finding.connection_id)).one()
@@ -227,7 +227,7 @@ def test_what_recovers_and_breaks_again_while_it_is_suppressed_is_still_suppress
 def test_what_went_dark_and_joins_a_suppressed_cause_of_the_platform_is_suppressed(
     app: Flask, clock: Clock
 ) -> None:
-    """It is first counted as dark by itself, then gathered: both within one evaluation."""
+    """One evaluation first counts it as dark alone, then moves it to the common cause."""
     hour = clock().replace(minute=0, second=0, microsecond=0) - timedelta(hours=30)
     rows = list(
         db.session.scalars(
@@ -276,7 +276,7 @@ def test_without_a_reason_or_for_other_than_the_days_offered_nothing_is_suppress
 
 
 def test_a_cause_that_people_wrote_about_is_never_forgotten(clock: Clock) -> None:
-    """All findings may move to another cause; what was written on this one stays."""
+    """All findings may move to another cause; the notes on this one stay."""
     cause, other = db.session.scalars(select(Cause).where(Cause.connections > 0).limit(2)).all()
     notes.add_note(notes.NoteTarget(cause_id=cause.id), WHO, "Ask Ann.", clock())
     db.session.execute(

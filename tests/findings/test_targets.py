@@ -1,4 +1,4 @@
-"""Unused targets and missing targets, and what is not known yet."""
+"""Unused targets, missing targets, and targets that are still unknown."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -71,7 +71,7 @@ def test_a_target_is_found_while_all_sources_load_elsewhere_and_until_one_loads_
     assert read(clock, WAREHOUSE, TARGET, SOURCE) == {2: "unused_target"}
     more = {**SOURCE, "id": 4, "name": "More", "target": 2}
     assert read(clock, WAREHOUSE, TARGET, SOURCE, more) == {}
-    # One listing without a connection may be a slip; after the second it is gone.
+    # One listing may omit a connection by mistake; after the second it is removed.
     assert read(clock, WAREHOUSE, TARGET, SOURCE) == {}
     assert read(clock, WAREHOUSE, TARGET, SOURCE) == {2: "unused_target"}
 

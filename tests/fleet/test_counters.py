@@ -1,4 +1,4 @@
-"""Counters equal what counting gives."""
+"""Stored counters equal fresh counts of the rows."""
 
 import random
 from typing import Any

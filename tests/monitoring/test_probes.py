@@ -1,4 +1,4 @@
-"""/readyz: what is not ready, and which of it answers 503."""
+"""/readyz: the problems it reports, and those that make it respond with 503."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

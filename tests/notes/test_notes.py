@@ -1,4 +1,4 @@
-"""Notes, and who is on what: seen by everybody, written by operators."""
+"""Notes and assignees: everybody sees them, operators write them."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A fault server: it gives the answers that a test sets, and records the requests."""
+"""A fault server, which sends a test's responses and records the requests."""
 
 import threading
 from collections.abc import Iterator

@@ -151,7 +151,7 @@ def test_side_effects_each_get_a_connection_of_their_own_and_reads_share_theirs(
 ) -> None:
     server.say(
         INTEGRATE, Answer({"token": "t"}, headers={"Connection": "keep-alive"})
-    )  # as if it had not been asked to close
+    )  # As if the request had no "Connection: close".
     server.say(ACCOUNTS, Answer([]))
     api = server.client(read_timeout=5.0)
     for _ in range(3):

@@ -11,7 +11,7 @@ import pytest
 from grimp import ImportGraph
 
 ROOT = Path(__file__).parents[2]
-# What Flask offers that works only while a request is handled.
+# Flask's names that work only while a request is handled.
 OF_A_REQUEST = {
     "abort",
     "flash",
@@ -42,12 +42,12 @@ ENTRY_POINTS = ("dashboard.app", "dashboard.blueprints", "dashboard.cli.")
 
 @pytest.fixture(scope="module")
 def imports() -> ImportGraph:
-    """Who imports whom, without the imports for type checkers alone."""
+    """Return the modules that each module imports, without imports for type checkers only."""
     return grimp.build_graph("dashboard", exclude_type_checking_imports=True)
 
 
 def handles_requests(module: str) -> bool:
-    """Whether a module may use ``request``: by its role or by its name."""
+    """Return whether a module may use ``request``: by its role or by its name."""
     parts = module.split(".")
     return (
         module in REQUEST_AWARE

@@ -28,7 +28,7 @@ LONGEST_README, LONGEST_LINE = 200, 100
 
 
 def text_of(path: Path) -> str:
-    """A document without its blocks of code."""
+    """Return a document without its blocks of code."""
     return re.sub(r"^```.*?^```", "", path.read_text(), flags=re.M | re.S)
 
 

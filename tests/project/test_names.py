@@ -69,7 +69,7 @@ ALLOWED = frozenset(
 
 
 def names() -> Iterator[tuple[str, str]]:
-    """Each module, class and public function with the file that it stands in."""
+    """Yield each module, class and function with its file."""
     for folder in ("dashboard", "bench", "tests/support"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             if "migrations" in path.parts:
@@ -82,7 +82,7 @@ def names() -> Iterator[tuple[str, str]]:
 
 
 def words_of(name: str) -> set[str]:
-    """The words of a name in snake_case or CamelCase, in lower case."""
+    """Return the words of a name in snake_case or CamelCase, in lower case."""
     return {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)}
 
 

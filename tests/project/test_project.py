@@ -169,7 +169,7 @@ def test_an_env_file_is_read_and_the_environment_goes_over_it(tmp_path: Path) ->
 
 
 def test_the_page_of_settings_is_what_its_script_writes() -> None:
-    """Change a setting, then run ``make docs``."""
+    """If this fails: run ``make docs``."""
     script = ROOT / "scripts" / "write_configuration.py"
     spec = importlib.util.spec_from_file_location("write_configuration", script)
     assert spec is not None

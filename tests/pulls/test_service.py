@@ -115,7 +115,7 @@ def test_a_pull_without_a_sign_of_life_is_closed_once_and_says_no_more(
     assert pulls.due(clock()) == [schedule.id]
     assert [pulls.close_lost(clock()) for _ in range(2)] == [1, 0]
     assert results() == ["unknown"]
-    # It was slow, not dead: its report comes too late.
+    # The worker was slow, not dead: its report arrives too late.
     assert not pulls.extend_lease(run, clock(), "1001: Orders")
     pulls.finish(run, leased, WELL, clock())
     assert (run.state, results()) == (pulls.LOST, ["unknown"])

@@ -57,7 +57,7 @@ def newest(app: Flask) -> Refresh:
 
 
 def begin(app: Flask, clock: Clock) -> int:
-    """Make everything due."""
+    """Make every account due."""
     with app.app_context():
         found = passes.start_or_join(clock()).id
         db.session.remove()

@@ -37,7 +37,7 @@ PEOPLE = 3
 WITHIN = 200.0
 # The longest lease.
 LONGEST = timedelta(minutes=11)
-# Still running for a while.
+# Its export runs for a while.
 TABLE, ROWS = 10011902, 1_000_000
 
 

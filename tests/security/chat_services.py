@@ -70,7 +70,7 @@ ANSWER = {
 
 
 def answered(request: requests.PreparedRequest) -> requests.Response:
-    """An answer that every service's plug-in takes for success."""
+    """Return a response that every service's plug-in takes for success."""
     response = requests.Response()
     response.status_code, response.request, response.url = 200, request, request.url or ""
     response._content = b"ok" if "hooks.slack.com" in response.url else json.dumps(ANSWER).encode()
@@ -78,7 +78,7 @@ def answered(request: requests.PreparedRequest) -> requests.Response:
 
 
 def words_of(request: requests.PreparedRequest) -> Iterator[str]:
-    """Every text in a request's body."""
+    """Yield every text in a request's body."""
     body = request.body.decode() if isinstance(request.body, bytes) else str(request.body or "")
     try:
         yield from _texts(json.loads(body))

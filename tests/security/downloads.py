@@ -23,7 +23,7 @@ from tests.support.sandbox import Sandbox
 
 LEDGER = 10011902
 PAGE = 200
-# What clients speak, by what they are called here: the version, and headers.
+# HTTP version and headers by the client's name in these tests.
 CLIENTS: dict[str, tuple[int, dict[str, str]]] = {
     "HTTP/1.0": (10, {}),
     "HTTP/1.1 with compression": (11, {"Accept-Encoding": "br, gzip"}),
@@ -129,7 +129,7 @@ def serving(
 ) -> Iterator[Served]:
     """Serve with a command that has room for all clients; ``{port}`` in it is a free port.
 
-    nginx's files are in ``place``.
+    nginx's files are in ``nginx_folder``.
     """
     processes, port = (
         Processes(

@@ -1,4 +1,4 @@
-"""A receiver of alerts on a free loopback port, and the worker's minute, run by hand."""
+"""A receiver of alerts on a free loopback port, and a worker that tests run."""
 
 import json
 import threading
@@ -84,7 +84,7 @@ def receive() -> Iterator[Receiver]:
 
 
 class Clockwork:
-    """The worker's minute, run by hand."""
+    """The worker's task of every minute, run by the test."""
 
     def __init__(self, services: Services, clock: Clock, receiver: Receiver) -> None:
         self.services, self.clock, self.receiver = services, clock, receiver

@@ -1,4 +1,4 @@
-"""Helpers for tests of deliveries: a new connection, its rows, and a worker's turns by hand."""
+"""Helpers for tests of deliveries: a new connection, its rows, and a worker's steps."""
 
 import json
 from typing import Any

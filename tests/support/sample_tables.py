@@ -101,7 +101,7 @@ class OwnTable:
 
 
 def _killed_at(remaining: int) -> None:
-    """Kill this process with SIGKILL at the ``left``-th write to the destination."""
+    """Kill this process with SIGKILL at the ``remaining``-th write to the destination."""
     import pyarrow.parquet as pq
     from sqlalchemy import event
     from sqlalchemy.engine import Engine

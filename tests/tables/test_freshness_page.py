@@ -1,4 +1,4 @@
-"""The button "Look at the rows", and how the list leads to connections that are wrongly OK."""
+"""The button "Look at the rows", and the list's filter for connections that are wrongly OK."""
 
 from datetime import timedelta
 from typing import Any

@@ -34,7 +34,7 @@ def health_of(table: Any) -> str:
 
 
 def shrink(sandbox: Sandbox, table: Any, rows: int) -> None:
-    """Let the API count so many rows from now on."""
+    """Let the API report this number of rows from now on."""
     sandbox.fault("rows", match=str(table.id), body={"count": rows, "results": []})
 
 

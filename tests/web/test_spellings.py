@@ -59,7 +59,7 @@ def made(folders: pytest.TempPathFactory, url: str) -> Iterator[Flask]:
 
 
 @pytest.fixture(scope="module")
-def adam(spelled: Flask) -> Person:  # signed in once for all
+def adam(spelled: Flask) -> Person:  # Signed in once for all tests.
     return somebody(spelled)
 
 

@@ -112,7 +112,7 @@ def test_findings_follow_with_the_reading_and_recover_after_the_event(
         run = sandbox.life.start(connection)
         send_events(app, made(connection, event, run.id))
         process_all(services)
-        # An event reports neither why nor what: incomplete facts make no findings.
+        # An event has neither the error nor the tables: incomplete facts make no findings.
         assert rules() == before
         read_reported()
         assert rules() == expected
