@@ -36,7 +36,7 @@ def rules(connection: Any) -> list[str]:
     ]
 
 
-def ask(
+def request_link(
     services: Services, clock: Clock, connection: Any, kind: str = actions.REAUTHORISE
 ) -> Action:
     return customer_links.request_link(
@@ -55,7 +55,7 @@ def test_a_finding_recovers_by_itself_after_a_reauthorisation_that_worked(
     connection = sandbox.find(failure="expired", auth="oauth2")
     assert rules(connection) == ["auth_failed"]
     finding_id = finding_queries.of_connection(connection.account_id, connection.id)[0].id
-    action = ask(services, clock, connection)
+    action = request_link(services, clock, connection)
     sandbox.life.allow(connection.id)
     sandbox.life.touch(connection.id).allowed_at = None
     poll(services, clock, action)
@@ -149,7 +149,9 @@ def test_what_peliqan_refuses_is_read_and_judged_at_once(
             route, status=400, body={"error": "ERROR_LICENSE", "detail": "The trial has ended."}
         )
     action = (
-        start(services, connection) if kind == actions.SYNC else ask(services, clock, connection)
+        start(services, connection)
+        if kind == actions.SYNC
+        else request_link(services, clock, connection)
     )
     assert (action.state, action.status_after, action.verdict) == ("failed", "ERROR", "no_effect")
     assert read_calls(sandbox) == 1
@@ -160,7 +162,7 @@ def test_an_api_that_is_away_is_not_waited_for_a_second_time_before_the_failure_
 ) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     sandbox.fault("reauthorise", status=500)
-    action = ask(services, clock, connection)
+    action = request_link(services, clock, connection)
     assert (action.state, action.verdict) == ("failed", "no_effect")
     assert read_calls(sandbox) == 0
 
@@ -169,7 +171,7 @@ def test_a_link_that_nobody_followed_had_no_effect(
     services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
-    action = ask(services, clock, connection)
+    action = request_link(services, clock, connection)
     clock.move(hours=25)
     poll(services, clock, action)
     assert (action.state, action.verdict) == ("failed", "no_effect")
@@ -180,7 +182,7 @@ def test_a_link_whose_connection_cannot_be_read_for_a_day_ends_all_the_same(
     services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
-    action = ask(services, clock, connection)
+    action = request_link(services, clock, connection)
     sandbox.fault("server", status=500)
     poll(services, clock, action)
     assert action.settled_at is None

@@ -100,7 +100,7 @@ class FaultConsole:
             client.set_cookie("console_session", cookie.value)
             self._clients[visit] = client, token
 
-    def go(self, visit: ConsoleRequest) -> TestResponse:
+    def send(self, visit: ConsoleRequest) -> TestResponse:
         """Send the request and follow redirects."""
         client, token = self._clients[visit]
         headers = {"HX-Request": "true"} if visit.htmx else {}
@@ -133,7 +133,7 @@ class FaultConsole:
         with self.app.app_context():
             return db.session.scalars(select(AuditEntry).where(AuditEntry.what == what)).one()
 
-    def known(self) -> dict[str, Any]:
+    def snapshot(self) -> dict[str, Any]:
         """Return the snapshot without the times of reads."""
         with self.app.app_context():
             accounts = db.session.scalars(select(Account).order_by(Account.id))

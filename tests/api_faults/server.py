@@ -35,7 +35,7 @@ def as_bytes(response: Any) -> bytes:
 
 
 @dataclass(frozen=True)
-class Asked:
+class FaultyRequest:
     """A request that gets a fault.
 
     ``good``: the good response; ``number``: the number of the request on its route, from 1.
@@ -55,7 +55,7 @@ class Asked:
         return self.server.over.wait(seconds)
 
 
-Play = Callable[[Asked], None]
+Play = Callable[[FaultyRequest], None]
 
 
 class RawServer:
@@ -130,7 +130,7 @@ class RawServer:
                 self.tokens.update(re.findall(r"JWT (\S+)", head))
             good = as_bytes(self.good[name](path) if callable(self.good[name]) else self.good[name])
             if name in self.on:
-                self.on[name](Asked(sock, good, number, self))
+                self.on[name](FaultyRequest(sock, good, number, self))
             else:
                 sock.sendall(http(good))
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from dashboard import peliqan
 from dashboard.peliqan import Peliqan, PeliqanError
-from tests.api_faults.server import Asked, Play, http
+from tests.api_faults.server import FaultyRequest, Play, http
 
 PARTNER, CUSTOMER = "partner-secret-0123456789", "customer-secret-9876543210"
 ACCOUNT, CONNECTION, BANK, DATABASE, TABLE, ROW, RUN = 1, 7, 8, 70, 700, 1, 9
@@ -185,7 +185,7 @@ def refuses(status: int, **headers: str) -> Play:
 def drips(beginning: bytes) -> Play:
     """Send a byte at a time, each within the read timeout, until the client leaves."""
 
-    def play(request: Asked) -> None:
+    def play(request: FaultyRequest) -> None:
         request.send(beginning)
         while not request.wait(0.06):
             request.send(b"x")
@@ -193,25 +193,25 @@ def drips(beginning: bytes) -> Play:
     return play
 
 
-def half_then_nothing(request: Asked) -> None:
+def half_then_nothing(request: FaultyRequest) -> None:
     request.send(http(request.good[: len(request.good) // 2], length=len(request.good)))
     request.wait()
 
 
-def resets(request: Asked) -> None:
+def resets(request: FaultyRequest) -> None:
     """Reset the connection in the middle of the body."""
     request.send(http(b'{"data": [', length=1000))
     request.wait(0.03)
     request.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-def refuses_once(request: Asked) -> None:
+def refuses_once(request: FaultyRequest) -> None:
     request.send(
         http(b'{"detail": "Old token."}', 401) if request.number == 1 else http(request.good)
     )
 
 
-def as_json(request: Asked) -> Any:
+def as_json(request: FaultyRequest) -> Any:
     """Parse the good response; None for lines of JSON, which have no items or pages."""
     if request.good != NDJSON:
         return json.loads(request.good)
@@ -219,7 +219,7 @@ def as_json(request: Asked) -> Any:
     return None
 
 
-def twice_the_same(request: Asked) -> None:
+def twice_the_same(request: FaultyRequest) -> None:
     """Return a response in which each list has its first item twice."""
     if (body := as_json(request)) is None:
         return
@@ -238,7 +238,7 @@ def twice_the_same(request: Asked) -> None:
     request.send(http(json.dumps(body).encode()))
 
 
-def never_ends(request: Asked) -> None:
+def never_ends(request: FaultyRequest) -> None:
     if (body := as_json(request)) is None:
         return
     items = body if isinstance(body, list) else body.get("data", body.get("results"))

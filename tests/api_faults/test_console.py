@@ -60,12 +60,12 @@ def test_every_page_says_in_words_what_happened_and_what_is_known_stays(
     raw_server: RawServer, reset_consoles: Consoles, fault: Fault, turn: int
 ) -> None:
     console = reset_consoles.for_fault(fault)
-    before, wrong = console.known(), {}
+    before, wrong = console.snapshot(), {}
 
     def load(visit: ConsoleRequest) -> tuple[TestResponse, float]:
         console.services.api.breaker.record_answer()
         began = time.monotonic()
-        return console.go(visit), time.monotonic() - began
+        return console.send(visit), time.monotonic() - began
 
     routes = [(visit, visit.asks[turn % len(visit.asks)]) for visit in READING]
     for name in sorted({name for _, name in routes}):
@@ -90,7 +90,7 @@ def test_every_page_says_in_words_what_happened_and_what_is_known_stays(
                     response.text[-1500:],
                 )
     assert not wrong
-    assert console.known() == before
+    assert console.snapshot() == before
 
 
 def ends_as(visit: ConsoleRequest, fault: Fault) -> tuple[str, int]:
@@ -112,7 +112,7 @@ def test_what_starts_something_is_sent_once_and_its_end_is_written_down(
     console = reset_consoles.for_fault(fault)
 
     def press(visit: ConsoleRequest) -> Any:
-        response = console.go(visit)
+        response = console.send(visit)
         return response, console.entry(visit.what)
 
     with raw_server.misbehaving(fault.play, *(visit.starts for visit in PRESSES)):
@@ -145,7 +145,7 @@ def test_a_page_is_drawn_whatever_field_is_null_or_missing(
     console, wrong = reset_consoles.patient, {}
     for name, path, what, body in fields_of(visit):
         with raw_server.answering(**{name: body}):
-            seen = console.go(visit)
+            seen = console.send(visit)
         if not is_in_order(visit, seen):
             wrong[name, path, what] = (seen.status_code, seen.text[-1500:])
         if "server" in visit.asks:

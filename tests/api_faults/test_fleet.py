@@ -21,7 +21,7 @@ def test_passes_lose_nothing_that_was_known_and_say_what_they_could_not_read(
     raw_server: RawServer, reset_consoles: Consoles, fault: Fault
 ) -> None:
     console = reset_consoles.for_fault(fault)
-    before = console.known()
+    before = console.snapshot()
     for route, times in PASSES.items():
         console.services.api.breaker.record_answer()
         with raw_server.misbehaving(fault.play, route):
@@ -33,22 +33,22 @@ def test_passes_lose_nothing_that_was_known_and_say_what_they_could_not_read(
             result.error or next(iter(result.unreadable.values()), None) for result in results
         ]
         assert (errors[0] is not None) is fails, (route, errors)
-        assert console.known() == before
+        assert console.snapshot() == before
         if fails and error is not None:
             assert error.sentence in str(errors[0])
     reset_consoles.patient.services.api.breaker.record_answer()
     assert reset_consoles.patient.read_fleet().unreadable == {}
-    assert reset_consoles.patient.known() == before
+    assert reset_consoles.patient.snapshot() == before
 
 
 def test_a_listing_that_shrinks_to_nothing_is_not_believed_while_a_connection_answers(
     raw_server: RawServer, reset_consoles: Consoles
 ) -> None:
     console = reset_consoles.patient
-    before = console.known()
+    before = console.snapshot()
     with raw_server.answering(servers=[]):
         results = [console.read_fleet() for _ in range(3)]
-    assert console.known() == before
+    assert console.snapshot() == before
     assert {reason for result in results for reason in result.unreadable.values()} == {
         "Peliqan's answer could not be read. It lists no connection any more, "
         "though one of them is still there."
@@ -68,9 +68,9 @@ def test_a_listing_that_shrinks_to_nothing_is_believed_where_connections_are_gon
         raw_server.misbehaving(lambda request: request.send(NOT_FOUND), "server"),
     ):
         assert console.read_fleet().unreadable == {}
-        assert all(gone_at is None for *_, gone_at, _ in console.known()["connections"])
+        assert all(gone_at is None for *_, gone_at, _ in console.snapshot()["connections"])
         assert console.read_fleet().unreadable == {}
-    assert all(gone_at is not None for *_, gone_at, _ in console.known()["connections"])
+    assert all(gone_at is not None for *_, gone_at, _ in console.snapshot()["connections"])
     assert GONE in words(BeautifulSoup(console.see(f"/accounts/{ACCOUNT}").text, "html.parser"))
     assert GONE in words(
         BeautifulSoup(
@@ -78,19 +78,19 @@ def test_a_listing_that_shrinks_to_nothing_is_believed_where_connections_are_gon
         )
     )
     assert console.read_fleet().unreadable == {}
-    assert all(gone_at is None for *_, gone_at, _ in console.known()["connections"])
+    assert all(gone_at is None for *_, gone_at, _ in console.snapshot()["connections"])
 
 
 def test_an_empty_list_of_accounts_is_not_believed_while_one_of_them_answers(
     raw_server: RawServer, reset_consoles: Consoles
 ) -> None:
     console = reset_consoles.patient
-    before = console.known()
+    before = console.snapshot()
     for empty in ([], {"data": [], "next": None}, {"results": []}):
         with raw_server.answering(sub_accounts=empty):
             errors = [console.read_fleet().error for _ in range(2)]
         assert all(error and "lists no account any more" in error for error in errors)
-        assert console.known() == before
+        assert console.snapshot() == before
 
 
 def test_an_empty_list_of_accounts_is_believed_where_they_are_gone_and_they_come_back_when_they_do(
@@ -102,6 +102,6 @@ def test_an_empty_list_of_accounts_is_believed_where_they_are_gone_and_they_come
         raw_server.misbehaving(lambda request: request.send(NOT_FOUND), "sub_account"),
     ):
         assert [console.read_fleet().error for _ in range(2)] == [None, None]
-    assert all(gone_at is not None for *_, gone_at in console.known()["accounts"])
+    assert all(gone_at is not None for *_, gone_at in console.snapshot()["accounts"])
     assert console.read_fleet().error is None
-    assert [gone_at for *_, gone_at in console.known()["accounts"]] == [None] * len(ACCOUNTS)
+    assert [gone_at for *_, gone_at in console.snapshot()["accounts"]] == [None] * len(ACCOUNTS)

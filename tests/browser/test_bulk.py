@@ -73,7 +73,7 @@ def test_it_works_without_javascript(
     page.fill("#why", "their consent ran out")
     try_on_one(page)
 
-    def look_until(selector: str) -> None:
+    def reload_until(selector: str) -> None:
         for _ in range(60):
             if page.locator(selector).count():
                 return
@@ -81,9 +81,9 @@ def test_it_works_without_javascript(
             page.wait_for_timeout(500)
         raise AssertionError(page.locator("#bulk").inner_text())
 
-    look_until("#bulk[data-state=tried]")
+    reload_until("#bulk[data-state=tried]")
     page.get_by_role("button", name=re.compile("Go on with the other")).click()
-    look_until("#bulk[data-state=done]")
+    reload_until("#bulk[data-state=done]")
     links = page.locator("a[id^=link-]")
     assert links.count() > 1
     assert "/sandbox/consent/" in (links.first.get_attribute("href") or "")

@@ -64,7 +64,7 @@ def connection_keys(sandbox: Sandbox, count: int, **wanted: Any) -> list[tuple[i
     return found[:count]
 
 
-def begin(
+def open_job(
     clock: Clock,
     found: list[tuple[int, int]],
     kind: str = actions.SYNC,
@@ -127,7 +127,7 @@ def test_one_is_tried_alone_and_the_rest_waits_for_a_person(
     services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     found = connection_keys(sandbox, 5)
-    job = begin(clock, found)
+    job = open_job(clock, found)
     assert not bulk.resume(job, WHO, "done", clock())
     step(services, clock, job)
     assert not bulk.resume(job, WHO, "done", clock())
@@ -150,7 +150,7 @@ def test_no_more_than_so_many_are_under_way_and_each_is_begun_once(
     services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     found = connection_keys(sandbox, 8)
-    job = tried(services, clock, begin(clock, found, at_once=3))
+    job = tried(services, clock, open_job(clock, found, at_once=3))
     sandbox.life.run_seconds = (600, 600)
     assert bulk.resume(job, OTHER, "done", clock())
     for round in range(3):
@@ -178,7 +178,7 @@ def test_no_more_than_so_many_are_under_way_and_each_is_begun_once(
 def test_a_sync_that_ends_makes_its_job_due_at_once(
     services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
-    job = begin(clock, connection_keys(sandbox, 2))
+    job = open_job(clock, connection_keys(sandbox, 2))
     step(services, clock, job)
     db.session.refresh(job)
     assert job.due_at is not None
@@ -234,7 +234,7 @@ def test_whoever_dies_in_the_middle_has_begun_nothing_twice(
     # The sandbox uses the real time, so this test's clock must not be ahead of it.
     clock.move(hours=-1)
     found = connection_keys(sandbox, 6)
-    job = tried(services, clock, begin(clock, found))
+    job = tried(services, clock, open_job(clock, found))
     assert bulk.resume(job, WHO, "done", clock())
     started_ids: list[int] = []
 
@@ -271,17 +271,17 @@ def test_dying_between_the_turn_and_the_action_is_not_possible(
     services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     found = connection_keys(sandbox, 2)
-    job = begin(clock, found)
+    job = open_job(clock, found)
     item = bulk.canary(job)
     connection = queries.connection_or_none(*found[0])
     assert connection is not None
 
-    def along(action: Action) -> None:
+    def poll_meanwhile(action: Action) -> None:
         bulk.claim(job.id, item.id, action, clock())
         raise Killed
 
     with pytest.raises(Killed):
-        sync.start(services.api, connection, ActionRequest(WHO, clock(), 15, "", along))
+        sync.start(services.api, connection, ActionRequest(WHO, clock(), 15, "", poll_meanwhile))
     db.session.rollback()
     assert db.session.scalar(select(func.count()).select_from(Action)) == 0
     assert (item.state, item.action_id) == ("waiting", None)
@@ -291,7 +291,7 @@ def test_dying_between_the_turn_and_the_action_is_not_possible(
 def test_two_workers_that_both_believe_it_is_their_turn_begin_one(
     services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
-    job = begin(clock, connection_keys(sandbox, 3))
+    job = open_job(clock, connection_keys(sandbox, 3))
     sandbox.life.run_seconds = (600, 600)
     first = bulk.next_item(job)
     assert first is not None
@@ -315,7 +315,7 @@ def test_two_workers_that_both_believe_it_is_their_turn_begin_one(
 def test_a_cancelled_job_begins_nothing_more_and_follows_what_is_under_way(
     services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
-    job = tried(services, clock, begin(clock, connection_keys(sandbox, 6)))
+    job = tried(services, clock, open_job(clock, connection_keys(sandbox, 6)))
     sandbox.life.run_seconds = (600, 600)
     bulk.resume(job, WHO, "done", clock())
     step(services, clock, job)
@@ -343,7 +343,7 @@ def test_what_somebody_else_has_under_way_is_left_to_them(
     services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     found = connection_keys(sandbox, 2)
-    job = begin(clock, found)
+    job = open_job(clock, found)
     connection = queries.connection_or_none(*found[0])
     assert connection is not None
     sandbox.life.run_seconds = (600, 600)
@@ -373,7 +373,7 @@ def test_a_run_that_went_well_and_helped_nothing_is_no_success(
 ) -> None:
     found = connection_keys(sandbox, 2)
     sandbox.set(found[0][1], health_status="CONFIG_SELECT")
-    job = tried(services, clock, begin(clock, found))
+    job = tried(services, clock, open_job(clock, found))
     item = bulk.canary(job)
     assert (job.state, item.state) == ("tried", "no_effect")
     assert "still CONFIG_SELECT" in item.detail
@@ -390,7 +390,7 @@ def test_a_run_that_loaded_a_part_helped_where_it_was_worse_before(
     sandbox.life.start(sandbox.life.connection(found[0][1]))
     live.read_connection(services.api, *found[0], clock())
     sandbox.set(found[0][1], next_run="COMPLETED_WITH_ERRORS")
-    job = tried(services, clock, begin(clock, found))
+    job = tried(services, clock, open_job(clock, found))
     item = bulk.canary(job)
     assert (job.state, item.state) == ("tried", state)
     assert ("loaded only a part, but the connection is still" in item.detail) == (
@@ -415,7 +415,7 @@ def test_what_recovers_before_its_turn_is_not_touched(
         if connection_id
     ]
     assert len(found) >= 2
-    job = begin(clock, found, cause_id=cause_id)
+    job = open_job(clock, found, cause_id=cause_id)
     mine = update(Finding).where(Finding.cause_id == cause_id, Finding.connection_id == found[0][1])
     db.session.execute(mine.values(recovered_at=clock(), state="recovered"))
     db.session.commit()
@@ -430,7 +430,7 @@ def test_an_item_of_a_link_job_is_done_when_its_link_is_there(
     services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     found = connection_keys(sandbox, 4, failure="expired", auth="oauth2")
-    job = begin(clock, found, actions.REAUTHORISE)
+    job = open_job(clock, found, actions.REAUTHORISE)
     step(services, clock, job)
     db.session.refresh(job)
     assert (job.state, bulk.canary(job).state) == ("tried", "done")
@@ -455,7 +455,7 @@ def test_a_job_that_fails_again_and_again_stops_and_asks(
     services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     found = connection_keys(sandbox, 14, auth="oauth2", failure=None, placed=None, flips=False)
-    job = begin(clock, found, kind=actions.REAUTHORISE)
+    job = open_job(clock, found, kind=actions.REAUTHORISE)
     step(services, clock, job)
     db.session.refresh(job)
     assert bulk.resume(job, OTHER, "done", clock())
@@ -463,20 +463,20 @@ def test_a_job_that_fails_again_and_again_stops_and_asks(
         "reauthorise", status=403, body={"error": "ERROR_LICENSE", "detail": "Trial over."}
     )
 
-    def go() -> None:
+    def run_steps() -> None:
         for _ in range(10):
             if job.state == bulk.RUNNING:
                 step(services, clock, job)
                 db.session.refresh(job)
 
-    go()
+    run_steps()
     now = bulk.numbers(job)
     assert (job.state, job.due_at, bulk.canary(job).state) == ("tried", None, "failed")
     assert now.failed in (5, 6), "two at a time"
     assert now.running == 0
     assert bulk.resume(job, OTHER, "failed", clock())
     sandbox.clear()
-    go()
+    run_steps()
     assert job.state == "done"
     assert bulk.numbers(job) == bulk.Numbers(done=14 - now.failed, failed=now.failed)
 
@@ -484,7 +484,7 @@ def test_a_job_that_fails_again_and_again_stops_and_asks(
 def test_a_job_of_one_is_over_when_that_one_is(
     services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
-    job = tried(services, clock, begin(clock, connection_keys(sandbox, 1)))
+    job = tried(services, clock, open_job(clock, connection_keys(sandbox, 1)))
     assert (job.state, job.ended_at is not None) == ("done", True)
 
 
@@ -507,7 +507,7 @@ def test_a_killed_workers_job_is_gone_on_with_by_another(
     services: Services, machines: Processes, sandbox: Sandbox, clock: Clock
 ) -> None:
     found = connection_keys(sandbox, 12)
-    job = tried(services, clock, begin(clock, found, at_once=3))
+    job = tried(services, clock, open_job(clock, found, at_once=3))
     assert bulk.resume(job, WHO, "done", clock() - timedelta(hours=1))
     job_id = job.id
     sandbox.fault("syncdb", delay_ms=150)

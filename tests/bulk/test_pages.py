@@ -28,7 +28,7 @@ pytestmark = pytest.mark.both_engines
 
 @pytest.fixture(autouse=True)
 def earlier(clock: Clock) -> None:
-    """Set the clock to the real time, which the sandbox uses, so that it is not ahead."""
+    """Set the clock an hour back: the sandbox uses the real time, which it must not pass."""
     clock.move(hours=-1)
 
 
@@ -83,7 +83,7 @@ def ticked(person: Person, sandbox: Sandbox, count: int) -> str:
     return "/bulk/new?" + urlencode([("which", "ticked"), ("kind", "sync"), *boxes])
 
 
-def begin(person: Person, address: str, **changes: str) -> TestResponse:
+def submit(person: Person, address: str, **changes: str) -> TestResponse:
     """Fill the confirm page in and send it as a browser does."""
     form = person.get(address).select_one("form.bulk-form")
     assert form is not None
@@ -138,7 +138,7 @@ def test_a_cause_is_synced_with_one_first_then_all_and_the_numbers_add_up(
     assert f"A sync is started on {count} connections of {cause['accounts']} account" in words(
         confirm
     )
-    page = started(begin(olga, sync_all))
+    page = started(submit(olga, sync_all))
     soup = olga.get(page)
     assert "Go on with" not in words(soup)
     assert soup.select_one("#bulk")["data-poll"] == ""
@@ -178,7 +178,7 @@ def test_where_the_first_did_not_help_that_is_said_before_the_rest_is_offered(
     cause = a_cause_of_connections(olga)
     item = olga.json(f"/causes/{cause['id']}.json")["items"][0]
     first = f"{item['account_id']}-{item['connection_id']}"
-    page = started(begin(olga, f"/bulk/new?kind=sync&cause={cause['id']}", first=first))
+    page = started(submit(olga, f"/bulk/new?kind=sync&cause={cause['id']}", first=first))
     worker(3)
     soup = olga.get(page)
     assert "invalid_grant" in words(soup.select_one(".bulk-first"))
@@ -190,7 +190,7 @@ def test_where_the_first_did_not_help_that_is_said_before_the_rest_is_offered(
 def test_no_request_begins_the_rest_before_the_first_has_ended(
     olga: Person, adam: Person, worker: Any, sandbox: Sandbox, seen: str
 ) -> None:
-    page = started(begin(olga, ticked(olga, sandbox, 4)))
+    page = started(submit(olga, ticked(olga, sandbox, 4)))
     sandbox.life.run_seconds = (600, 600)
     for person in (olga, adam):
         assert person.post(f"{page}/go-on", seen=seen).status_code == 409
@@ -206,7 +206,7 @@ def test_no_request_begins_the_rest_before_the_first_has_ended(
 def test_the_rest_is_begun_once_and_only_from_the_page_that_shows_the_result(
     olga: Person, worker: Any, sandbox: Sandbox
 ) -> None:
-    page = started(begin(olga, ticked(olga, sandbox, 3)))
+    page = started(submit(olga, ticked(olga, sandbox, 3)))
     worker(2)
     assert "Worked" in words(olga.get(page).select_one(".bulk-first"))
     assert olga.post(f"{page}/go-on", seen="failed").status_code == 409
@@ -329,7 +329,7 @@ def test_a_viewer_sees_the_work_and_may_do_none(
     olga: Person, viv: Person, adam: Person, worker: Any, sandbox: Sandbox
 ) -> None:
     address = ticked(olga, sandbox, 3)
-    page = started(begin(olga, address))
+    page = started(submit(olga, address))
     worker(2)
     assert not viv.get(page).select("#bulk button")
     assert not viv.get("/connections").select("form#many, input[name=c], [data-tick-all]")
@@ -380,7 +380,7 @@ def test_an_operators_job_has_a_limit_and_an_administrators_none(
     }
     assert olga.post("/bulk", **form).status_code == 403
     assert adam.json("/bulk.json")["total"] == 0
-    page = started(begin(adam, beyond))
+    page = started(submit(adam, beyond))
     with small.app_context():
         for _ in range(3):
             clock.move(seconds=61)
@@ -402,14 +402,14 @@ def test_what_changed_since_it_was_looked_at_is_shown_again_and_nothing_is_done(
     seen = str(olga.get(address).select_one("input[name=seen]")["value"])
     item = quiet(olga, sandbox)[0]
     olga.post(f"/accounts/{item['account_id']}/connections/{item['connection_id']}/sync")
-    response = begin(olga, address, seen=seen)
+    response = submit(olga, address, seen=seen)
     assert response.status_code == 409
     assert "Nothing was done. This is how it is now." in response.text
     assert olga.json("/bulk.json")["total"] == 0
 
 
 def test_without_a_reason_nothing_begins(olga: Person, sandbox: Sandbox) -> None:
-    response = begin(olga, ticked(olga, sandbox, 3), why="  ")
+    response = submit(olga, ticked(olga, sandbox, 3), why="  ")
     assert response.status_code == 400
     assert "Say why" in response.text
     assert olga.json("/bulk.json")["total"] == 0
@@ -418,7 +418,7 @@ def test_without_a_reason_nothing_begins(olga: Person, sandbox: Sandbox) -> None
 def test_a_job_can_be_cancelled_by_a_colleague_and_says_so(
     olga: Person, adam: Person, worker: Any, sandbox: Sandbox
 ) -> None:
-    page = started(begin(olga, ticked(olga, sandbox, 9)))
+    page = started(submit(olga, ticked(olga, sandbox, 9)))
     worker(2)
     sandbox.life.run_seconds = (600, 600)
     press(olga, page, "Go on")
@@ -446,7 +446,7 @@ def test_links_are_made_for_customers_and_handed_to_operators_alone(
     ]
     boxes = [("c", f"{item['account_id']}-{item['connection_id']}") for item in items[:3]]
     page = started(
-        begin(
+        submit(
             olga, "/bulk/new?" + urlencode([("kind", "reauthorise"), ("which", "ticked"), *boxes])
         )
     )
@@ -480,7 +480,7 @@ def test_links_are_made_for_customers_and_handed_to_operators_alone(
 def test_the_progress_fragment_is_the_pages_and_says_when_the_list_should_follow(
     olga: Person, worker: Any, sandbox: Sandbox
 ) -> None:
-    page = started(begin(olga, ticked(olga, sandbox, 3)))
+    page = started(submit(olga, ticked(olga, sandbox, 3)))
     whole = olga.get(page).select_one("#bulk")
     assert whole is not None
     poll = str(whole["hx-get"])
@@ -499,7 +499,7 @@ def test_the_progress_fragment_is_the_pages_and_says_when_the_list_should_follow
 
 
 def test_a_hostile_reason_is_text(olga: Person, sandbox: Sandbox) -> None:
-    page = started(begin(olga, ticked(olga, sandbox, 2), why="<script>alert(1)</script>"))
+    page = started(submit(olga, ticked(olga, sandbox, 2), why="<script>alert(1)</script>"))
     for address in (page, "/bulk"):
         html = olga.client.get(address).text
         assert "<script>alert(1)" not in html

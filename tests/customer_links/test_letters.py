@@ -169,7 +169,7 @@ def test_the_mail_program_gets_exactly_the_message_whatever_is_in_it(language: s
 
 def test_a_name_from_outside_stays_on_its_line_and_is_never_filled_in_again() -> None:
     letter = write("en", occasion(account=HOSTILE, service=HOSTILE), AT, BRUSSELS)
-    EmailMessage()["Subject"] = letter.subject  # The subject allows no line breaks.
+    EmailMessage()["Subject"] = letter.subject  # Raises if it has a line break.
     assert "\u202e" not in letter.subject + letter.body
     assert "\0" not in letter.subject + letter.body
     assert "Evil Bcc: all@example.com {url} <script>" in letter.subject

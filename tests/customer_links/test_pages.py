@@ -125,7 +125,7 @@ def test_who_sent_it_when_and_in_which_language_is_seen_by_everybody(
     assert (response.status_code, response.location) == (303, f"{path}?language=nl")
 
 
-def anew(app: Flask, name: str) -> Person:
+def new_session(app: Flask, name: str) -> Person:
     """Return a user who has just signed in: a session expires after an hour without use."""
     return Person(app.test_client(), f"{name}@example.com")
 
@@ -137,7 +137,7 @@ def test_what_was_sent_long_ago_and_followed_by_nobody_stands_on_top_with_a_remi
     olga.post(f"{first}/sent", language="en")
     clock.move(hours=19, minutes=30)
     poll(app, services, clock)
-    olga = anew(app, "olga")
+    olga = new_session(app, "olga")
     make_link(olga, sandbox.find(auth="saltedge", failure=None))
     assert [item["stage"] for item in olga.json("/desk.json")["items"]] == ["unsent", "sent"]
     clock.move(minutes=30)
@@ -155,7 +155,7 @@ def test_what_was_sent_long_ago_and_followed_by_nobody_stands_on_top_with_a_remi
     assert "I have reminded them" not in shown
     # After a reminder it waits again, below the links that were never sent.
     assert [item["stage"] for item in olga.json("/desk.json")["items"]] == ["unsent", "sent"]
-    (entry,) = entries(anew(app, "adam"), "link_reminded")
+    (entry,) = entries(new_session(app, "adam"), "link_reminded")
     assert (entry["who"], entry["result"]) == ("olga@example.com", "done")
 
 
@@ -171,7 +171,7 @@ def test_a_link_that_somebody_follows_says_so_and_needs_no_reminder(
     assert only(olga)["stage"] == "followed"
     assert "Somebody follows it" in words(olga.get("/desk"))
     clock.move(hours=22)
-    assert only(anew(app, "olga"))["stage"] == "followed"
+    assert only(new_session(app, "olga"))["stage"] == "followed"
 
 
 def test_what_came_back_today_is_shown_and_no_message_is_left(
@@ -179,7 +179,7 @@ def test_what_came_back_today_is_shown_and_no_message_is_left(
 ) -> None:
     # At noon, so that the day does not change during this test.
     clock.move(hours=24 - (clock().hour - 12) % 24)
-    olga, viv = anew(app, "olga"), anew(app, "viv")
+    olga, viv = new_session(app, "olga"), new_session(app, "viv")
     connection = expired(sandbox)
     path = make_link(olga, connection)
     olga.post(f"{path}/sent", language="en")
@@ -197,7 +197,7 @@ def test_what_came_back_today_is_shown_and_no_message_is_left(
     assert "waits no more" in late.text
     assert "waits no more" in words(olga.get(olga.post(f"{path}/reminded", language="nl").location))
     clock.move(days=1)
-    assert "No link has done its work yet today." in words(anew(app, "viv").get("/desk"))
+    assert "No link has done its work yet today." in words(new_session(app, "viv").get("/desk"))
 
 
 def test_who_must_act_and_has_no_link_is_listed_until_there_is_one_and_again_when_it_ran_out(
@@ -221,7 +221,7 @@ def test_who_must_act_and_has_no_link_is_listed_until_there_is_one_and_again_whe
     assert f"Must act, and have no link yet {before['total'] - 1}" in words(viv.get("/desk"))
     clock.move(hours=25)
     poll(app, services, clock)
-    viv = anew(app, "viv")
+    viv = new_session(app, "viv")
     again = viv.get("/desk/needed?per_page=200").select_one(
         f"tr[data-connection-id='{connection.id}']"
     )

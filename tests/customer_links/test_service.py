@@ -170,7 +170,7 @@ def test_the_worker_looks_at_an_invite_as_at_everything_else(
     assert action.state == "failed"
 
 
-def ask(services: Services, connection: Any) -> Action:
+def request_link(services: Services, connection: Any) -> Action:
     return customer_links.request_link(
         services.api,
         actions.REAUTHORISE,
@@ -184,7 +184,7 @@ def test_that_a_link_was_asked_for_is_no_sign_that_anybody_followed_it(
 ) -> None:
     """Peliqan may report RE_AUTHORISING as soon as a link has been requested."""
     connection = sandbox.find(failure="expired", auth="oauth2")
-    action = poll(services, clock, ask(services, connection))
+    action = poll(services, clock, request_link(services, connection))
     assert stored_connection(connection).status == "RE_AUTHORISING"
     assert action.followed_at is None
     assert poll(services, clock, action, minutes=20).followed_at is None
@@ -194,7 +194,10 @@ def test_nor_is_it_when_no_worker_looked_for_hours(
     services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     action = poll(
-        services, clock, ask(services, sandbox.find(failure="expired", auth="oauth2")), hours=5
+        services,
+        clock,
+        request_link(services, sandbox.find(failure="expired", auth="oauth2")),
+        hours=5,
     )
     assert action.followed_at is None
     assert poll(services, clock, action).followed_at is None
@@ -207,7 +210,7 @@ def test_a_status_that_comes_of_following_a_link_is_kept_even_when_it_passes(
     services: Services, clock: Clock, sandbox: Sandbox, status: str, minutes: int
 ) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
-    action = ask(services, connection)
+    action = request_link(services, connection)
     sandbox.set(connection.id, health_status="ERROR")
     poll(services, clock, action)
     clock.move(minutes=minutes)
@@ -225,7 +228,7 @@ def test_a_status_that_comes_of_following_a_link_is_kept_even_when_it_passes(
 def test_what_waits_is_found_by_what_is_next(
     services: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
-    action = ask(services, sandbox.find(failure="expired", auth="oauth2"))
+    action = request_link(services, sandbox.find(failure="expired", auth="oauth2"))
     assert waiting_links.stage_of(action, clock()) == "unsent"
     assert waiting_links.record_sent(action, WHO, "nl", clock())
     assert waiting_links.stage_of(action, clock()) == "sent"

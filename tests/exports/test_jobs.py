@@ -98,17 +98,17 @@ WHOLE = list(range(1, 5 * PAGE + 1))
 
 
 class Killed(BaseException):
-    """Stop the worker's process."""
+    """The worker's process was killed: no later code runs."""
 
 
 def once(what: BaseException) -> Callable[[], None]:
     pending = [what]
 
-    def fall() -> None:
+    def fail() -> None:
         if pending:
             raise pending.pop()
 
-    return fall
+    return fail
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
@@ -214,10 +214,10 @@ def test_what_does_not_pass_fails_after_five_tries_and_what_cannot_at_once_and_n
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def fall() -> None:
+    def fail() -> None:
         raise error
 
-    pages(monkeypatch, 4, fall)
+    pages(monkeypatch, 4, fail)
     for error, tries in (
         (peliqan.ServerError("rows", status=500), 5),
         (peliqan.NotFound("rows", status=404), 1),

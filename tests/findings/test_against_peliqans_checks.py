@@ -76,7 +76,7 @@ OF_THE_CONSOLE_ALONE = {
 
 
 class Difference(NamedTuple):
-    """Reports on a connection by only one of the two."""
+    """The failed checks and the rules of a connection that only one of the two reports."""
 
     connection: Any
     application: frozenset[str]
@@ -221,7 +221,7 @@ def check_differences(found: Iterable[Difference], sandbox: Flask) -> Counter[st
 
 @contextmanager
 def both(sandbox: Flask, folder: Path) -> Iterator[tuple[list[Opinion], Any]]:
-    """Return the application's opinions on a fleet's runs and structure, and a console over it."""
+    """Yield the application's opinions on a fleet's runs and structure, and a console over it."""
     with served(sandbox) as url:
         fleet = Fleet(url, TOKEN)
         fleet.read()

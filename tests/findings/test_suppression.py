@@ -55,7 +55,7 @@ def states(cause: Cause) -> set[str]:
     return {each.state for each in behind(cause)}
 
 
-def tick(services: Services) -> None:
+def run_every_minute(services: Services) -> None:
     """Run the worker's tasks of every minute, without the daily evaluation of everything."""
     for name in ("findings", "retention"):
         periodic.claim_periodic(name, services.clock(), timedelta(days=1))
@@ -76,10 +76,10 @@ def test_a_cause_is_suppressed_with_all_behind_it_until_its_date_and_comes_back_
     )
     assert states(cause) == {"suppressed"}
     clock.move(days=2, hours=23)
-    tick(services)
+    run_every_minute(services)
     assert (states(cause), cause.state) == ({"suppressed"}, "suppressed")
     clock.move(hours=2)
-    tick(services)
+    run_every_minute(services)
     assert (states(cause), cause.state) == ({"open"}, "open")
 
 
@@ -93,11 +93,11 @@ def test_one_finding_is_suppressed_alone(services: Services, clock: Clock) -> No
         {"new"},
         "new",
     )
-    tick(services)
+    run_every_minute(services)
     db.session.refresh(first)
     assert first.state == "suppressed"
     clock.move(days=1, minutes=1)
-    tick(services)
+    run_every_minute(services)
     db.session.refresh(first)
     assert first.state == "open"
 
@@ -110,7 +110,7 @@ def test_a_finding_that_is_suppressed_for_longer_than_its_cause_stays_so(
     suppression.suppress(first, WHO, "Known.", 7, clock())
     suppression.suppress(cause, WHO, "Known.", 1, clock())
     clock.move(days=1, minutes=1)
-    tick(services)
+    run_every_minute(services)
     assert states(cause) == {"suppressed", "open"}
     db.session.refresh(first)
     assert first.state == "suppressed"
@@ -159,10 +159,10 @@ def test_what_joins_a_suppressed_cause_is_suppressed_and_wakes_with_it(
     joined = behind(cause)
     assert len(joined) == before + 1
     assert states(cause) == {"suppressed"}
-    tick(services)
+    run_every_minute(services)
     assert states(cause) == {"suppressed"}
     clock.move(days=3, minutes=1)
-    tick(services)
+    run_every_minute(services)
     assert states(cause) == {"open"}
 
 

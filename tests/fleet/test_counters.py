@@ -223,9 +223,9 @@ def test_while_one_counts_what_takes_long_the_others_are_shown_what_was_counted_
     work.now += 60
     shown: list[int] = []
 
-    def count_and_look() -> int:
+    def read_and_count() -> int:
         shown.append(stored_counts.get("all", 3, work))
         return work()
 
-    assert stored_counts.get("all", 3, count_and_look) == 3
+    assert stored_counts.get("all", 3, read_and_count) == 3
     assert shown == [2]

@@ -33,7 +33,7 @@ def start(log: Path, store: dict[str, str], sandbox: Sandbox, tmp_path: Path) ->
     """Start a command in its own process group, as a shell does."""
     started = []
 
-    def begin(*words: str) -> subprocess.Popen[bytes]:
+    def start_process(*words: str) -> subprocess.Popen[bytes]:
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", "dashboard", *words],
@@ -45,7 +45,7 @@ def start(log: Path, store: dict[str, str], sandbox: Sandbox, tmp_path: Path) ->
         started.append(process)
         return process
 
-    yield begin
+    yield start_process
     for process in started:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)

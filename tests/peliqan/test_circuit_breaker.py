@@ -24,7 +24,7 @@ SECOND = timedelta(seconds=1)
 SERVERS, SYNC, ACCOUNTS = "/api/servers/", "/api/servers/7/syncdb/", "/api/partner/sub-accounts/"
 
 
-class Hands:
+class ManualClock:
     """A clock that a test moves."""
 
     def __init__(self) -> None:
@@ -38,8 +38,8 @@ class Hands:
 
 
 @pytest.fixture
-def hands() -> Hands:
-    return Hands()
+def manual_clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
@@ -52,9 +52,9 @@ def fail_once(breaker: CircuitBreaker, account: int, *, timed_out: bool = False)
     return breaker.record_failure(account, breaker.answers, timed_out=timed_out)
 
 
-def opened(notes: MemoryOutageStore, hands: Hands) -> CircuitBreaker:
+def opened(notes: MemoryOutageStore, manual_clock: ManualClock) -> CircuitBreaker:
     """Return a breaker that failures and an unanswered probe have opened."""
-    breaker = CircuitBreaker(notes, clock=hands)
+    breaker = CircuitBreaker(notes, clock=manual_clock)
     while not fail_once(breaker, 1):
         pass
     breaker.record_probe(breaker.answers, answered=False, reason="Peliqan did not answer in time.")
@@ -70,9 +70,9 @@ def is_open(breaker: CircuitBreaker, *, may_probe: bool = False) -> bool:
 
 
 def test_a_probe_is_asked_for_after_so_many_failures_in_a_row_and_not_one_before(
-    notes: MemoryOutageStore, hands: Hands
+    notes: MemoryOutageStore, manual_clock: ManualClock
 ) -> None:
-    breaker = CircuitBreaker(notes, clock=hands)
+    breaker = CircuitBreaker(notes, clock=manual_clock)
     assert [fail_once(breaker, account) for account in range(FAILURES_OF_OUTAGE)] == [False] * (
         FAILURES_OF_OUTAGE - 1
     ) + [True]
@@ -84,26 +84,30 @@ def test_a_probe_is_asked_for_after_so_many_failures_in_a_row_and_not_one_before
 
 
 def test_a_probe_that_is_answered_keeps_it_closed_and_no_other_is_sent_for_a_while(
-    notes: MemoryOutageStore, hands: Hands
+    notes: MemoryOutageStore, manual_clock: ManualClock
 ) -> None:
-    breaker = CircuitBreaker(notes, clock=hands)
+    breaker = CircuitBreaker(notes, clock=manual_clock)
     for _ in range(3):
         assert [fail_once(breaker, 7) for _ in range(FAILURES_OF_OUTAGE)][-1]
         breaker.record_probe(breaker.answers, answered=True)
         assert not any(fail_once(breaker, 7) for _ in range(10 * FAILURES_OF_OUTAGE))
         assert not is_open(breaker)
-        hands.move(PROBE_EVERY)
+        manual_clock.move(PROBE_EVERY)
         breaker.record_answer()
 
 
-def test_only_one_probe_is_under_way_at_a_time(notes: MemoryOutageStore, hands: Hands) -> None:
-    breaker = CircuitBreaker(notes, clock=hands)
+def test_only_one_probe_is_under_way_at_a_time(
+    notes: MemoryOutageStore, manual_clock: ManualClock
+) -> None:
+    breaker = CircuitBreaker(notes, clock=manual_clock)
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(lambda account: fail_once(breaker, account), range(200))) == 1
 
 
-def test_an_answer_between_begins_the_count_anew(notes: MemoryOutageStore, hands: Hands) -> None:
-    breaker = CircuitBreaker(notes, clock=hands)
+def test_an_answer_between_begins_the_count_anew(
+    notes: MemoryOutageStore, manual_clock: ManualClock
+) -> None:
+    breaker = CircuitBreaker(notes, clock=manual_clock)
     for account in range(3 * FAILURES_OF_OUTAGE):
         assert not fail_once(breaker, account)
         if account % (FAILURES_OF_OUTAGE - 1) == 0:
@@ -111,9 +115,9 @@ def test_an_answer_between_begins_the_count_anew(notes: MemoryOutageStore, hands
 
 
 def test_a_try_during_which_another_was_answered_is_not_counted(
-    notes: MemoryOutageStore, hands: Hands
+    notes: MemoryOutageStore, manual_clock: ManualClock
 ) -> None:
-    breaker = CircuitBreaker(notes, clock=hands)
+    breaker = CircuitBreaker(notes, clock=manual_clock)
     sent = breaker.answers
     breaker.record_answer()
     assert not any(
@@ -123,9 +127,9 @@ def test_a_try_during_which_another_was_answered_is_not_counted(
 
 
 def test_an_answer_that_comes_while_the_probe_is_under_way_keeps_it_closed(
-    notes: MemoryOutageStore, hands: Hands
+    notes: MemoryOutageStore, manual_clock: ManualClock
 ) -> None:
-    breaker = CircuitBreaker(notes, clock=hands)
+    breaker = CircuitBreaker(notes, clock=manual_clock)
     while not fail_once(breaker, 1):
         pass
     sent = breaker.answers
@@ -135,24 +139,24 @@ def test_an_answer_that_comes_while_the_probe_is_under_way_keeps_it_closed(
 
 
 def test_a_time_out_beside_another_accounts_failure_is_suspicious_at_once(
-    notes: MemoryOutageStore, hands: Hands
+    notes: MemoryOutageStore, manual_clock: ManualClock
 ) -> None:
-    breaker = CircuitBreaker(notes, clock=hands)
+    breaker = CircuitBreaker(notes, clock=manual_clock)
     assert not any(fail_once(breaker, 1, timed_out=True) for _ in range(10 * FAILURES_OF_OUTAGE))
     assert fail_once(breaker, 2, timed_out=True)
 
 
 def test_turns_come_ever_more_rarely_and_each_is_one_process_s(
-    notes: MemoryOutageStore, hands: Hands
+    notes: MemoryOutageStore, manual_clock: ManualClock
 ) -> None:
-    worker, other = opened(notes, hands), CircuitBreaker(notes, clock=hands)
+    worker, other = opened(notes, manual_clock), CircuitBreaker(notes, clock=manual_clock)
     waits = []
     for _ in range(6):
-        began = hands.now
+        began = manual_clock.now
         while not worker.claim_probe():
-            hands.move(SECOND)
+            manual_clock.move(SECOND)
         assert not other.claim_probe()
-        waits.append((hands.now - began).total_seconds())
+        waits.append((manual_clock.now - began).total_seconds())
     assert waits == [
         FIRST_PROBE_AFTER.total_seconds(),
         10,
@@ -163,54 +167,56 @@ def test_turns_come_ever_more_rarely_and_each_is_one_process_s(
     ]
 
 
-def test_of_many_threads_one_has_the_turn(notes: MemoryOutageStore, hands: Hands) -> None:
-    breaker = opened(notes, hands)
-    hands.move(FIRST_PROBE_AFTER)
+def test_of_many_threads_one_has_the_turn(
+    notes: MemoryOutageStore, manual_clock: ManualClock
+) -> None:
+    breaker = opened(notes, manual_clock)
+    manual_clock.move(FIRST_PROBE_AFTER)
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(lambda _: breaker.claim_probe(), range(64))) == 1
 
 
 def test_a_read_waits_for_the_worker_and_asks_only_where_none_does(
-    notes: MemoryOutageStore, hands: Hands
+    notes: MemoryOutageStore, manual_clock: ManualClock
 ) -> None:
-    breaker = opened(notes, hands)
-    hands.move(FIRST_PROBE_AFTER + OVERDUE - SECOND)
+    breaker = opened(notes, manual_clock)
+    manual_clock.move(FIRST_PROBE_AFTER + OVERDUE - SECOND)
     assert is_open(breaker, may_probe=True)
-    hands.move(SECOND)
+    manual_clock.move(SECOND)
     assert is_open(breaker, may_probe=False)
     assert not is_open(breaker, may_probe=True)
     assert is_open(breaker, may_probe=True)
 
 
 def test_another_process_learns_of_it_within_a_second_and_of_its_end_as_well(
-    notes: MemoryOutageStore, hands: Hands
+    notes: MemoryOutageStore, manual_clock: ManualClock
 ) -> None:
-    other = CircuitBreaker(notes, clock=hands)
+    other = CircuitBreaker(notes, clock=manual_clock)
     assert not is_open(other)
-    first = opened(notes, hands)
-    hands.move(SECOND)
+    first = opened(notes, manual_clock)
+    manual_clock.move(SECOND)
     assert is_open(other)
     first.record_answer()
     assert not is_open(first)
-    hands.move(SECOND)
+    manual_clock.move(SECOND)
     assert not is_open(other)
 
 
 def test_an_outage_that_another_wrote_down_first_counts(
-    notes: MemoryOutageStore, hands: Hands
+    notes: MemoryOutageStore, manual_clock: ManualClock
 ) -> None:
-    first = opened(notes, hands)
-    hands.move(SECOND / 2)
-    second = opened(notes, hands)
+    first = opened(notes, manual_clock)
+    manual_clock.move(SECOND / 2)
+    second = opened(notes, manual_clock)
     assert second.outage == first.outage
 
 
 def test_a_clock_that_is_put_back_does_not_keep_it_shut(
-    notes: MemoryOutageStore, hands: Hands
+    notes: MemoryOutageStore, manual_clock: ManualClock
 ) -> None:
-    other, first = CircuitBreaker(notes, clock=hands), opened(notes, hands)
+    other, first = CircuitBreaker(notes, clock=manual_clock), opened(notes, manual_clock)
     assert is_open(other)
-    hands.move(-timedelta(hours=1))
+    manual_clock.move(-timedelta(hours=1))
     first.record_answer()
     assert not is_open(other)
 
@@ -219,8 +225,8 @@ def test_a_clock_that_is_put_back_does_not_keep_it_shut(
 
 
 @pytest.fixture
-def api(server: FaultServer, hands: Hands) -> Iterator[peliqan.Peliqan]:
-    made = server.client(breaker=CircuitBreaker(clock=hands), retries=0, read_timeout=5.0)
+def api(server: FaultServer, manual_clock: ManualClock) -> Iterator[peliqan.Peliqan]:
+    made = server.client(breaker=CircuitBreaker(clock=manual_clock), retries=0, read_timeout=5.0)
     for account_id in range(1, 10):
         made.tokens.put(account_id, CUSTOMER)
     return made
@@ -264,13 +270,13 @@ def test_while_it_answers_nobody_nothing_is_sent_and_the_words_say_so(
 
 
 def test_a_press_is_never_the_try_nor_is_the_token_that_it_needs(
-    server: FaultServer, api: peliqan.Peliqan, hands: Hands
+    server: FaultServer, api: peliqan.Peliqan, manual_clock: ManualClock
 ) -> None:
     server.say(SERVERS, html(503))
     server.say(ACCOUNTS, html(503))
     fail(api)
     server.say(SYNC, Answer({"run_data": []}))
-    hands.move(timedelta(hours=1))
+    manual_clock.move(timedelta(hours=1))
     for account_id in (1, 77):  # of the second, no token is known
         with pytest.raises(peliqan.ApiUnavailable):
             api.for_account(account_id).start_sync(7)
@@ -280,20 +286,20 @@ def test_a_press_is_never_the_try_nor_is_the_token_that_it_needs(
 
 
 def test_a_read_that_is_answered_ends_it(
-    server: FaultServer, api: peliqan.Peliqan, hands: Hands
+    server: FaultServer, api: peliqan.Peliqan, manual_clock: ManualClock
 ) -> None:
     server.say(SERVERS, html(503))
     server.say(ACCOUNTS, html(503))
     fail(api)
     server.say(SERVERS, Answer([]))
-    hands.move(FIRST_PROBE_AFTER + OVERDUE)
+    manual_clock.move(FIRST_PROBE_AFTER + OVERDUE)
     assert api.for_account(1).connections() == ()
     assert api.breaker.outage is None
     assert api.for_account(2).connections() == ()
 
 
-def test_a_try_that_fails_is_one_request(server: FaultServer, hands: Hands) -> None:
-    api = server.client(breaker=CircuitBreaker(clock=hands), retries=3, read_timeout=5.0)
+def test_a_try_that_fails_is_one_request(server: FaultServer, manual_clock: ManualClock) -> None:
+    api = server.client(breaker=CircuitBreaker(clock=manual_clock), retries=3, read_timeout=5.0)
     server.say(ACCOUNTS, html(503))
     for _ in range(3):
         with pytest.raises(peliqan.PeliqanError):
@@ -302,7 +308,7 @@ def test_a_try_that_fails_is_one_request(server: FaultServer, hands: Hands) -> N
     expected = FAILURES_OF_OUTAGE + 1
     assert server.count(ACCOUNTS) == expected
     assert api.breaker.claim_probe() is False
-    hands.move(FIRST_PROBE_AFTER)
+    manual_clock.move(FIRST_PROBE_AFTER)
     assert api.breaker.claim_probe() is True
     assert api.answers_again() is False
     assert server.count(ACCOUNTS) == expected + 1
@@ -311,7 +317,7 @@ def test_a_try_that_fails_is_one_request(server: FaultServer, hands: Hands) -> N
 
 
 def test_what_a_probe_asks_has_nothing_to_do_with_the_failing_accounts(
-    server: FaultServer, api: peliqan.Peliqan, hands: Hands
+    server: FaultServer, api: peliqan.Peliqan, manual_clock: ManualClock
 ) -> None:
     server.say(SERVERS, Answer([]))
     assert api.for_account(9).connections() == ()
@@ -324,7 +330,7 @@ def test_what_a_probe_asks_has_nothing_to_do_with_the_failing_accounts(
     assert api.breaker.outage is not None
     # No customer's call has succeeded, so the partner's is the probe.
     api.breaker.record_answer()
-    hands.move(PROBE_EVERY)
+    manual_clock.move(PROBE_EVERY)
     requests_before = server.count(ACCOUNTS)
     api.transport._last_good = None
     fail(api)
@@ -349,10 +355,10 @@ def test_an_answer_that_cannot_be_read_is_one_all_the_same(
 
 
 def test_a_count_of_requests_that_is_away_says_nothing_of_peliqan(
-    server: FaultServer, hands: Hands
+    server: FaultServer, manual_clock: ManualClock
 ) -> None:
     pace = peliqan.RateLimiter(4, 10, "redis://127.0.0.1:1/0")
-    api = server.client(breaker=CircuitBreaker(clock=hands), rate_limiter=pace)
+    api = server.client(breaker=CircuitBreaker(clock=manual_clock), rate_limiter=pace)
     for _ in range(2 * FAILURES_OF_OUTAGE):
         with pytest.raises(peliqan.RateLimiterUnavailable):
             api.account_page()
@@ -360,7 +366,7 @@ def test_a_count_of_requests_that_is_away_says_nothing_of_peliqan(
 
 
 def test_whoever_waits_for_a_free_slot_is_told_as_soon_as_it_is_known(
-    server: FaultServer, hands: Hands
+    server: FaultServer, manual_clock: ManualClock
 ) -> None:
     """Eight calls wait for a slot while others time out: they fail as soon as it opens."""
 
@@ -370,7 +376,7 @@ def test_whoever_waits_for_a_free_slot_is_told_as_soon_as_it_is_known(
     server.say(SERVERS, Answer(raw=stalls))
     server.say(ACCOUNTS, Answer(raw=stalls))
     api = server.client(
-        breaker=CircuitBreaker(clock=hands),
+        breaker=CircuitBreaker(clock=manual_clock),
         retries=0,
         read_timeout=0.15,
         concurrency=2,

@@ -46,7 +46,7 @@ def schedule(clock: Clock) -> PullSchedule:
     return made
 
 
-def begin(schedule: PullSchedule, clock: Clock) -> PullRun:
+def start_pull(schedule: PullSchedule, clock: Clock) -> PullRun:
     return pulls.start(schedule, schedule.name, schedule.place, WHO, "Everything", clock())
 
 
@@ -63,7 +63,7 @@ def test_of_many_workers_one_has_a_schedule_that_is_due(
 ) -> None:
     at, schedule_id, together = clock(), schedule.id, Barrier(MANY)
 
-    def take(_: int) -> bool:
+    def lease(_: int) -> bool:
         with app.app_context():
             together.wait(60)
             found = pulls.lease(schedule_id, at) is not None
@@ -71,7 +71,7 @@ def test_of_many_workers_one_has_a_schedule_that_is_due(
             return found
 
     with ThreadPoolExecutor(MANY) as pool:
-        assert sum(pool.map(take, range(MANY))) == 1
+        assert sum(pool.map(lease, range(MANY))) == 1
     assert pulls.due(at) == []
 
 
@@ -81,7 +81,7 @@ def test_a_pull_that_ended_is_due_again_an_hour_after_it_began(
     leased = pulls.lease(schedule.id, clock())
     assert leased is not None
     assert leased.address == b"encrypted"
-    run = begin(leased, clock)
+    run = start_pull(leased, clock)
     clock.move(minutes=5)
     assert pulls.extend_lease(run, clock(), "1001: Orders")
     pulls.finish(run, leased, WELL, clock())
@@ -97,7 +97,7 @@ def test_who_presses_run_now_while_it_runs_has_it_run_once_more(
 ) -> None:
     leased = pulls.lease(schedule.id, clock())
     assert leased is not None
-    run = begin(leased, clock)
+    run = start_pull(leased, clock)
     clock.move(minutes=1)
     pulls.run_now(schedule, WHO, clock())
     pulls.finish(run, leased, WELL, clock())
@@ -109,7 +109,7 @@ def test_a_pull_without_a_sign_of_life_is_closed_once_and_says_no_more(
 ) -> None:
     leased = pulls.lease(schedule.id, clock())
     assert leased is not None
-    run = begin(leased, clock)
+    run = start_pull(leased, clock)
     assert pulls.close_lost(clock()) == 0
     clock.move(seconds=pulls.LEASE.total_seconds() + 1)
     assert pulls.due(clock()) == [schedule.id]

@@ -56,7 +56,7 @@ def newest(app: Flask) -> Refresh:
         return found
 
 
-def begin(app: Flask, clock: Clock) -> int:
+def start_refresh(app: Flask, clock: Clock) -> int:
     """Make every account due."""
     with app.app_context():
         found = passes.start_or_join(clock()).id
@@ -76,7 +76,7 @@ def test_two_workers_share_a_pass_and_read_no_account_twice(
     app: Flask, machines: Processes, sandbox: Sandbox, clock: Clock
 ) -> None:
     sandbox.fault("servers", delay_ms=100)
-    pass_id = begin(app, clock)
+    pass_id = start_refresh(app, clock)
     before = sandbox.state()["calls"].get("servers", 0)
     workers = [machines.start("worker"), machines.start("worker")]
     wait_for(finished(app, pass_id), "the pass ends")
@@ -133,7 +133,7 @@ def test_a_killed_workers_accounts_are_taken_over_within_a_minute(
     app: Flask, machines: Processes, sandbox: Sandbox, clock: Clock
 ) -> None:
     sandbox.fault("servers", delay_ms=200)
-    pass_id = begin(app, clock)
+    pass_id = start_refresh(app, clock)
     victim = machines.start("worker")
     before = sandbox.state()["calls"].get("servers", 0)
     wait_for(
@@ -225,21 +225,21 @@ def test_a_periodic_job_runs_once_however_many_workers_there_are(
     tmp_path: Path,
     clock: Clock,
 ) -> None:
-    begin(app, clock)
+    start_refresh(app, clock)
     others = [
         create_app(make_settings(sandbox.url, tmp_path, **store), clock=clock) for _ in range(5)
     ]
 
-    def tick(other: Flask) -> None:
+    def run_every_minute(other: Flask) -> None:
         with other.app_context():
             dispatch.every_minute()
 
     with ThreadPoolExecutor(5) as pool:
-        list(pool.map(tick, others))
+        list(pool.map(run_every_minute, others))
     assert services.queues["readings"].pending_count() == 1
     clock.move(minutes=1)
     with ThreadPoolExecutor(5) as pool:
-        list(pool.map(tick, others))
+        list(pool.map(run_every_minute, others))
     assert services.queues["readings"].pending_count() == 2
     for other in others:
         with other.app_context():
@@ -302,7 +302,7 @@ class TestServersThatGoAway:
         which: str,
     ) -> None:
         sandbox.fault("servers", delay_ms=200)
-        pass_id = begin(app, clock)
+        pass_id = start_refresh(app, clock)
         before = sandbox.state()["calls"].get("servers", 0)
         worker = machines.start("worker")
         wait_for(

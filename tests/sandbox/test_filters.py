@@ -32,7 +32,7 @@ def every(api: Caller, monkeypatch: pytest.MonkeyPatch) -> Caller:
     return api
 
 
-def ask(api: Caller, **query: str) -> Any:
+def get_rows(api: Caller, **query: str) -> Any:
     return api.get(
         f"database/rows/table/{TABLE}/?"
         f"{urlencode({'user_field_names': 'True', 'size': '200', **query})}"
@@ -50,7 +50,7 @@ def test_a_tree_of_filters_that_cannot_be_read_is_refused_as_the_recorded_server
         for each in json.loads((BASEROW / "index.json").read_text())["files"]
         if each["file"] == name
     ]
-    response = ask(every, filters=dict(parse_qsl(urlsplit(recorded["path"]).query))["filters"])
+    response = get_rows(every, filters=dict(parse_qsl(urlsplit(recorded["path"]).query))["filters"])
     assert response.status_code == recorded["status"] == 400
     assert response.json == json.loads((BASEROW / name).read_text())
 
@@ -71,12 +71,12 @@ def test_a_tree_of_filters_keeps_the_rows_that_fit_it_and_no_other_filter_counts
         if row["Active"] and ("a" in (row["Title"] or "").casefold() or row["E-mail"] in (None, ""))
     ]
     assert 0 < len(expected) < len(ROWS)
-    response = ask(
+    response = get_rows(
         every, filters=json.dumps(tree), filter__Title__equal="nothing has this title"
     ).json
     assert [row["id"] for row in response["results"]] == expected
     named = {"filter_type": "OR", "filters": either}
-    assert ask(every, filters=json.dumps(named)).json["count"] > len(expected)
+    assert get_rows(every, filters=json.dumps(named)).json["count"] > len(expected)
 
 
 def sent(name: str, kind: str, value: str) -> str:
@@ -106,7 +106,7 @@ def test_what_the_recorded_server_refused_is_refused_with_its_code_and_nothing_e
     for field in FIELDS:
         for kind in ASKED[field["type"]]:
             value, error = WRONG_FILTERS.get((field["name"], kind), ("1", ""))
-            response = ask(
+            response = get_rows(
                 every, **{f"filter__{field['name']}__{kind}": sent(field["name"], kind, value)}
             )
             assert response.json.get("error", "") == error, (field["name"], kind)
@@ -123,7 +123,7 @@ def test_what_the_recorded_server_answered_as_the_rows_say_is_answered_so(every:
                 expected = sum(
                     fits(row[name], kind, value, is_number=is_number(field)) for row in ROWS
                 )
-                response = ask(every, **{f"filter__{name}__{kind}": sent(name, kind, value)})
+                response = get_rows(every, **{f"filter__{name}__{kind}": sent(name, kind, value)})
                 assert response.json["count"] == expected, (name, kind, value)
 
 
@@ -145,7 +145,7 @@ def test_what_the_recorded_server_answered_by_another_notion_is_answered_so(
 ) -> None:
     assert WRONG_FILTERS[name, kind][1] == ""
     as_shown = sum(fits(row[name], kind, value, is_number=is_number(BY_NAME[name])) for row in ROWS)
-    assert ask(every, **{f"filter__{name}__{kind}": value}).json["count"] != as_shown
+    assert get_rows(every, **{f"filter__{name}__{kind}": value}).json["count"] != as_shown
 
 
 def test_sorts_are_refused_as_the_recorded_server_refused_them_and_no_others(every: Caller) -> None:
@@ -154,7 +154,7 @@ def test_sorts_are_refused_as_the_recorded_server_refused_them_and_no_others(eve
     for field in FIELDS:
         for sign in ("", "-"):
             name = f"{sign}{field['name']}"
-            response = ask(every, order_by='"' + name.replace('"', '""') + '"')
+            response = get_rows(every, order_by='"' + name.replace('"', '""') + '"')
             assert response.json.get("error", "") == refused.get(name, ""), name
 
 
@@ -194,5 +194,5 @@ def test_sorts_are_refused_as_the_recorded_server_refused_them_and_no_others(eve
 def test_order_by_is_read_as_the_server_reads_it(
     every: Caller, order_by: str, error: str, detail: str
 ) -> None:
-    response = ask(every, order_by=order_by)
+    response = get_rows(every, order_by=order_by)
     assert (response.json.get("error", ""), response.json.get("detail", "")) == (error, detail)

@@ -53,7 +53,7 @@ def lines(api: Caller, query: str, account_id: int = 1001) -> list[dict[str, Any
     return [json.loads(line) for line in response.text.splitlines()]
 
 
-def ask(api: Caller, query: str, account_id: int = 1001) -> list[list[Any]]:
+def run_query(api: Caller, query: str, account_id: int = 1001) -> list[list[Any]]:
     """Return the rows of the response."""
     *parts, ended = lines(api, query, account_id)
     assert ended == {"status": "success"}, (account_id, query, ended)
@@ -87,7 +87,7 @@ def counts_by_rows(api: Caller, account_id: int) -> dict[int, tuple[str, int]]:
 
 def counts_by_sql(api: Caller, account_id: int) -> Counter[tuple[str, int]]:
     """Return the same from ``information_schema``, with full names."""
-    tables = ask(
+    tables = run_query(
         api,
         "select table_schema, table_name from information_schema.tables where table_type = 'BASE "
         "TABLE'",
@@ -100,7 +100,7 @@ def counts_by_sql(api: Caller, account_id: int) -> Counter[tuple[str, int]]:
     ]
     each = (f'select \'{table}\', count(*) from "{schema}"."{table}"' for schema, table in mine)
     return Counter(
-        (table, count) for table, count in ask(api, " union all ".join(each), account_id)
+        (table, count) for table, count in run_query(api, " union all ".join(each), account_id)
     )
 
 
@@ -138,8 +138,8 @@ def test_what_is_no_reading_fails_in_the_databases_words(api: Caller, query: str
     *_, ended = lines(api, query)
     assert ended["status"] == "failed"
     assert ended["error"]
-    assert ask(api, f"select count(*) from {LEDGER}") == [[2000]]
-    assert ask(api, f"select count(*) from public.{LEDGER}") == [[2000]]
+    assert run_query(api, f"select count(*) from {LEDGER}") == [[2000]]
+    assert run_query(api, f"select count(*) from public.{LEDGER}") == [[2000]]
 
 
 def test_every_account_of_the_demo_answers_sql_with_the_counts_of_the_rows_route(
@@ -179,8 +179,8 @@ def test_each_connection_has_the_schema_that_the_api_names_with_its_tables_and_t
     for connection in (first, second):
         where = f"where table_schema = '{schema_of(api, connection)}'"
         statement = f"select table_name from information_schema.tables {where} order by 1"
-        assert [row[0] for row in ask(api, statement, first.account_id)] == sorted(names)
-        columns = ask(
+        assert [row[0] for row in run_query(api, statement, first.account_id)] == sorted(names)
+        columns = run_query(
             api,
             f"select table_name, column_name from information_schema.columns {where}",
             first.account_id,
@@ -198,7 +198,9 @@ def test_each_connection_has_the_schema_that_the_api_names_with_its_tables_and_t
         assert {tuple(row) for row in columns} == fields | {(name, "id") for name in names}
     schemata = {
         row[0]
-        for row in ask(api, "select schema_name from information_schema.schemata", first.account_id)
+        for row in run_query(
+            api, "select schema_name from information_schema.schemata", first.account_id
+        )
     }
     mine = {schema_of(api, each) for each in api.life.connections(first.account_id)}
     assert schemata - {"pg_catalog", "information_schema", "pg_toast", "public"} == mine
@@ -208,13 +210,13 @@ def test_a_table_without_a_schemas_name_is_that_of_the_eldest_connection(api: Ca
     first, second = of_one_connector(api)
     table = f"{first.connector.name}_{first.connector.tables[0]}"
     full, other = (f'select * from "{schema_of(api, each)}"."{table}"' for each in (first, second))
-    unqualified = ask(api, f'select * from "{table}"', first.account_id)
-    assert unqualified == ask(api, full, first.account_id)
-    assert unqualified != ask(api, other, first.account_id)
+    unqualified = run_query(api, f'select * from "{table}"', first.account_id)
+    assert unqualified == run_query(api, full, first.account_id)
+    assert unqualified != run_query(api, other, first.account_id)
     joined = (
         f'select count(*) from ({full}) a, (select * from "{table}" limit 1) b, ({other} limit 1) c'
     )
-    assert ask(api, joined, first.account_id) == [[len(unqualified)]]
+    assert run_query(api, joined, first.account_id) == [[len(unqualified)]]
 
 
 def test_the_rows_of_the_warehouse_are_those_that_the_tables_have_now() -> None:
@@ -232,17 +234,19 @@ def test_the_rows_of_the_warehouse_are_those_that_the_tables_have_now() -> None:
 
 
 def test_a_new_connection_has_its_schema_at_once(api: Caller) -> None:
-    assert ask(
+    assert run_query(
         api, "select count(*) from information_schema.schemata where schema_name = 'odoo_6'", 1002
     ) == [[0]]
     while (added := api.life.add_connection(1002, "odoo", "New")).id % 100 < 16:
         pass
     api.wait(seconds=10)
     # 16 of one connector: more than SQLite joins in one statement.
-    assert ask(
+    assert run_query(
         api, "select count(*) from information_schema.tables where table_schema = 'odoo_16'", 1002
     ) == [[3]]
-    assert ask(api, f"select count(*) > 0 from {schema_of(api, added)}.odoo_orders", 1002) in (
+    assert run_query(
+        api, f"select count(*) > 0 from {schema_of(api, added)}.odoo_orders", 1002
+    ) in (
         [[True]],
         [[1]],
     )
@@ -256,7 +260,7 @@ def test_questions_about_one_account_are_answered_side_by_side(api: Caller) -> N
     assert b"columns" in next(parts)
     other: list[Any] = []
     thread = Thread(
-        target=lambda: other.extend(ask(api, f"select count(*) from {LEDGER}")), daemon=True
+        target=lambda: other.extend(run_query(api, f"select count(*) from {LEDGER}")), daemon=True
     )
     thread.start()
     thread.join(60)
@@ -288,7 +292,7 @@ def test_what_is_wrong_with_rows_stands_in_warehouse_and_rows_route_alike(
         'select count(*), count(distinct id), count(distinct "Number"), max("_sdc_received_at") '
         f"from {table}"
     )
-    [[rows, keys, numbers, received]] = ask(api, statement, account_id)
+    [[rows, keys, numbers, received]] = run_query(api, statement, account_id)
     assert (rows / keys > 1.01) is wants_copies
     assert keys == numbers
     table_id = next(
@@ -307,7 +311,7 @@ def test_what_is_wrong_with_rows_stands_in_warehouse_and_rows_route_alike(
     ) == (True, stale_days > 0)
     if fault in {"mixed_versions", "versions_retired"}:
         live = 'count(distinct case when "_sdc_deleted_at" is null then "_sdc_table_version" end)'
-        assert ask(
+        assert run_query(
             api, f'select {live}, count(distinct "_sdc_table_version") from {table}', account_id
         ) == [[1 + wants_versions, 2]]
 
@@ -324,9 +328,9 @@ def test_a_parent_table_is_empty_while_the_one_below_it_has_rows_in_the_demo_too
         f'(select count(*) from "{{0}}"."{parent}_lines")'
     )
     statement = counted.format(schema_of(api, connection))
-    assert ask(api, statement, connection.account_id) == [[0, 200]]
+    assert run_query(api, statement, connection.account_id) == [[0, 200]]
     api.control(f"connections/{connection.id}", data_fault="parent_has_rows")
-    [[parents, children]] = ask(api, statement, connection.account_id)
+    [[parents, children]] = run_query(api, statement, connection.account_id)
     assert (parents > 0, children) == (True, 200)
     refused = api.client.post(
         f"/sandbox/control/connections/{connection.id}", json={"data_fault": "other"}

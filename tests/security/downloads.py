@@ -73,7 +73,7 @@ class Received:
     error: str = ""
 
     @property
-    def looks_whole(self) -> bool:
+    def looks_complete(self) -> bool:
         return self.status == 200 and not self.error
 
 
@@ -197,17 +197,19 @@ def cut_in_the_middle(
         return {name: each.result() for name, each in found.items()}
 
 
-def looks_whole_and_is_not(
-    found: dict[str, Received], whole: dict[str, bytes], rows: int
-) -> list[str]:
+def falsely_complete(found: dict[str, Received], whole: dict[str, bytes], rows: int) -> list[str]:
     """Return the incomplete downloads that a client takes for complete, each with the reason."""
     wrong = []
     for name, received in found.items():
         path = name.rpartition(" | ")[2]
-        if received.looks_whole and "/export." in path and count_rows(path, received.body) != rows:
+        if (
+            received.looks_complete
+            and "/export." in path
+            and count_rows(path, received.body) != rows
+        ):
             wrong.append(f"{name}: {len(received.body)} bytes of a part")
         if (
-            received.looks_whole
+            received.looks_complete
             and "/export." not in path
             and received.body not in (whole[path], whole[f"{path} compressed"])
         ):

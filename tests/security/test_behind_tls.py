@@ -60,7 +60,7 @@ class Visitor:
     def get(self, path: str) -> requests.Response:
         """Request a path of the console; check every header and address of the response."""
         response = self.session.get(f"{self.base}{path}", allow_redirects=False, timeout=60)
-        self.look(response)
+        self.record(response)
         return response
 
     def post(self, path: str, page: str, **fields: str) -> requests.Response:
@@ -73,10 +73,10 @@ class Visitor:
         response = self.session.post(
             f"{self.base}{path}", fields, headers=headers, allow_redirects=False, timeout=60
         )
-        self.look(response)
+        self.record(response)
         return response
 
-    def look(self, response: requests.Response) -> None:
+    def record(self, response: requests.Response) -> None:
         """Record each cookie, and each address that leaves the console."""
         for line in response.raw.headers.getlist("Set-Cookie"):
             for name, cookie in SimpleCookie(line).items():

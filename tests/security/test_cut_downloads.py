@@ -28,7 +28,7 @@ from tests.security.downloads import (
     children,
     cut_in_the_middle,
     download,
-    looks_whole_and_is_not,
+    falsely_complete,
     serving,
 )
 from tests.security.route_requests import RouteRequests
@@ -44,7 +44,7 @@ def upstream(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Upst
     """Let all rows be readable until a test changes that."""
     found, real = Upstream(), query.page
     found.opened.set()
-    monkeypatch.setattr(query, "page", lambda *asked: found.page(real, *asked))
+    monkeypatch.setattr(query, "page", lambda *args: found.page(real, *args))
     yield found
     found.opened.set()
 
@@ -124,7 +124,7 @@ def newest_entry(app: Flask) -> AuditEntry:
 
 
 @pytest.fixture
-def whole(served: Served, streamed: list[str]) -> dict[str, bytes]:
+def complete_downloads(served: Served, streamed: list[str]) -> dict[str, bytes]:
     """The complete responses of everything but exports, before any interruption."""
     return {
         f"{path}{suffix}": served.get("direct", client, path).body
@@ -144,11 +144,11 @@ def test_every_answer_of_every_route_carries_its_length(downloads: list[Walked])
 
 
 def test_without_a_cut_every_client_has_the_whole_of_everything(
-    served: Served, upstream: Upstream, streamed: list[str], whole: dict[str, bytes]
+    served: Served, upstream: Upstream, streamed: list[str], complete_downloads: dict[str, bytes]
 ) -> None:
     found = cut_in_the_middle(served, upstream, streamed, upstream.opened.set)
-    assert looks_whole_and_is_not(found, whole, upstream.rows) == []
-    assert [name for name, received in found.items() if not received.looks_whole] == []
+    assert falsely_complete(found, complete_downloads, upstream.rows) == []
+    assert [name for name, received in found.items() if not received.looks_complete] == []
 
 
 def test_no_client_takes_a_table_that_fails_in_the_middle_for_a_whole_one(
@@ -173,7 +173,7 @@ def test_no_client_takes_the_answer_of_a_process_that_ended_for_a_whole_one(
     served: Served,
     upstream: Upstream,
     streamed: list[str],
-    whole: dict[str, bytes],
+    complete_downloads: dict[str, bytes],
 ) -> None:
     def end() -> None:
         for child in children(served.process.pid):
@@ -181,11 +181,11 @@ def test_no_client_takes_the_answer_of_a_process_that_ended_for_a_whole_one(
         upstream.opened.set()
 
     found = cut_in_the_middle(served, upstream, streamed, end)
-    assert looks_whole_and_is_not(found, whole, upstream.rows) == []
+    assert falsely_complete(found, complete_downloads, upstream.rows) == []
     if number == signal.SIGKILL:
         # With the other signal a file may be complete before the process ends.
         assert not any(
-            received.looks_whole for name, received in found.items() if "/export." in name
+            received.looks_complete for name, received in found.items() if "/export." in name
         )
 
 
@@ -214,11 +214,11 @@ def test_no_client_takes_what_a_restart_could_not_wait_for_for_a_whole_answer(
         found = cut_in_the_middle(
             served, upstream, [path for path in streamed if "/export." in path], end
         )
-    assert [name for name, received in found.items() if received.looks_whole] == []
+    assert [name for name, received in found.items() if received.looks_complete] == []
 
 
 def test_a_restart_in_the_middle_of_five_thousand_rows_finishes_them_for_every_client(
-    served: Served, upstream: Upstream, streamed: list[str], whole: dict[str, bytes]
+    served: Served, upstream: Upstream, streamed: list[str], complete_downloads: dict[str, bytes]
 ) -> None:
     upstream.rows, upstream.cut_at = 5000, 18
 
@@ -230,8 +230,8 @@ def test_a_restart_in_the_middle_of_five_thousand_rows_finishes_them_for_every_c
         path for path in streamed if "/export." not in path or path.endswith((".csv", ".jsonl"))
     ]
     found = cut_in_the_middle(served, upstream, paths, restart)
-    assert looks_whole_and_is_not(found, whole, upstream.rows) == []
-    assert [name for name, received in found.items() if not received.looks_whole] == []
+    assert falsely_complete(found, complete_downloads, upstream.rows) == []
+    assert [name for name, received in found.items() if not received.looks_complete] == []
     assert served.process.wait(60) == 0
 
 

@@ -75,7 +75,7 @@ def watching(app: Flask) -> Iterator[None]:
     app.request_class.parameter_storage_class = before
 
 
-def standing(app: Flask) -> dict[str, Any]:
+def stored_data(app: Flask) -> dict[str, Any]:
     """The data that no request may change: tables, users, fleet."""
     with app.app_context():
         found = {
@@ -104,7 +104,7 @@ def parameters(person: Person, route_request: RouteRequest) -> list[str]:
 def test_no_parameter_of_any_route_is_ever_read_as_sql_or_breaks_the_page(
     app: Flask, all_requests: list[RouteRequest]
 ) -> None:
-    adam, before = Person(app.test_client(), "adam@example.com"), standing(app)
+    adam, before = Person(app.test_client(), "adam@example.com"), stored_data(app)
     values = [*SQL, *ODD]
     # Each parameter gets one value on each database; of a list's formats one is enough.
     first = tried = 0 if db_is_sqlite(app) else len(values) // 2
@@ -127,7 +127,7 @@ def test_no_parameter_of_any_route_is_ever_read_as_sql_or_breaks_the_page(
             )
             assert "root:" not in response.text, route_request
     assert tried - first > 150
-    assert standing(app) == before
+    assert stored_data(app) == before
 
 
 @pytest.mark.parametrize("value", SQL)
@@ -149,7 +149,7 @@ def test_a_condition_that_is_always_true_finds_what_its_letters_find(
 
 
 def test_no_field_of_any_form_breaks_anything(app: Flask, all_requests: list[RouteRequest]) -> None:
-    adam, before = Person(app.test_client(), "adam@example.com"), standing(app)
+    adam, before = Person(app.test_client(), "adam@example.com"), stored_data(app)
     token, values, tried = adam.token(), list(SQL + ODD), 0
     fields: dict[str, set[str]] = defaultdict(set)
     for route_request in (
@@ -173,7 +173,7 @@ def test_no_field_of_any_form_breaks_anything(app: Flask, all_requests: list[Rou
                 f"{route_request} {name}={value[:40]!r}: {response.text[:1500]}"
             )
     assert tried > 20
-    found = standing(app)
+    found = stored_data(app)
     assert found["tables"] == before["tables"]
     assert [each for each in before["people"] if each not in found["people"]] == []
 

@@ -93,7 +93,7 @@ def decide(app: Flask, masked: bool | None, *names: str, table_id: int = TABLE) 
             reveals.decide(user, ACCOUNT, table_id, name, masked, services.clock())
 
 
-def is_whole(name: str, kind: str) -> bool:
+def compares_full_values(name: str, kind: str) -> bool:
     return kind in WHOLE or (kind == "date_is" and name in DAYS)
 
 
@@ -122,7 +122,10 @@ def test_every_filter_of_every_column_is_whole_or_refused_where_the_column_is_ma
                 continue
             accepted.add((column.name, kind))
     assert accepted == {
-        (name, kind) for name in BY_NAME for kind in offered(name) if is_whole(name, kind)
+        (name, kind)
+        for name in BY_NAME
+        for kind in offered(name)
+        if compares_full_values(name, kind)
     }
     assert len(accepted) > 80
 
@@ -136,12 +139,12 @@ def test_no_door_for_rows_takes_a_filter_by_parts_of_any_masked_column(
         for kind in offered(name):
             query = urlencode({f"filter__{name}__{kind}": value_of(name, kind)})
             response = viv.client.get(f"{PATH}.json?{query}")
-            assert response.status_code == (200 if is_whole(name, kind) else 400), (
+            assert response.status_code == (200 if compares_full_values(name, kind) else 400), (
                 name,
                 kind,
                 response.json,
             )
-            if not is_whole(name, kind):
+            if not compares_full_values(name, kind):
                 refused += 1
                 assert "is masked for you" in response.json["detail"], (name, kind)
                 assert "show the masked columns first" in response.json["detail"]
@@ -176,7 +179,9 @@ def test_the_form_offers_for_masked_columns_what_is_accepted(app: Flask, viv: Pe
         for option in form.select("#add-column option[data-type]")
     }
     for name in BY_NAME:
-        expected = [kind for kind in offered(name) if name not in hidden or is_whole(name, kind)]
+        expected = [
+            kind for kind in offered(name) if name not in hidden or compares_full_values(name, kind)
+        ]
         assert shown.get(name, []) == expected, name
 
 

@@ -36,7 +36,7 @@ def changes() -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Seen:
+class Observed:
     """``secrets``: by kind; ``written``: the log; ``responses``: to GET requests."""
 
     secrets: dict[str, str]
@@ -55,19 +55,19 @@ def all_logs() -> Iterator[list[str]]:
     """Collect all log lines while every logger is at its most verbose level."""
     written: list[str] = []
 
-    class Ear(logging.Handler):
+    class ListHandler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             written.append(self.format(record))
 
-    ear, root = Ear(), logging.getLogger()
+    handler, root = ListHandler(), logging.getLogger()
     level = root.level
-    root.addHandler(ear)
+    root.addHandler(handler)
     root.setLevel(logging.DEBUG)
     try:
         yield written
     finally:
         logging.getLogger("urllib3").setLevel(logging.NOTSET)
-        root.removeHandler(ear)
+        root.removeHandler(handler)
         root.setLevel(level)
 
 
@@ -122,7 +122,7 @@ def send_requests(app: Flask, access_token: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def seen(app: Flask, route_requests: RouteRequests) -> Seen:
+def observed(app: Flask, route_requests: RouteRequests) -> Observed:
     """Use the console and collect what it shows and logs."""
     with all_logs() as written:
         olga, adam = (Person(app.test_client(), f"{name}@example.com") for name in ("olga", "adam"))
@@ -139,27 +139,29 @@ def seen(app: Flask, route_requests: RouteRequests) -> Seen:
             for request in route_requests.all("GET")
             if request.path.startswith(("/me", "/desk/links"))
         ]
-    return Seen(secrets, "\n".join(written), responses)
+    return Observed(secrets, "\n".join(written), responses)
 
 
-def test_no_secret_is_logged_by_anybody(seen: Seen) -> None:
-    assert len(seen.written) > 1000
-    for kind, secret in seen.secrets.items():
-        assert secret not in seen.written, kind
+def test_no_secret_is_logged_by_anybody(observed: Observed) -> None:
+    assert len(observed.written) > 1000
+    for kind, secret in observed.secrets.items():
+        assert secret not in observed.written, kind
 
 
-def test_no_page_file_header_or_redirect_holds_one(seen: Seen) -> None:
-    for request, response in seen.responses:
-        _has_none(seen, request, str(response.headers))
-        _has_none(seen, request, response.get_data().decode("utf-8", "replace"))
+def test_no_page_file_header_or_redirect_holds_one(observed: Observed) -> None:
+    for request, response in observed.responses:
+        _has_none(observed, request, str(response.headers))
+        _has_none(observed, request, response.get_data().decode("utf-8", "replace"))
 
 
-def test_no_error_holds_one(app: Flask, seen: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_error_holds_one(
+    app: Flask, observed: Observed, monkeypatch: pytest.MonkeyPatch
+) -> None:
     adam = Person(app.test_client(), "adam@example.com")
     view = app.view_functions["accounts.index"]
 
     def breaks() -> None:
-        raise RuntimeError(" ".join(seen.secrets.values()))
+        raise RuntimeError(" ".join(observed.secrets.values()))
 
     breaks.__dict__.update(view.__dict__)
     monkeypatch.setitem(app.view_functions, "accounts.index", breaks)
@@ -169,36 +171,36 @@ def test_no_error_holds_one(app: Flask, seen: Seen, monkeypatch: pytest.MonkeyPa
         assert response.status_code == 500
         assert "Traceback" not in response.text
         assert "RuntimeError" not in response.text
-        _has_none(seen, RouteRequest("accounts.index", "GET", "/accounts", None), response.text)
+        _has_none(observed, RouteRequest("accounts.index", "GET", "/accounts", None), response.text)
 
 
 def test_nothing_that_is_secret_rests_in_the_store_as_it_is(
-    app: Flask, folder: Path, seen: Seen
+    app: Flask, folder: Path, observed: Observed
 ) -> None:
     close_store(app)
     stored = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
     assert len(stored) > 100_000
-    for kind, secret in seen.secrets.items():
+    for kind, secret in observed.secrets.items():
         if not kind.startswith("hash of"):
             assert secret.encode() not in stored, kind
 
 
-def test_addresses_carry_no_secret_and_the_next_site_learns_of_none(seen: Seen) -> None:
-    for request, response in seen.responses:
+def test_addresses_carry_no_secret_and_the_next_site_learns_of_none(observed: Observed) -> None:
+    for request, response in observed.responses:
         assert response.headers["Referrer-Policy"] == "same-origin", request
         if response.mimetype == "text/html":
             for link in re.findall(r'(?:href|src|action|hx-get|hx-post)="([^"]*)"', response.text):
-                _has_none(seen, request, link)
+                _has_none(observed, request, link)
                 assert "csrf" not in link, request
 
 
-def test_settings_errors_and_their_texts_hold_none(app: Flask, seen: Seen) -> None:
+def test_settings_errors_and_their_texts_hold_none(app: Flask, observed: Observed) -> None:
     services: Services = app.extensions["services"]
     shown = repr(services.settings) + str(services.settings) + repr(services.api) + repr(services)
     for kind in ("signing key", "partner token", "webhook secret", "hook's secret"):
-        assert seen.secrets[kind] not in shown, kind
+        assert observed.secrets[kind] not in shown, kind
 
 
-def _has_none(seen: Seen, request: RouteRequest, text: str) -> None:
-    for kind, secret in seen.secrets.items():
+def _has_none(observed: Observed, request: RouteRequest, text: str) -> None:
+    for kind, secret in observed.secrets.items():
         assert secret not in text, f"{kind} in {request}"

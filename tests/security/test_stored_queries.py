@@ -89,16 +89,16 @@ def written() -> Iterator[list[str]]:
     """Everything that is logged, at the most verbose level."""
     lines: list[str] = []
 
-    class Ear(logging.Handler):
+    class ListHandler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             lines.append(self.format(record))
 
-    ear, root = Ear(), logging.getLogger()
+    handler, root = ListHandler(), logging.getLogger()
     level = root.level
-    root.addHandler(ear)
+    root.addHandler(handler)
     root.setLevel(logging.DEBUG)
     yield lines
-    root.removeHandler(ear)
+    root.removeHandler(handler)
     root.setLevel(level)
 
 

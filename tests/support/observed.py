@@ -14,7 +14,7 @@ DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
-class Seen:
+class ObservedConnection:
     """A connection as the API shows it at some time, with its latest runs, the newest first."""
 
     at: datetime
@@ -87,7 +87,7 @@ def error_of(run: dict[str, Any]) -> str | None:
     return next((str(run[name]) for name in fields if run.get(name)), None)
 
 
-def observe(api: Caller, accounts: int = 200) -> list[Seen]:
+def observe(api: Caller, accounts: int = 200) -> list[ObservedConnection]:
     """Return every source of every readable account."""
     seen = []
     for account in api.life.accounts(0, accounts):
@@ -96,7 +96,7 @@ def observe(api: Caller, accounts: int = 200) -> list[Seen]:
             if not fields["is_datawarehouse"]:
                 runs = api.get(f"servers/{fields['id']}/runs/?per_page=30", account.id).json
                 assert runs is not None
-                seen.append(Seen(api.now, fields, runs["data"]))
+                seen.append(ObservedConnection(api.now, fields, runs["data"]))
     return seen
 
 
@@ -107,35 +107,35 @@ def staged(
     later: timedelta = timedelta(),
     accounts: int = 200,
     seed: int = 1,
-) -> list[Seen]:
+) -> list[ObservedConnection]:
     """Return the sources of a scenario, ``later`` after its start."""
     api = Caller(now, scenario=scenario, accounts=accounts, seed=seed)
     api.now += later
     return observe(api, accounts)
 
 
-def odd(seen: list[Seen], *connectors: str) -> list[Seen]:
+def odd(seen: list[ObservedConnection], *connectors: str) -> list[ObservedConnection]:
     """Return the sources with a problem; check that they are of these connectors."""
     found = [each for each in seen if not each.is_well()]
     assert {each.fields["server_type"] for each in found} == set(connectors)
     return found
 
 
-def of(connector: str, seen: list[Seen]) -> list[Seen]:
+def of(connector: str, seen: list[ObservedConnection]) -> list[ObservedConnection]:
     return [each for each in seen if each.fields["server_type"] == connector]
 
 
-def statuses(seen: list[Seen]) -> Counter[str]:
+def statuses(seen: list[ObservedConnection]) -> Counter[str]:
     return Counter(each.status for each in seen)
 
 
-def outcomes(seen: list[Seen]) -> Counter[str]:
+def outcomes(seen: list[ObservedConnection]) -> Counter[str]:
     """Count the outcomes of the latest ended runs."""
     return Counter(each.ended[0]["status"] for each in seen)
 
 
 def check_failing(
-    seen: list[Seen], since: timedelta, status: str, outcome: str, error: str
+    seen: list[ObservedConnection], since: timedelta, status: str, outcome: str, error: str
 ) -> None:
     """Check that each run since then failed in this way, and each run before succeeded."""
     for each in seen:

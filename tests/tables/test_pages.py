@@ -263,9 +263,9 @@ def test_nothing_that_fits_says_so_and_leads_back(viv: Person) -> None:
 def test_what_is_asked_for_within_the_page_costs_one_call_for_its_rows(
     viv: Person, sandbox: Sandbox, clock: Clock
 ) -> None:
-    def calls_of(ask: Callable[[], object]) -> dict[str, int]:
+    def calls_of(request_page: Callable[[], object]) -> dict[str, int]:
         before = sandbox.state()["calls"]
-        ask()
+        request_page()
         after = sandbox.state()["calls"]
         return {
             name: count - before.get(name, 0)

@@ -113,7 +113,7 @@ def test_wherever_the_next_page_is_said_to_be_each_comes_once_and_the_last_ends_
 ) -> None:
     upstream = Upstream(list(range(35)))
     response = upstream.rows
-    upstream.rows = lambda *place, **asked: response(*place, **asked).model_copy(
+    upstream.rows = lambda *place, **options: response(*place, **options).model_copy(
         update={"next": pointing}
     )  # type: ignore[method-assign]
     found = reading(upstream)

@@ -26,7 +26,7 @@ def tables_of(sandbox: Sandbox, connection: Any) -> list[Any]:
     return [each for each in tables if each.connection_id == connection.id]
 
 
-def begin(person: Person, connection: Any, value: str) -> str:
+def open_search(person: Person, connection: Any, value: str) -> str:
     """Start a search, and return its address."""
     response = person.post(path_of(connection, "/search"), value=value)
     assert response.status_code == 303
@@ -35,7 +35,7 @@ def begin(person: Person, connection: Any, value: str) -> str:
 
 def start_search(person: Person, connection: Any, value: str) -> Any:
     """Run the search to its end as a browser without scripts, and return its page."""
-    return to_its_end(person, begin(person, connection, value))
+    return to_its_end(person, open_search(person, connection, value))
 
 
 def to_its_end(person: Person, url: str) -> Any:
@@ -117,7 +117,7 @@ def test_the_value_is_in_no_address_no_audit_and_no_store_in_clear_and_only_whoe
     viv: Person, olga: Person, app: Flask, sandbox: Sandbox
 ) -> None:
     connection, value = sandbox.healthy, "jane.doe@example.com"
-    url = begin(viv, connection, value)
+    url = open_search(viv, connection, value)
     assert url == path_of(connection, "/search/1")
     assert value in words(viv.get(url))
     assert value in words(viv.get(path_of(connection, "/search")))
@@ -136,8 +136,8 @@ def test_pressed_twice_it_is_one_search_and_a_reload_asks_nothing_twice(
     viv: Person, app: Flask, sandbox: Sandbox
 ) -> None:
     connection = sandbox.healthy
-    url = begin(viv, connection, "no such value")
-    assert begin(viv, connection, "no such value") == url
+    url = open_search(viv, connection, "no such value")
+    assert open_search(viv, connection, "no such value") == url
     to_its_end(viv, url)
     before = sandbox.state()["calls"]
     viv.get(url)
@@ -148,7 +148,7 @@ def test_pressed_twice_it_is_one_search_and_a_reload_asks_nothing_twice(
 def test_another_tab_waits_while_one_has_its_turn_and_one_that_died_is_followed(
     viv: Person, app: Flask, services: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
-    url = begin(viv, sandbox.healthy, "no such value")
+    url = open_search(viv, sandbox.healthy, "no such value")
     with app.app_context():
         search = db.session.scalars(select(ValueSearch)).one()
         assert searches.lease(search, clock())
@@ -210,7 +210,7 @@ def test_where_the_api_refuses_to_search_the_rows_are_read(viv: Person, sandbox:
 def test_when_peliqan_is_away_it_stops_and_goes_on_by_its_button(
     viv: Person, sandbox: Sandbox
 ) -> None:
-    url = begin(viv, sandbox.healthy, "no such value")
+    url = open_search(viv, sandbox.healthy, "no such value")
     sandbox.fault("applications", status=429, headers={"Retry-After": "600"})
     part = viv.post(url, htmx=True).text
     assert "It stopped half-way" in part
@@ -283,4 +283,6 @@ def test_a_value_that_is_typed_in_another_spelling_is_found_and_is_the_same_sear
     assert f"{table.name} 42 Number is exactly it" in [
         words(each) for each in page.select("#search tbody tr")
     ]
-    assert begin(viv, connection, "2026-00042") == begin(viv, connection, "２０２６-00042")
+    assert open_search(viv, connection, "2026-00042") == open_search(
+        viv, connection, "２０２６-00042"
+    )

@@ -45,7 +45,7 @@ def by_password(app: Flask, email: str = "viv@example.com") -> int:
     return int(person.post("/login", page="/login", email=email, password=PASSWORD).status_code)
 
 
-def as_kept(app: Flask, number: int) -> tuple[str | None, str | None, str | None, bool]:
+def stored_identity(app: Flask, number: int) -> tuple[str | None, str | None, str | None, bool]:
     """Return issuer, subject, ``handed_to`` and whether the user has a password."""
     with app.app_context():
         user = db.session.get_one(User, number)
@@ -78,7 +78,7 @@ def test_the_password_works_until_the_first_sign_in_at_the_provider_and_never_ag
     # With the current role, since another one would end the sessions as well.
     provider.comes("viv", roles=["interns"])
     assert sign_in(mallory).status_code == 302
-    assert as_kept(app, viv.id) == (provider.url, "sub-viv", None, False)
+    assert stored_identity(app, viv.id) == (provider.url, "sub-viv", None, False)
     assert by_password(app) == 403
     assert before.client.get("/").status_code == 302
     assert mallory.client.get("/").status_code == 200
@@ -150,7 +150,7 @@ def test_nobody_is_handed_over_to_a_provider_that_cannot_be_asked(
     provider.away = True
     adam.post(f"/users/{viv.id}/provider")
     assert "Nothing was changed" in words(adam.get(f"/users/{viv.id}"))
-    assert as_kept(app, viv.id)[2] is None
+    assert stored_identity(app, viv.id)[2] is None
     assert entries(adam, what="hand_over", result="failed")
 
 
@@ -165,7 +165,7 @@ def test_handed_over_anew_the_account_before_works_until_the_new_one_has_come(
     assert sign_in(again).status_code == 302
     provider.comes("viv", sub="made anew")
     assert sign_in(Person(app.test_client())).status_code == 302
-    assert as_kept(app, viv.id)[1:3] == ("made anew", None)
+    assert stored_identity(app, viv.id)[1:3] == ("made anew", None)
     assert again.client.get("/").status_code == 302
     provider.comes("viv")
     assert "belongs to another account" in refusal_text(sign_in(Person(app.test_client())))
@@ -178,7 +178,7 @@ def test_of_two_accounts_that_come_at_once_one_is_the_person(
     with app.app_context():
         oidc_users.hand_over(db.session.get_one(User, viv.id), issuer)
 
-    def come(number: int) -> str:
+    def sign_in(number: int) -> str:
         with app.app_context():
             try:
                 oidc_users.provision_user(
@@ -192,12 +192,12 @@ def test_of_two_accounts_that_come_at_once_one_is_the_person(
             return ""
 
     with ThreadPoolExecutor(4) as pool:
-        results = list(pool.map(come, range(4)))
+        results = list(pool.map(sign_in, range(4)))
     assert results.count("") == 1
     assert sum("belongs to another account" in each for each in results) == 3
     with app.app_context():
         db.session.remove()
-    assert as_kept(app, viv.id)[1] == f"s{results.index('')}"
+    assert stored_identity(app, viv.id)[1] == f"s{results.index('')}"
 
 
 def test_whom_an_earlier_version_handed_over_comes_in_or_gets_a_password_again(
@@ -211,12 +211,12 @@ def test_whom_an_earlier_version_handed_over_comes_in_or_gets_a_password_again(
 
     with app.app_context():
         passwords.set_password(as_before(), "a long enough one", clock())
-    assert as_kept(app, viv.id) == (None, None, provider.url, True)
+    assert stored_identity(app, viv.id) == (None, None, provider.url, True)
     with app.app_context():
         as_before()
     provider.comes("viv")
     assert sign_in(mallory).status_code == 302
-    assert as_kept(app, viv.id) == (provider.url, "sub-viv", None, False)
+    assert stored_identity(app, viv.id) == (provider.url, "sub-viv", None, False)
 
 
 @pytest.mark.parametrize("issuer", SHARED)
@@ -236,7 +236,7 @@ def test_an_issuer_of_many_organisations_is_refused_by_check_at_sign_in_and_by_h
     assert sentence in refusal_text(mallory.client.get("/login/provider/back?code=x&state=y"), 503)
     adam.post(f"/users/{viv.id}/provider")
     assert sentence in words(adam.get(f"/users/{viv.id}"))
-    assert as_kept(app, viv.id)[2] is None
+    assert stored_identity(app, viv.id)[2] is None
 
 
 def test_a_description_with_a_place_for_the_tenant_in_its_issuer_is_refused(
@@ -368,7 +368,7 @@ def test_the_commands_hand_over_and_move(
     handed = run(main, ["users", "hand-over", "Viv@example.com"])
     assert handed.exit_code == 0
     assert "signs in as before until" in handed.output
-    assert as_kept(app, viv.id) == (None, None, provider.url, True)
+    assert stored_identity(app, viv.id) == (None, None, provider.url, True)
     provider.away = True
     refused = run(main, ["users", "hand-over", "olga@example.com"])
     assert refused.exit_code == 1
