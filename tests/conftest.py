@@ -113,14 +113,14 @@ SLOW = (
 
 def _compile_once() -> None:
     """Compile the builders of routes' addresses once a process: all apps have the same 200."""
-    known: dict[object, Any] = {}
+    cache: dict[object, Any] = {}
     compile_builder = Rule._compile_builder
 
     def compiled(rule: Rule, append_unknown: bool = True) -> Any:
         key = (rule.rule, tuple(rule._trace), tuple((rule.defaults or {}).items()), append_unknown)
-        if key not in known:
-            known[key] = compile_builder(rule, append_unknown)
-        return known[key]
+        if key not in cache:
+            cache[key] = compile_builder(rule, append_unknown)
+        return cache[key]
 
     Rule._compile_builder = compiled  # type: ignore[method-assign]
 

@@ -64,8 +64,8 @@ def test_every_page_says_in_words_what_happened_and_what_is_known_stays(
 
     def load(visit: ConsoleRequest) -> tuple[TestResponse, float]:
         console.services.api.breaker.record_answer()
-        began = time.monotonic()
-        return console.send(visit), time.monotonic() - began
+        started_at = time.monotonic()
+        return console.send(visit), time.monotonic() - started_at
 
     routes = [(visit, visit.asks[turn % len(visit.asks)]) for visit in READING]
     for name in sorted({name for _, name in routes}):

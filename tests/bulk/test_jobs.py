@@ -167,12 +167,12 @@ def test_no_more_than_so_many_are_under_way_and_each_is_begun_once(
     assert bulk.numbers(job) == bulk.Numbers(done=8)
     assert sandbox.state()["syncs"] == {str(connection_id): 1 for _, connection_id in found}
     assert sandbox.state()["calls"]["syncdb"] == 8
-    whose = dict(
+    started_by = dict(
         db.session.execute(
             select(Action.started_by, func.count()).group_by(Action.started_by)
         ).all()
     )
-    assert whose == {WHO: 1, OTHER: 7}, "who had the rest begun is who began it"
+    assert started_by == {WHO: 1, OTHER: 7}, "who had the rest begun is who began it"
 
 
 def test_a_sync_that_ends_makes_its_job_due_at_once(

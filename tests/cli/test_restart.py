@@ -231,7 +231,7 @@ def test_a_worker_that_is_asked_to_end_writes_down_what_it_has_in_hand(
 ) -> None:
     sandbox.fault("servers", delay_ms=300)
     with app.app_context():
-        began = passes.start_or_join(clock()).started_at
+        started_at = passes.start_or_join(clock()).started_at
         db.session.remove()
     before = sandbox.state()["calls"].get("servers", 0)
     worker = machines.start("worker")
@@ -242,5 +242,7 @@ def test_a_worker_that_is_asked_to_end_writes_down_what_it_has_in_hand(
     assert time.monotonic() - began_to_end < 15
     requests = sandbox.state()["calls"]["servers"] - before
     with app.app_context():
-        tried = db.session.scalar(select(func.count()).where(AccountRefreshState.tried_at >= began))
+        tried = db.session.scalar(
+            select(func.count()).where(AccountRefreshState.tried_at >= started_at)
+        )
     assert tried == requests < 60

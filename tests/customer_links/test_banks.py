@@ -110,7 +110,7 @@ def test_two_who_tick_off_the_same_leave_one_tick_the_latest(
     olga.post(f"{connection_path(first)}/tick")
     adam.post(f"{connection_path(first)}/tick")
     with app.app_context():
-        assert [tick.who for tick in db.session.scalars(db.select(BankReview))] == [
+        assert [review.who for review in db.session.scalars(db.select(BankReview))] == [
             "adam@example.com"
         ]
 

@@ -126,9 +126,9 @@ def test_every_status_with_which_a_run_ends_is_tried_here() -> None:
 def test_the_only_run_of_a_connection(
     status: str, services: Services, sandbox: Sandbox, olga: Person
 ) -> None:
-    end, connection, began = ENDS[status], connect(sandbox, first_run=status), services.clock()
+    end, connection, started_at = ENDS[status], connect(sandbox, first_run=status), services.clock()
     # A new connection has the status CHECKING for two seconds.
-    sandbox.life.new_connections[connection.id] = (connection, began - timedelta(seconds=5))
+    sandbox.life.new_connections[connection.id] = (connection, started_at - timedelta(seconds=5))
     live.read_connection(services.api, connection.account_id, connection.id, services.clock())
     row = stored_connection(connection)
     assert (row.last_run_status, row.last_success_at is not None) == (status, end.succeeded)
@@ -136,7 +136,7 @@ def test_the_only_run_of_a_connection(
     assert [each.rule for each in found] == ([end.rule] if end.rule else [])
     assert all(end.side in each.evidence for each in found)
     assert all(("no success is known" in each.evidence) != end.succeeded for each in found)
-    report = since_report.read(began - timedelta(minutes=1), services.clock())
+    report = since_report.read(started_at - timedelta(minutes=1), services.clock())
     # At some hours another connection already has the same cause, which is not new then.
     assert (end.title in {line.title for line in report.open}) == bool(end.title)
     [run] = timeline.read(connection.account_id, connection.id, kinds=["run"]).events

@@ -78,7 +78,7 @@ def test_a_server_that_is_away_is_a_line_at_the_beginning_and_one_at_the_end(
             with visiting(url, session) as answers:
                 wait_for(lambda: len(answers) > 8, "pages are shown")
                 server.stop()
-                began = time.monotonic()
+                started_at = time.monotonic()
                 wait_for(
                     lambda: all(map(says("does not answer"), logs.values())),
                     "both notice",
@@ -86,9 +86,11 @@ def test_a_server_that_is_away_is_a_line_at_the_beginning_and_one_at_the_end(
                 )
                 # Each of the worker's 14 threads has tried several times.
                 wait_for(
-                    lambda: time.monotonic() - began > SECONDS, "it was away so long", within=60
+                    lambda: time.monotonic() - started_at > SECONDS,
+                    "it was away so long",
+                    within=60,
                 )
-                away = time.monotonic() - began
+                away = time.monotonic() - started_at
                 server.start()
                 number = len(answers)
                 wait_for(

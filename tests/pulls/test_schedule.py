@@ -20,7 +20,7 @@ def utc(text: str) -> datetime:
 
 
 @pytest.mark.parametrize(
-    ("every", "at_minute", "zone", "began", "due"),
+    ("every", "at_minute", "zone", "started_at", "due"),
     [
         (60, None, "UTC", "2026-03-10T09:10:00", "2026-03-10T10:10:00"),
         (DAY, None, "UTC", "2026-03-10T09:10:00", "2026-03-11T09:10:00"),
@@ -43,15 +43,15 @@ def utc(text: str) -> datetime:
     ],
 )
 def test_the_next_pull_is_due_by_its_interval_or_its_clock(
-    every: int, at_minute: int | None, zone: str, began: str, due: str
+    every: int, at_minute: int | None, zone: str, started_at: str, due: str
 ) -> None:
-    assert next_due(schedule(every, at_minute, zone), utc(began)) == utc(due)
+    assert next_due(schedule(every, at_minute, zone), utc(started_at)) == utc(due)
 
 
 def test_a_pull_that_took_longer_than_a_day_goes_on_at_once_or_waits_for_its_clock() -> None:
-    began, ended = utc("2026-03-10T02:00:00"), utc("2026-03-11T05:00:00")
-    assert due_after(schedule(DAY, None), began, ended) == ended
-    assert due_after(schedule(DAY, TWO), began, ended) == utc("2026-03-12T02:00:00")
+    started_at, ended = utc("2026-03-10T02:00:00"), utc("2026-03-11T05:00:00")
+    assert due_after(schedule(DAY, None), started_at, ended) == ended
+    assert due_after(schedule(DAY, TWO), started_at, ended) == utc("2026-03-12T02:00:00")
 
 
 def test_how_often_it_runs_is_said_with_the_clock_that_it_goes_by() -> None:

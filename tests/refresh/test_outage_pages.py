@@ -66,9 +66,9 @@ def test_a_press_is_refused_at_once_with_words_and_the_audit_trail_says_that_it_
     connection = sandbox.find(failure="expired", auth="oauth2")
     begin_outage(app, app.extensions["services"], clock)
     before = sandbox.state()["calls"]
-    began = time.monotonic()
+    started_at = time.monotonic()
     response = olga.post(path_of(connection, below), htmx=htmx)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - started_at < 1
     assert response.status_code == 503
     assert "Peliqan does not answer." in response.text
     assert "so this was not sent" in response.text

@@ -43,7 +43,7 @@ class ServedConsole:
         sock.connect((self.host, self.port))
         return sock
 
-    def ask(self, request: bytes, timeout: float = 5) -> bytes:
+    def request(self, request: bytes, timeout: float = 5) -> bytes:
         """Send a request on its own connection; return everything until the server closes."""
         with self.connect(timeout) as sock:
             sock.sendall(request)

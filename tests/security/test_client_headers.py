@@ -102,14 +102,14 @@ class Served:
     cookie: str
     log: Path
 
-    def ask(
+    def request(
         self, path: str, *headers: tuple[str, str], own: bool = False, method: str = "GET"
     ) -> bytes:
         """Return the response without the parts that always differ."""
         lines = [f"{method} {path} HTTP/1.1", "Host: console.example", "Connection: close"]
         lines += [f"Cookie: {self.cookie}"] if own else []
         lines += [f"{name}: {value}" for name, value in headers]
-        response = self.console.ask("\r\n".join([*lines, "", ""]).encode())
+        response = self.console.request("\r\n".join([*lines, "", ""]).encode())
         # A user's own page shows ages; only its links must be equal.
         return (
             response[:12] + b"\n".join(ADDRESSES.findall(response))
@@ -152,11 +152,11 @@ def served(
 
 def test_no_header_of_a_client_changes_an_answer(served: Served) -> None:
     plain = {
-        (path, own): served.ask(path, own=own)
+        (path, own): served.request(path, own=own)
         for paths, own in ((PATHS, False), (OWN_PATHS, True))
         for path in paths
     }
-    assert plain == {(path, own): served.ask(path, own=own) for path, own in plain}, (
+    assert plain == {(path, own): served.request(path, own=own) for path, own in plain}, (
         "not the same twice"
     )
     assert {status_of(response) for (path, own), response in plain.items() if own} == {200}
@@ -165,19 +165,19 @@ def test_no_header_of_a_client_changes_an_answer(served: Served) -> None:
         (path, header)
         for header in HEADERS
         for (path, own), response in plain.items()
-        if served.ask(path, header, own=own) != response
+        if served.request(path, header, own=own) != response
     ]
     # The client is in the proxy's place, so the header for the scheme counts, and links have it.
     assert changed == ([(OWN_PATHS[0], BELIEVED)] if served.proxies == 1 else [])
     if served.proxies == 1:
-        assert b"https://console.example/" in served.ask(OWN_PATHS[0], BELIEVED, own=True)
+        assert b"https://console.example/" in served.request(OWN_PATHS[0], BELIEVED, own=True)
     assert not re.search(rb"192\.0\.2\.66|evil\.example", served.log.read_bytes())
 
 
 def test_no_header_makes_another_method_of_a_request(served: Served) -> None:
     for name in ("X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "_method"):
-        assert status_of(served.ask("/healthz", (name, "DELETE"))) == 200
-        assert status_of(served.ask("/healthz", (name, "GET"), method="DELETE")) == 405
+        assert status_of(served.request("/healthz", (name, "DELETE"))) == 200
+        assert status_of(served.request("/healthz", (name, "GET"), method="DELETE")) == 405
 
 
 def attempts(url: str, number: int, trusted: list[str]) -> set[int]:
@@ -244,7 +244,7 @@ def test_behind_the_nginx_of_the_deployment_the_address_is_that_of_the_connectio
 def test_a_path_is_read_as_a_proxy_reads_it_or_leads_nowhere(served: Served, line: str) -> None:
     """A proxy that allows only /webhooks/ must not open another page through an odd path."""
     _, path, _ = line.split()
-    response = served.ask(path)
+    response = served.request(path)
     assert b"evil.example/login" not in response
     assert b'name="password"' not in response
     assert status_of(response) == (
@@ -411,27 +411,27 @@ def test_below_a_path_no_header_and_no_variable_leads_out_of_it(
     }
     with serving(way, sandbox_server.url, tmp_path, **settings) as console:
         below = Served(console, 1, sign_in(f"{console.url}/console"), tmp_path)
-        page = below.ask("/console/accounts", own=True)
+        page = below.request("/console/accounts", own=True)
         assert page.startswith(b"HTTP/1.1 200")
         paths = re.findall(rb'="(/[^"]*)"', page)
         assert len(paths) > 50
         assert [path for path in paths if not path.startswith(b"/console/")] == []
-        assert b"\r\nLocation: /console/login?next=/console/accounts\r\n" in below.ask(
+        assert b"\r\nLocation: /console/login?next=/console/accounts\r\n" in below.request(
             "/console/accounts"
         )
-        assert b"\r\nLocation: /console/?x=1\r\n" in below.ask("/console?x=1")
-        outside = below.ask("/login")
-        assert {status_of(outside), *(status_of(below.ask(path)) for path in OUTSIDE)} == {404}
+        assert b"\r\nLocation: /console/?x=1\r\n" in below.request("/console?x=1")
+        outside = below.request("/login")
+        assert {status_of(outside), *(status_of(below.request(path)) for path in OUTSIDE)} == {404}
         for header in (
             ("SCRIPT_NAME", ""),
             ("SCRIPT_NAME", "/"),
             ("SCRIPT_NAME", "/login"),
             ("X-Forwarded-Prefix", "/"),
         ):
-            assert below.ask("/login", header) == outside
-            assert below.ask("/console/accounts", header, own=True) == page
+            assert below.request("/login", header) == outside
+            assert below.request("/console/accounts", header, own=True) == page
         assert [
-            status_of(below.ask(f"{root}{probe}"))
+            status_of(below.request(f"{root}{probe}"))
             for root in ("", "/console")
             for probe in ("/healthz", "/readyz")
         ] == [200] * 4

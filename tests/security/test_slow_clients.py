@@ -85,9 +85,9 @@ def memory(console: ServedConsole) -> int:
 
 def ask_for_all(console: ServedConsole, within: float = PROMPT) -> None:
     for request, status in ORDINARY.items():
-        began = time.monotonic()
-        assert status_of(console.ask(request, timeout=within)) == status, request
-        assert time.monotonic() - began < within, request
+        started_at = time.monotonic()
+        assert status_of(console.request(request, timeout=within)) == status, request
+        assert time.monotonic() - started_at < within, request
 
 
 @pytest.mark.parametrize("console", COMMANDS, indirect=True, scope="module")
@@ -138,16 +138,16 @@ def test_a_request_that_took_too_long_is_answered_with_a_page(
 
 def test_a_slow_download_that_goes_on_is_whole(quick: ServedConsole) -> None:
     """It takes three times the limit for a client that reads nothing, or less than 64 kB."""
-    whole = quick.ask(LARGE.replace(b"1.1\r\nHost: x", b"1.0")).partition(b"\r\n\r\n")[2]
+    whole = quick.request(LARGE.replace(b"1.1\r\nHost: x", b"1.0")).partition(b"\r\n\r\n")[2]
     assert len(whole) > 600_000
-    found, began = b"", time.monotonic()
+    found, started_at = b"", time.monotonic()
     with quick.connect(receive_buffer=16_384) as sock:
         sock.sendall(LARGE.replace(b"Host: x", b"Host: x\r\nConnection: close"))
         while piece := sock.recv(16_384):
             found += piece
             # At most 200 kB a second, by the time since the start: independent of the machine.
-            time.sleep(max(0.0, began + len(found) / 200_000 - time.monotonic()))
-    assert time.monotonic() - began > 2.5
+            time.sleep(max(0.0, started_at + len(found) / 200_000 - time.monotonic()))
+    assert time.monotonic() - started_at > 2.5
     assert found.partition(b"\r\n\r\n")[2] == whole
 
 

@@ -33,7 +33,7 @@ class Browser:
         self.url = url
         self.session = requests.Session()
 
-    def ask(self, method: str, target: str, **more: object) -> requests.Response:
+    def request(self, method: str, target: str, **more: object) -> requests.Response:
         response = self.session.request(method, urljoin(self.url, target), timeout=60, **more)  # type: ignore[arg-type]
         for each in [*response.history, response]:
             assert len(each.url.removeprefix(self.url)) < LONGEST_ADDRESS, (
@@ -49,7 +49,7 @@ class Browser:
 
     def open(self, target: str) -> tuple[str, BeautifulSoup]:
         """Follow a link; return its address and its page."""
-        response = self.ask("GET", target)
+        response = self.request("GET", target)
         return response.url.removeprefix(self.url), self.page(response)
 
     def submit(self, form: Tag, **typed: object) -> tuple[str, BeautifulSoup]:
@@ -64,7 +64,7 @@ class Browser:
             for name, value in typed.items()
         }
         method = str(form.get("method", "get")).upper()
-        response = self.ask(
+        response = self.request(
             method, str(form["action"]), **{"data" if method == "POST" else "params": fields}
         )
         return response.url.removeprefix(self.url), self.page(response)
@@ -168,9 +168,9 @@ def test_columns_are_unticked_and_everything_after_it_has_a_short_address(
     filtered, page = olga.open(str(one(page, "a[rel=next]")["href"]))
     assert "Page 2 of 3" in one(page, ".pager").get_text()
 
-    csv = olga.ask("GET", str(one(page, ".pager-twins a[href*='.csv']")["href"]))
+    csv = olga.request("GET", str(one(page, ".pager-twins a[href*='.csv']")["href"]))
     assert len(csv.text.splitlines()) == 6
-    whole = olga.ask("GET", f"{PATH}/export.csv?{urlsplit(filtered).query}")
+    whole = olga.request("GET", f"{PATH}/export.csv?{urlsplit(filtered).query}")
     lines = whole.text.splitlines()
     assert len(lines) == 13
     assert "first 023" in lines[1]

@@ -40,7 +40,7 @@ def is_quiet(life: Any, connection: Any) -> bool:
 
 def start_demo(folder: Path, port: int) -> Demo:
     """Start ``dashboard demo`` and read its output."""
-    began = time.monotonic()
+    started_at = time.monotonic()
     command = [
         sys.executable,
         "-u",
@@ -59,7 +59,7 @@ def start_demo(folder: Path, port: int) -> Demo:
     while "Ctrl-C ends" not in printed:
         line = process.stdout.readline()
         assert line, f"the demo ended: {printed}"
-        assert time.monotonic() - began < START_WITHIN, printed
+        assert time.monotonic() - started_at < START_WITHIN, printed
         printed += line
     url, sandbox = re.findall(r"http://127\.0\.0\.1:\d+", printed)
     return Demo(
@@ -67,7 +67,7 @@ def start_demo(folder: Path, port: int) -> Demo:
         sandbox,
         dict(re.findall(r"(\w+)@example\.com +(\S+)", printed)),
         process,
-        time.monotonic() - began,
+        time.monotonic() - started_at,
     )
 
 

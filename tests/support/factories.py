@@ -20,8 +20,12 @@ def dark_fleet(
     at = clock()
     ids = list(range(first, first + connections))
     writer.save_accounts([models.Account(id=id, name=f"Dark {id}") for id in ids], at)
-    began = at.replace(minute=0, second=0, microsecond=0) - timedelta(hours=hours)
-    run = {"status": "COMPLETED", "started_at": began, "ended_at": began + timedelta(minutes=1)}
+    started_at = at.replace(minute=0, second=0, microsecond=0) - timedelta(hours=hours)
+    run = {
+        "status": "COMPLETED",
+        "started_at": started_at,
+        "ended_at": started_at + timedelta(minutes=1),
+    }
     readings = []
     for id in ids:
         seen = models.Connection(

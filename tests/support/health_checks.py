@@ -182,9 +182,9 @@ def _of_source(
     if not runs:
         yield "never_ran"
         return
-    latest, began = runs[0], at(runs[0]["timestamp_start"])
+    latest, started_at = runs[0], at(runs[0]["timestamp_start"])
     if latest["status"] in ACTIVE:
-        seconds = (now - began).total_seconds() if began else 0.0
+        seconds = (now - started_at).total_seconds() if started_at else 0.0
         if usual and seconds > max(3 * usual, 3600):
             yield "stuck_run"
         return

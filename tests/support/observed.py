@@ -37,9 +37,9 @@ class ObservedConnection:
     def ended(self) -> list[dict[str, Any]]:
         return [run for run in self.runs if run["timestamp_end"]]
 
-    def ago(self, place: int = 0) -> timedelta:
+    def ago(self, index: int = 0) -> timedelta:
         """Return how long ago one of its runs started."""
-        return self.at - datetime.fromisoformat(self.runs[place]["timestamp_start"])
+        return self.at - datetime.fromisoformat(self.runs[index]["timestamp_start"])
 
     def split(self, since: timedelta) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """Return its ended runs that started since then, and those before."""

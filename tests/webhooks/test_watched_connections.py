@@ -116,13 +116,13 @@ def test_an_end_that_is_told_while_somebody_looks_is_looked_at_right_after(
     connection = sandbox.healthy
     action = begin_sync(services, connection)
     clock.move(seconds=70)
-    leased, began = actions.lease(action.id, clock()), clock()
+    leased, reading_at = actions.lease(action.id, clock()), clock()
     assert leased is not None
     clock.move(seconds=1)
     send_events(app, made(connection, "pipeline_run_completed", action.run_id))
     process_all(services)
-    sync.poll(services.api, leased, began, 15)
-    assert leased.due_at == began + timedelta(seconds=1)
+    sync.poll(services.api, leased, reading_at, 15)
+    assert leased.due_at == reading_at + timedelta(seconds=1)
 
 
 def test_a_hint_is_given_seldom_and_always_after_what_asked_for_it() -> None:
