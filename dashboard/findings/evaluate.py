@@ -203,7 +203,7 @@ def _stored_findings(ids: list[int]) -> dict[FindingKey, Any]:
 
 
 def _is_unchecked(row: Any, account: AccountState) -> bool:
-    return bool(account.unreadable) and not account.gone and row.rule != UNREADABLE.name
+    return bool(account.unreadable) and not account.is_removed and row.rule != UNREADABLE.name
 
 
 def _changed_values(

@@ -17,7 +17,7 @@ NEW, OPEN, UNCHECKED, SUPPRESSED, RECOVERED = "new", "open", "unchecked", "suppr
 STATES = (NEW, OPEN, UNCHECKED, SUPPRESSED, RECOVERED)
 CAUSE_STATES = (NEW, OPEN, SUPPRESSED, RECOVERED)
 # At most one finding of a rule and a connection has not recovered.
-_UNSETTLED = text("recovered_at IS NULL")
+_NOT_RECOVERED = text("recovered_at IS NULL")
 _CONTRADICTS = text("contradicts = 1"), text("contradicts")
 _DARK = text("rule = 'dark' AND recovered_at IS NULL")
 
@@ -140,8 +140,8 @@ class Finding(SeverityStateMixin):
             "ix_finding_unsettled",
             "account_id",
             "connection_id",
-            sqlite_where=_UNSETTLED,
-            postgresql_where=_UNSETTLED,
+            sqlite_where=_NOT_RECOVERED,
+            postgresql_where=_NOT_RECOVERED,
         ),
         Index("ix_finding_connection", "account_id", "connection_id", "first_seen_at"),
         Index("ix_finding_cause", "cause_id", "recovered_at", "first_seen_at"),

@@ -42,7 +42,7 @@ class AccountState:
     """State of an account. ``unreadable``: reason or None; ``listed``: completely, once."""
 
     unreadable: str | None
-    gone: bool
+    is_removed: bool
     listed: bool
 
 
@@ -90,7 +90,7 @@ def run_rules(
     drops, data, runs = _drops(ids, at), _data(ids, at), _known_runs(by_account)
     limits = thresholds()
     for account_id, account in accounts.items():
-        if account.gone:
+        if account.is_removed:
             continue
         if account.unreadable:
             yield (account_id, None, UNREADABLE.name), _unreadable(account.unreadable)

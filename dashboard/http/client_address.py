@@ -6,7 +6,7 @@ from ssl import SSLSocket
 from typing import TYPE_CHECKING
 
 OTHER_ROOT = b"The header SCRIPT_NAME is not the client's to send. Send the request without it.\n"
-NOT_HERE = (
+OUTSIDE_PATH = (
     b"There is no such page: the console is below another path of this host."
     b" Ask your administrator for its address.\n\n"
     b"For administrators: the path is that of DASHBOARD_URL, and a proxy has to pass it on."
@@ -86,7 +86,7 @@ class FromClient:
             )
         if self._root and path not in self._probes:
             if not path.startswith(f"{self._root}/"):
-                return _answer(start_response, "404 Not Found", "text/plain", NOT_HERE)
+                return _answer(start_response, "404 Not Found", "text/plain", OUTSIDE_PATH)
             environ["PATH_INFO"] = path.removeprefix(self._root)
         environ["SCRIPT_NAME"] = self._root
         peer, forwarded = environ.get("REMOTE_ADDR", ""), environ.get("HTTP_X_FORWARDED_FOR", "")

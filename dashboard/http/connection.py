@@ -67,7 +67,7 @@ class Connection:
         self._left = 0.0
 
     @property
-    def held(self) -> int:
+    def buffered(self) -> int:
         """Return the bytes of memory in use."""
         return len(self.arriving) + self.working + len(self._unsent)
 

@@ -20,7 +20,7 @@ class Stage(Enum):
     NOTHING = auto()
     HEAD = auto()
     BODY = auto()
-    WHOLE = auto()
+    COMPLETE = auto()
     LINE_TOO_LONG = auto()
     HEAD_TOO_LARGE = auto()
     BODY_TOO_LARGE = auto()
@@ -93,7 +93,7 @@ class RequestReader:
     def _wait_for_length(self) -> Stage:
         if self._end - self._head > BODY_BYTES:
             self.cut, self._end = True, len(self._data)
-        return Stage.WHOLE if len(self._data) >= self._end else Stage.BODY
+        return Stage.COMPLETE if len(self._data) >= self._end else Stage.BODY
 
     def _read_chunks(self) -> Stage:
         """Advance to the end of the last complete chunk (RFC 9112, section 7.1)."""
@@ -120,4 +120,4 @@ class RequestReader:
         if end < 0:
             return Stage.BODY_TOO_LARGE if len(self._data) - at > HEAD_BYTES else Stage.BODY
         self._end = end + 4
-        return Stage.WHOLE
+        return Stage.COMPLETE

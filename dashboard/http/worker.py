@@ -33,14 +33,14 @@ from dashboard.http.request_reader import Stage
 
 # Memory limit for bodies and responses of all connections, in bytes. Above it, the connection that
 # holds the most is closed.
-HELD_BYTES: Final = 64 * 1024 * 1024
+BUFFERED_BYTES: Final = 64 * 1024 * 1024
 # Most bytes that are read after the last response, so that the client receives it before closing.
 DRAINED_BYTES: Final = 4 * 1024 * 1024
 PIECE: Final = 8192
 # Seconds between two checks for connections past their time limit.
 SWEEP: Final = 0.2
 NO_MORE_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
-GONE: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ECONNABORTED})
+NO_CONNECTION: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ECONNABORTED})
 ENDED: Final = object()
 REFUSED: Final = {
     Stage.LINE_TOO_LONG: refusals.LINE_TOO_LONG,
@@ -102,7 +102,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         except OSError as error:
             if error.errno in NO_MORE_FILES:
                 self._make_room()
-            elif error.errno not in GONE:
+            elif error.errno not in NO_CONNECTION:
                 raise
             return
         self.nr_conns += 1
@@ -158,7 +158,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def _consider(self, connection: Connection) -> None:
         """Act on what has been received of the request."""
         stage = connection.arriving.stage()
-        if stage is Stage.WHOLE:
+        if stage is Stage.COMPLETE:
             self._unpark(connection)
             connection.answer = self._answer(connection, *connection.next_request())
             self._resume(connection)
@@ -228,11 +228,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def _bound_memory(self, grown: Connection) -> None:
         if (
-            grown.held > PIECE
-            and sum(each.held for each in self._open) > HELD_BYTES
+            grown.buffered > PIECE
+            and sum(each.buffered for each in self._open) > BUFFERED_BYTES
             and self._parked
         ):
-            self._drop(max(self._parked, key=lambda each: each.held))
+            self._drop(max(self._parked, key=lambda each: each.buffered))
 
     # What gunicorn's loop calls once a second, and when it ends.
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 # Keys of the WSGI environment in which the application sets its endpoint and the ids in the path.
-ENDPOINT, PLACE = "console.endpoint", "console.place"
+ENDPOINT, PATH_IDS = "console.endpoint", "console.path_ids"
 # The endpoint of requests that match none, so that all guessed addresses are one label.
 NO_ENDPOINT = "none"
 # Endpoints that machines request very often; logged at INFO only if the status is an error.
@@ -107,7 +107,7 @@ def _log_request(environ: "WSGIEnvironment", status: int, seconds: float) -> Non
         "endpoint": endpoint,
         "status": status,
         "seconds": round(seconds, 4),
-        **environ.get(PLACE, {}),
+        **environ.get(PATH_IDS, {}),
     }
     level = (
         logging.DEBUG

@@ -2,7 +2,7 @@
 
 from flask import Flask, request
 
-from dashboard.telemetry.access_log import ENDPOINT, PLACE
+from dashboard.telemetry.access_log import ENDPOINT, PATH_IDS
 
 
 def init_app(app: Flask) -> None:
@@ -14,7 +14,7 @@ def _tag_request() -> None:
     if request.endpoint is not None:
         request.environ[ENDPOINT] = request.endpoint
         # Numbers are Peliqan's ids; text in an address may be anything.
-        request.environ[PLACE] = {
+        request.environ[PATH_IDS] = {
             name: value
             for name, value in (request.view_args or {}).items()
             if isinstance(value, int)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 ADDRESS = "/webhooks/peliqan"
 # Characters of an event's name or status.
-LONGEST_WORD = 64
+LONGEST_FIELD = 64
 # Refused events are recorded at most this often, under this name.
 REFUSED, NOTED_EVERY = "webhook_refused", timedelta(minutes=1)
 RETRY_AFTER = ("Retry-After", "10")
@@ -128,11 +128,11 @@ class WebhookReceiver:
             "key": clean(peliqan_webhooks.key_of(event, body)),
             "received_at": self._services.clock(),
             "sent_at": event.sent_at,
-            "event": clean(event.event or "")[:LONGEST_WORD],
+            "event": clean(event.event or "")[:LONGEST_FIELD],
             "account_id": event.account_id,
             "connection_id": event.connection_id,
             "run_id": event.run_id,
-            "status": clean(event.status or "")[:LONGEST_WORD],
+            "status": clean(event.status or "")[:LONGEST_FIELD],
             "body": body.decode(),
         }
 

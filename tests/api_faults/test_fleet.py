@@ -8,7 +8,7 @@ from tests.api_faults.server import RawServer
 from tests.api_faults.table import ACCOUNT, ACCOUNTS, CONNECTION, FAULTS, Fault
 from tests.support.people import words
 
-GONE = "Peliqan's listing has been without"
+MISSING_TEXT = "Peliqan's listing has been without"
 NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
 
 
@@ -71,8 +71,10 @@ def test_a_listing_that_shrinks_to_nothing_is_believed_where_connections_are_gon
         assert all(gone_at is None for *_, gone_at, _ in console.snapshot()["connections"])
         assert console.read_fleet().unreadable == {}
     assert all(gone_at is not None for *_, gone_at, _ in console.snapshot()["connections"])
-    assert GONE in words(BeautifulSoup(console.see(f"/accounts/{ACCOUNT}").text, "html.parser"))
-    assert GONE in words(
+    assert MISSING_TEXT in words(
+        BeautifulSoup(console.see(f"/accounts/{ACCOUNT}").text, "html.parser")
+    )
+    assert MISSING_TEXT in words(
         BeautifulSoup(
             console.see(f"/accounts/{ACCOUNT}/connections/{CONNECTION}").text, "html.parser"
         )

@@ -21,7 +21,7 @@ from tests.support.hook_receiver import all_deliveries, audited
 pytestmark = pytest.mark.both_engines
 
 
-PLACE, OTHER, WHO = (1002, 100299), (1003, 100399), "olga@example.com"
+KEY, OTHER, WHO = (1002, 100299), (1003, 100399), "olga@example.com"
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +32,7 @@ def context(app: Flask) -> Iterator[None]:
 
 @pytest.fixture
 def started(services: Services) -> int:
-    (delivery_id,) = deliveries.start([PLACE], WHO, services.clock())
+    (delivery_id,) = deliveries.start([KEY], WHO, services.clock())
     db.session.commit()
     return delivery_id
 
@@ -46,9 +46,9 @@ def leased(delivery_id: int, clock: Clock) -> Delivery:
 def test_a_connection_is_begun_once_however_often_and_by_whom_it_is_told(
     services: Services, clock: Clock
 ) -> None:
-    assert len(deliveries.start([PLACE, OTHER, PLACE], WHO, clock())) == 2
+    assert len(deliveries.start([KEY, OTHER, KEY], WHO, clock())) == 2
     db.session.commit()
-    assert deliveries.start([PLACE], deliveries.BY_EVENT, clock()) == []
+    assert deliveries.start([KEY], deliveries.BY_EVENT, clock()) == []
     assert [(each.state, each.who) for each in all_deliveries()] == [("waiting", WHO)] * 2
     assert audited() == [("deliver", WHO, "pending")] * 2
 
@@ -59,7 +59,7 @@ def test_processes_that_hear_of_it_at_once_begin_one(app: Flask, services: Servi
     def start(number: int) -> list[int]:
         with app.app_context():
             barrier.wait(60)
-            found = deliveries.start([PLACE], f"{number}", services.clock())
+            found = deliveries.start([KEY], f"{number}", services.clock())
             db.session.commit()
             db.session.remove()
             return found
@@ -72,11 +72,11 @@ def test_processes_that_hear_of_it_at_once_begin_one(app: Flask, services: Servi
 def test_what_is_asked_for_is_the_open_one_and_else_another(
     started: int, services: Services, clock: Clock
 ) -> None:
-    assert deliveries.request(PLACE, "viv@example.com", clock()).id == started
+    assert deliveries.request(KEY, "viv@example.com", clock()).id == started
     for number in (1, 2):
-        deliveries.cancel(deliveries.latest_of(PLACE), WHO, clock())  # type: ignore[arg-type]
-        assert deliveries.request(PLACE, WHO, clock()).key == f"1002/100299/{number}"
-    assert deliveries.start([PLACE], deliveries.BY_EVENT, clock()) == []
+        deliveries.cancel(deliveries.latest_of(KEY), WHO, clock())  # type: ignore[arg-type]
+        assert deliveries.request(KEY, WHO, clock()).key == f"1002/100299/{number}"
+    assert deliveries.start([KEY], deliveries.BY_EVENT, clock()) == []
     assert deliveries.request(OTHER, WHO, clock()).key == "1003/100399"
 
 
@@ -151,12 +151,12 @@ def test_the_end_of_a_run_makes_those_due_that_wait_for_one(started: int, clock:
     mine = leased(started, clock)
     assert deliveries.reschedule(mine, clock() + timedelta(minutes=1))
     assert deliveries.make_due([OTHER], clock()) == []
-    assert deliveries.make_due([PLACE], clock()) == [started]
+    assert deliveries.make_due([KEY], clock()) == [started]
     db.session.commit()
     assert deliveries.due(clock()) == [started]
     mine = leased(started, clock)
     assert deliveries.reschedule(mine, clock() + timedelta(minutes=1), state=deliveries.SENDING)
-    assert deliveries.make_due([PLACE], clock()) == [], "it waits for the hook, not for a run"
+    assert deliveries.make_due([KEY], clock()) == [], "it waits for the hook, not for a run"
 
 
 def test_what_has_ended_is_forgotten_with_the_rest_of_history(started: int, clock: Clock) -> None:

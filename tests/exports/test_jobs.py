@@ -94,7 +94,7 @@ def detail(export: Export) -> AuditEntry:
     return db.session.get_one(AuditEntry, export.audit_id)
 
 
-WHOLE = list(range(1, 5 * PAGE + 1))
+ALL_IDS = list(range(1, 5 * PAGE + 1))
 
 
 class Killed(BaseException):
@@ -155,7 +155,7 @@ def test_after_a_worker_was_killed_the_next_goes_on_and_no_row_is_missing_or_the
     assert exports.due(clock()) == [export.id]
     write_export(export.id)
     assert (export.state, export.rows, export.remarks) == ("done", 1000, [])
-    assert ids(tmp_path, export) == WHOLE
+    assert ids(tmp_path, export) == ALL_IDS
 
 
 def test_where_the_part_is_gone_it_begins_anew_and_says_so(
@@ -173,7 +173,7 @@ def test_where_the_part_is_gone_it_begins_anew_and_says_so(
     clock.move(seconds=121)
     write_export(export.id)
     assert (export.state, export.remarks) == ("done", ["It was interrupted, and began anew."])
-    assert ids(tmp_path, export) == WHOLE
+    assert ids(tmp_path, export) == ALL_IDS
     assert "began anew" in detail(export).detail
 
 
@@ -204,7 +204,7 @@ def test_what_passes_by_itself_is_waited_for_and_the_file_goes_on_where_it_was(
     clock.move(seconds=31)
     write_export(export.id)
     assert (export.state, export.error) == ("done", "")
-    assert ids(tmp_path, export) == WHOLE
+    assert ids(tmp_path, export) == ALL_IDS
 
 
 def test_what_does_not_pass_fails_after_five_tries_and_what_cannot_at_once_and_no_file_is_left(
@@ -264,7 +264,7 @@ def test_a_worker_that_stops_leaves_it_to_the_next_at_once(
     pages(monkeypatch, 0, lambda: None)
     assert exports.due(services.clock()) == [export.id]
     write_export(export.id)
-    assert ids(tmp_path, export) == WHOLE
+    assert ids(tmp_path, export) == ALL_IDS
 
 
 def test_a_file_is_deleted_after_a_day_and_so_is_what_nobody_knows(

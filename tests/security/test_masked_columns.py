@@ -45,7 +45,7 @@ from tests.support.sandbox import Sandbox
 
 BY_RULE = ("E-mail", "Phone", "Secret")
 # Allowed queries of a masked column: full values, and whether there is one.
-WHOLE = {"equal", "boolean", "single_select_equal", "user_is", "empty", "not_empty"}
+FULL_VALUE_FILTERS = {"equal", "boolean", "single_select_equal", "user_is", "empty", "not_empty"}
 # Columns of days; they have no time.
 DAYS = {each["name"] for each in FIELDS if each.get("date_include_time") is False}
 WHY = "The customer asks what is written there."
@@ -94,7 +94,7 @@ def decide(app: Flask, masked: bool | None, *names: str, table_id: int = TABLE) 
 
 
 def compares_full_values(name: str, kind: str) -> bool:
-    return kind in WHOLE or (kind == "date_is" and name in DAYS)
+    return kind in FULL_VALUE_FILTERS or (kind == "date_is" and name in DAYS)
 
 
 def offered(name: str) -> list[str]:

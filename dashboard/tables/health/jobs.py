@@ -22,7 +22,7 @@ from dashboard.tables.query import TableQuery
 from dashboard.tables.reader import Row
 
 # Errors that will be the same tomorrow: the table was removed or is not accessible.
-GONE = (peliqan.NotFound, peliqan.Forbidden, peliqan.Refused)
+TABLE_ERRORS = (peliqan.NotFound, peliqan.Forbidden, peliqan.Refused)
 
 
 def check_table(
@@ -80,7 +80,7 @@ def count_due(api: peliqan.Peliqan, clock: Callable[[], datetime], stop: Event) 
             continue
         try:
             rows = api.for_account(account_id).rows(table_id, peliqan.RowQuery(size=1)).count
-        except GONE:
+        except TABLE_ERRORS:
             table_checks.reschedule(table, clock(), for_good=True)
         except peliqan.ApiUnavailable:
             # This table is due again when its lease expires; the others stay due.
