@@ -182,7 +182,7 @@ def test_an_api_that_is_down_is_noticed_within_ten_seconds_and_nothing_is_said_o
         server.down, server.down_from = way, server.calls["servers"] + ACCOUNTS // 2
         passing = threading.Thread(target=read, args=(app,))
         passing.start()
-        wait_for(lambda: server.calls["servers"] >= server.down_from, "the pass is under way")
+        wait_for(lambda: server.calls["servers"] >= server.down_from, "the refresh is under way")
         started_at = time.monotonic()
         wait_for(lambda: outages(app) == 1, "the outage is noticed", within=10)
         assert time.monotonic() - started_at < 10

@@ -68,7 +68,7 @@ def test_an_hour_without_use_empties_the_screen_and_use_in_another_tab_keeps_it(
     other.reload()
     wait_until_all_is_fetched(other)
     # Otherwise time would go on before the first tab has the message.
-    wait_for(lambda: bool(viewer.evaluate("window.heard")), "the other tab's use is heard of")
+    wait_for(lambda: bool(viewer.evaluate("window.heard")), "the other tab's use is known")
     expect(other.get_by_role("heading", level=1)).to_have_text("Amber Foods BV")
     viewer.clock.fast_forward("50:00")
     expect(viewer.get_by_role("heading", level=1)).to_have_text("Amber Foods BV")

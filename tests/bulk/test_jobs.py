@@ -139,9 +139,7 @@ def test_one_is_tried_alone_and_the_rest_waits_for_a_person(
     clock.move(hours=1)
     assert bulk.lease(job.id, clock()) is None
     assert sandbox.state()["calls"]["syncdb"] == 1
-    assert not bulk.resume(job, WHO, "failed", clock()), (
-        "with another result on the screen than there is"
-    )
+    assert not bulk.resume(job, WHO, "failed", clock()), "the shown result is not the stored one"
     assert bulk.resume(job, OTHER, "done", clock())
     assert not bulk.resume(job, OTHER, "done", clock())
 
@@ -172,7 +170,7 @@ def test_no_more_than_so_many_are_under_way_and_each_is_begun_once(
             select(Action.started_by, func.count()).group_by(Action.started_by)
         ).all()
     )
-    assert started_by == {WHO: 1, OTHER: 7}, "who had the rest begun is who began it"
+    assert started_by == {WHO: 1, OTHER: 7}, "the user who started the rest started them"
 
 
 def test_a_sync_that_ends_makes_its_job_due_at_once(
@@ -248,7 +246,7 @@ def test_whoever_dies_in_the_middle_has_begun_nothing_twice(
     db.session.rollback()
     clock.move(seconds=61)
     db.session.refresh(job)
-    assert bulk.due(clock()) == [job.id], "the next tick hands it out"
+    assert bulk.due(clock()) == [job.id], "the next minute enqueues it"
     for _ in range(12):
         if job.ended_at is None:
             step(services, clock, job)
@@ -512,7 +510,7 @@ def test_a_killed_workers_job_is_gone_on_with_by_another(
     job_id = job.id
     sandbox.fault("syncdb", delay_ms=150)
     victim = machines.start("worker")
-    wait_for(lambda: len(sandbox.state()["syncs"]) >= 4, "the first worker begins some")
+    wait_for(lambda: len(sandbox.state()["syncs"]) >= 4, "the first worker starts some")
     victim.send_signal(signal.SIGKILL)
     victim.wait()
     assert len(sandbox.state()["syncs"]) < 12

@@ -326,7 +326,7 @@ def test_a_variable_that_is_no_setting_is_said_and_stops_nothing(
             processes.start("worker", stderr=lines)
             wait_for(
                 lambda: all(log.read_text().count(f"{name}: this version") >= 2 for name in others),
-                "both have said it",
+                "both have logged it",
             )
     finally:
         processes.end_all()

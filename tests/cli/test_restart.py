@@ -86,7 +86,7 @@ def test_a_second_server_takes_over_and_every_request_is_answered(machines: Proc
             """Return a server that is a child of the first and has its own worker."""
             return next((each for each in children(first.pid) if children(each)), None)
 
-        wait_for(lambda: second() is not None, "the second server has begun")
+        wait_for(lambda: second() is not None, "the second server has started")
         heir = second()
         assert heir is not None
         first.send_signal(signal.SIGTERM)

@@ -415,7 +415,7 @@ def test_what_a_killed_worker_had_in_hand_is_taken_over_and_no_row_is_lost_or_th
     hook.holds_from = None
     hook.may_go_on.set()
     machines.start("worker")
-    wait_for(lambda: the_delivery().state == "delivered", "another worker goes on")
+    wait_for(lambda: the_delivery().state == "delivered", "another worker continues")
     sent = keys(hook)
     assert sent[1] == sent[2], "its outcome is unknown, so it is sent again with its key"
     assert len(set(sent)) == len(sent) - 1

@@ -297,7 +297,7 @@ def test_a_parquet_file_whose_maker_is_left_before_it_is_whole_is_not_there(tmp_
     lines, target = tmp_path / "lines", tmp_path / "file"
     lines.write_bytes(written(ParquetLines(columns("A")), [{"id": 1, "A": "x"}]))
     with parquet.ParquetWriter(lines, target):
-        wait_for(target.exists, "the file is begun")
+        wait_for(target.exists, "the file is started")
     assert not target.exists()
 
 
@@ -316,7 +316,7 @@ def test_the_process_that_makes_a_parquet_file_ends_when_the_one_that_writes_its
     ) as writer:
         assert writer.stdout is not None
         maker = int(writer.stdout.readline())
-        wait_for(target.exists, "the file is begun")
+        wait_for(target.exists, "the file is started")
         writer.kill()
     wait_for(lambda: has_ended(maker), "the process that makes the file ends")
 

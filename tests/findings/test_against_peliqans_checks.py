@@ -214,7 +214,7 @@ def check_differences(found: Iterable[Difference], sandbox: Flask) -> Counter[st
             for name, reason in REASONS.items()
             if difference.connection and reason.holds(difference, life)
         }
-        assert reasons, f"nobody knows why they differ: {difference}"
+        assert reasons, f"no known reason for the difference: {difference}"
         by_reason.update(reasons)
     return by_reason
 

@@ -131,7 +131,7 @@ def test_a_scenario_gives_exactly_its_causes(scenario: str, tmp_path: Path) -> N
     with read_once(sandbox, tmp_path):
         found = db.session.scalars(select(Cause).where(Cause.state != "recovered")).all()
         causes = {(each.rule, each.connector): each.connections or each.accounts for each in found}
-        assert len(found) == len(causes), "one cause was taken for two"
+        assert len(found) == len(causes), "one cause was split into two"
         assert causes == wanted
         assert {each.platform for each in found if each.rule == "dark"} <= {True}
         assert (

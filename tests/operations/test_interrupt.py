@@ -74,7 +74,7 @@ def interrupt(process: subprocess.Popen[bytes], log: Path) -> str:
 def test_ctrl_c_ends_a_demo_in_order(start: Start, log: Path) -> None:
     # At once, while sandbox and worker still start.
     process = start("demo", "--accounts=20", f"--port={free_port()}")
-    wait_for(lambda: "Ctrl-C ends all" in log.read_text(), "the demo says where it is", within=60)
+    wait_for(lambda: "Ctrl-C ends all" in log.read_text(), "the demo prints its address", within=60)
     assert interrupt(process, log) == ""
 
 

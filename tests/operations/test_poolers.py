@@ -139,7 +139,7 @@ def test_pages_and_passes_go_on_with_fewer_server_connections_than_clients(
                 db.session.remove()
                 return found.active is None and found.error is None
 
-        wait_for(is_complete, "the pass is complete", within=60)
+        wait_for(is_complete, "the refresh is complete", within=60)
         processes.end_all()
     wrong = [
         line
@@ -279,7 +279,7 @@ def test_a_question_is_cancelled_through_the_pooler(
         )
         wait_for(
             lambda: connection.execute(active).fetchone() == (1,),
-            "the question is under way",
+            "the query is running",
             within=60,
         )
         cancels[0]()

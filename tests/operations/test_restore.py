@@ -41,7 +41,7 @@ def test_a_store_in_use_is_not_replaced(
     processes.serve()
     pages = processes.newest
     worker = processes.start("worker")
-    wait_for(lambda: notes() == 2, "pages and worker have noted that they are there", within=60)
+    wait_for(lambda: notes() == 2, "server and worker have registered", within=60)
     file = str(tmp_path / "kept.console")
     assert run("backup", file).exit_code == 0
     for last in (pages, worker):

@@ -249,7 +249,7 @@ def test_an_export_a_copy_and_a_backup_outlive_the_containers_and_one_can_go_bac
     response = browser.post(f"/accounts/1001/tables/{TABLE}/exports", format="csv")
     assert response.status_code == 303, response.text
     file = f"{response.headers['Location']}/file"
-    wait_for(lambda: browser.get(file).ok, "the worker's file is handed out by web", within=60)
+    wait_for(lambda: browser.get(file).ok, "the web service delivers the worker's file", within=60)
     rows = browser.get(file).text
     copies = deployment.local_path("web", "/data/copies")
     copied = deployment.run(

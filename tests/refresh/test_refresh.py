@@ -71,7 +71,7 @@ def test_one_turn_reads_all_that_is_due_however_long_it_takes_to_write(
         return found
 
     def save_slowly(*args: Any) -> None:
-        wait_for(lambda: len(read) == len(leased), "all in hand is read")
+        wait_for(lambda: len(read) == len(leased), "all leased accounts are read")
         save(*args)
 
     monkeypatch.setattr(refresh_queue, "lease_accounts", record_leased)

@@ -176,7 +176,7 @@ def test_a_worker_with_nothing_in_hand_ends_soon_after_it_is_asked_to(
         )
 
     idle = machines.start("worker")
-    wait_for(idle_and_working, "it has taken what there was")
+    wait_for(idle_and_working, "it has leased all due accounts")
     asked_at = time.monotonic()
     idle.send_signal(signal.SIGTERM)
     assert idle.wait(60) == 0
@@ -212,7 +212,7 @@ def test_a_worker_keeps_a_large_answer_in_seconds_and_then_ends_when_it_is_asked
             return db.session.get_one(QueryResult, answer_id).state == query_runs.DONE
 
     worker = machines.start("worker")
-    wait_for(is_answered, "the answer is there", within=60)
+    wait_for(is_answered, "the result is stored", within=60)
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(60) == 0
 

@@ -99,7 +99,7 @@ def test_whatever_is_killed_nothing_is_lost_done_twice_or_held_for_ever(
             process.kill()
     responses = sum((presser.responses for presser in pressers), Counter())
     accepted = Counter(connection for presser in pressers for connection in presser.accepted)
-    assert sum(accepted.values()) > TIMES, f"hardly anything was pressed: {responses}, {killed}"
+    assert sum(accepted.values()) > TIMES, f"too few buttons were pressed: {responses}, {killed}"
     with app.app_context():
         _check_actions(accepted, sandbox)
         _check_leases()

@@ -258,7 +258,9 @@ def test_parts_of_masked_values_are_asked_for_at_no_door(
     for name, query in PARTS.items():
         response = VARIANTS[variant](olga, query)
         assert response.status_code == 400, (variant, name)
-    assert sandbox_server.state()["calls"].get("rows", 0) == before, "nothing was asked of the API"
+    assert sandbox_server.state()["calls"].get("rows", 0) == before, (
+        "no request was sent to the API"
+    )
 
 
 def shown_by(response: Any) -> str:

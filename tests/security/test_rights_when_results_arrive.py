@@ -321,7 +321,7 @@ def test_a_search_shows_no_parts_of_columns_that_are_masked_since(
     later(who)
     assert "is exactly it" not in who.person.client.get(exactly).text
     assert "contains it" not in who.person.client.get(url).text, (
-        "what was seen with a reason is not seen after it"
+        "revealed values are hidden after the reveal"
     )
     visible, text = search(who.person, path, NAME)
     assert "contains it" in text

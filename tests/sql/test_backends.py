@@ -138,7 +138,7 @@ def test_a_single_value_that_is_too_large_is_left_where_it_is(warehouse: str) ->
     assert len(then.rows) == 2
     assert found.cut
     with psycopg.connect(warehouse) as connection:
-        wait_for(lambda: not others(connection), "the database has let go of both questions")
+        wait_for(lambda: not others(connection), "the database has ended both queries")
 
 
 def most_memory() -> float:
@@ -196,11 +196,11 @@ def test_a_cancelled_question_is_gone_from_the_database(warehouse: str) -> None:
             assert row is not None
             return int(row[0])
 
-        wait_for(lambda: under_way() == 1, "the question is under way")
+        wait_for(lambda: under_way() == 1, "the query is running")
         cancels[0]()
         thread.join(10)
         assert not thread.is_alive()
-        wait_for(lambda: under_way() == 0, "the database has given up")
+        wait_for(lambda: under_way() == 0, "the database has cancelled it")
     assert "user request" in str(failures[0])
 
 

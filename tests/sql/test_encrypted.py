@@ -58,11 +58,11 @@ def encrypted(servers: Servers) -> Iterator[tuple[str, Path]]:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("alter system set ssl = on")
         connection.execute("select pg_reload_conf()")
-        wait_for(lambda: speaks(url, True), "it speaks encrypted")
+        wait_for(lambda: speaks(url, True), "connections are encrypted")
         yield url, certificate
         connection.execute("alter system reset ssl")
         connection.execute("select pg_reload_conf()")
-    wait_for(lambda: speaks(url, False), "it speaks as before")
+    wait_for(lambda: speaks(url, False), "connections are not encrypted again")
     servers.postgresql.drop("encrypted")
 
 

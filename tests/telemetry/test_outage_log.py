@@ -32,10 +32,10 @@ def test_while_an_outage_lasts_it_is_said_again_now_and_then(
                 failing.exception("A task failed")
         wait_for(
             lambda: sum("has not answered for" in each for each in caplog.messages) >= 2,
-            "it is said twice more",
+            "it is logged twice more",
         )
         back.set()
-        wait_for(lambda: "answers again" in caplog.text, "its end is said")
+        wait_for(lambda: "answers again" in caplog.text, "its end is logged")
     finally:
         caplog.handler.removeFilter(held)
     first, *between, last = caplog.messages

@@ -146,7 +146,7 @@ def test_a_lost_hint_is_made_good_by_the_tick(
     app: Flask, services: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     send_events(app, made(sandbox.healthy, "pipeline_run_started", NEW_RUN))
-    wait_for(services.queues["jobs"].pending_count, "the hint is given")
+    wait_for(services.queues["jobs"].pending_count, "the poll is enqueued")
     services.queues["jobs"].storage.flush_queue()
     assert not services.queues["jobs"].pending()
     clock.move(minutes=2)
