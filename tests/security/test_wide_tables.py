@@ -143,10 +143,8 @@ def test_columns_are_unticked_and_everything_after_it_has_a_short_address(
 ) -> None:
     _, page = olga.open(f"{PATH}?per_page=5")
     remaining = list(range(300))[: 300 - unticked]
-    url, page = olga.submit(
-        one(page, "form.rows-panel:has(.rows-ticks)"),
-        column=[COLUMNS[number] for number in remaining],
-    )
+    form = one(page, "form.rows-panel:has(.rows-ticks)")
+    url, page = olga.submit(form, column=[COLUMNS[number] for number in remaining])
     assert shown(page) == remaining
     assert "of 24 rows" in one(page, ".pager").get_text()
 
