@@ -1,6 +1,6 @@
 """Counters of connections by kind, of the fleet and each account, for lists.
 
-``kept_for`` updates them in the transaction of a change. It locks the snapshot, so that two writers
+``updating`` updates them in the transaction of a change. It locks the snapshot, so that two writers
 never start from the same number, on both databases.
 """
 
@@ -77,7 +77,7 @@ def repair_texts() -> int:
 
 
 @contextmanager
-def kept_for(account_ids: Collection[int]) -> Iterator[None]:
+def updating(account_ids: Collection[int]) -> Iterator[None]:
     """Keep the counters right over a block that changes these accounts or their connections.
 
     Locks the snapshot. Does not commit.

@@ -50,7 +50,7 @@ def read_connection(
     account = api.for_account(account_id)
     seen = account.connection(connection_id)
     runs = account.runs(connection_id)
-    with counters.kept_for([account_id]):
+    with counters.updating([account_id]):
         row = _save(account_id, seen, at)
     row.looked_at = at
     fleet_runs.save([(row, runs, at)])

@@ -151,7 +151,7 @@ def save_accounts(accounts: Iterable[peliqan.Account], at: datetime) -> None:
         db.session.rollback()
         return
     ids = [account.id for account in news]
-    with counters.kept_for(ids):
+    with counters.updating(ids):
         rows = {
             row.id: row for row in db.session.scalars(select(Account).where(Account.id.in_(ids)))
         }
@@ -177,7 +177,7 @@ def miss_accounts(seen: Collection[int], at: datetime) -> None:
         if account_id not in seen
     ]
     for account_id in missing:
-        with counters.kept_for([account_id]):
+        with counters.updating([account_id]):
             _miss_account(db.session.get_one(Account, account_id), at)
         evaluate.evaluate([account_id], at)
     db.session.commit()
@@ -224,7 +224,7 @@ def save_readings(readings: Sequence[AccountFetch], tokens: Mapping[int, bytes])
             change(failed.values(unreadable_reason=reading.error.explained))
     changed = [reading for reading in readings if reading.news and reading.error is None]
     if changed:
-        with counters.kept_for([reading.account_id for reading in changed]):
+        with counters.updating([reading.account_id for reading in changed]):
             _save_news(changed)
     _save_times(readings)
     signals.accounts_read.send(fetches=readings)
