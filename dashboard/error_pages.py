@@ -33,7 +33,7 @@ from dashboard.telemetry import outage_log
 from dashboard.telemetry import request_id as ids
 from dashboard.users.views import two_factor as second
 from dashboard.web import htmx
-from dashboard.web.login_throttle import account
+from dashboard.web.login_attempt_keys import account
 from dashboard.web.required_role import is_for_scripts, requested_url
 from dashboard.web.security import first_in_a_minute
 

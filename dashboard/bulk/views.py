@@ -27,8 +27,7 @@ from dashboard.findings import queries as finding_queries
 from dashboard.findings.models import Cause
 from dashboard.users.authentication import visitor
 from dashboard.web import htmx
-from dashboard.web.list_csv import csv_response
-from dashboard.web.lists import render_list
+from dashboard.web.lists import csv_response, render_list
 from dashboard.web.required_role import requires
 
 bp = Blueprint("bulk", __name__)

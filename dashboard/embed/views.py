@@ -26,7 +26,7 @@ from dashboard.embed.limits import LONGEST_CONNECTORS, MOST_OFFERED, TOKEN_LIFE
 from dashboard.fleet.models import Account, Connection
 from dashboard.listing.query import BadQuery, read_integer
 from dashboard.refresh import live
-from dashboard.users import access_rules
+from dashboard.users import customer_access
 from dashboard.users.authentication import visitor
 from dashboard.web.required_role import PUBLIC, requires
 from dashboard.web.security import allow_frame, is_widgets_host, own_policy
@@ -212,7 +212,7 @@ def _external_id(fields: Mapping[str, str]) -> str:
     external_id = fields.get("external_id", "").strip()
     if not 1 <= len(external_id) <= 255 or not external_id.isprintable():
         raise BadQuery("An external id has 1 to 255 characters, none of them a control character.")
-    if not access_rules.may_see(visitor().user, external_id):
+    if not customer_access.may_see(visitor().user, external_id):
         abort(404, "You see no customer with this external id.")
     return external_id
 

@@ -10,6 +10,8 @@ from typing import Final
 MOST_SCHEDULES: Final = 50
 # Failures, and remarks, that are stored of a run.
 MOST_REMARKS_STORED: Final = 100
+# Failed tables that the list of runs names; the number of others is given.
+FAILURES_NAMED: Final = 5
 # Each so many runs, a table is copied in full.
 FULL_EVERY: Final = 20
 # Loaders set the time before the row is visible, so rows from this long before are read again.

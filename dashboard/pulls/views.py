@@ -13,7 +13,7 @@ from dashboard.pulls import service as pulls
 from dashboard.pulls.destinations import base as destinations
 from dashboard.pulls.destinations import registry
 from dashboard.pulls.jobs import in_words, selection_of
-from dashboard.pulls.limits import FULL_EVERY, MOST_SCHEDULES
+from dashboard.pulls.limits import FAILURES_NAMED, FULL_EVERY, MOST_SCHEDULES
 from dashboard.pulls.models import PullSchedule
 from dashboard.pulls.schedule import EVERY, when_words
 from dashboard.pulls.tasks import run_pull
@@ -87,6 +87,7 @@ def show(schedule_id: int) -> ResponseReturnValue:
         schedule=schedule,
         when=when,
         chosen=chosen,
+        failures_named=FAILURES_NAMED,
     )
 
 

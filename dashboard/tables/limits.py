@@ -21,6 +21,8 @@ LONGEST_CELL: Final = 140
 CHECK_FRESH_FOR: Final = timedelta(minutes=1)
 # After a check a table's rows are counted once a day for this time.
 WATCHED_FOR: Final = timedelta(days=7)
+# The latest row counts that the page of a table's health lists.
+ROW_COUNTS_SHOWN: Final = 10
 # The share of rows that must be left; with fewer, a table lost rows.
 LEFT_AT_LEAST: Final = 0.7
 # Below this many rows a drop can be the deletion of a few rows by the customer.

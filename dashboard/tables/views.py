@@ -35,7 +35,7 @@ from dashboard.tables.rows import cell_of, line
 from dashboard.tables.saved_views import SavedView
 from dashboard.users.authentication import visitor
 from dashboard.web import api_response_cache, htmx
-from dashboard.web.list_csv import csv_response
+from dashboard.web.lists import csv_response
 from dashboard.web.lookup import get_account_or_404
 from dashboard.web.required_role import requires, safe_next
 from dashboard.web.security import limiter

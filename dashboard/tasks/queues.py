@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 from dashboard.context import services
 from dashboard.core.private_files import make_private
 from dashboard.tasks.serializer import SignedMessages
+from dashboard.tasks.worker_threads import QUEUES
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -29,15 +30,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 # Slightly less than a minute, so that a task which was late once does not skip a turn.
 MINUTE, DAY = timedelta(seconds=50), timedelta(days=1)
-# The queues, with the threads of a worker for each. None: set on the command line.
-QUEUES: Final[dict[str, int | None]] = {
-    "jobs": None,  # short tasks that users wait for
-    "readings": 1,  # the fleet refresh
-    "exports": 2,  # whole tables, which take minutes
-    "questions": 4,  # SQL
-    "pulls": 1,  # copies of tables
-    "deliveries": 2,  # new connections, for the partner's data hook
-}
 # Huey names a task by module and name. Messages of earlier versions name the module that then
 # held all tasks.
 MODULE_IN_MESSAGES: Final = "dashboard.fleet.queue"

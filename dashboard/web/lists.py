@@ -1,19 +1,19 @@
 """Lists of all pages: HTML, JSON and CSV from one view."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 from urllib.parse import urlencode
 
-from flask import jsonify, render_template, request, url_for
+from flask import Response, jsonify, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
+from dashboard.listing.csv_file import csv_text, read_full_list
 from dashboard.listing.limits import PAGE_SIZES
 from dashboard.listing.listing import Choice, Item, Listing
 from dashboard.listing.query import Page
 from dashboard.web import htmx
-from dashboard.web.list_csv import csv_response, read_full_list
 from dashboard.web.status_banner import coverage
 
 # The characters that Flask's ``url_for`` leaves unquoted in a query.
@@ -129,3 +129,9 @@ def render_list(
     return render_template(
         fragment if htmx.is_htmx() else template, list=shown, beside=extra(page.items), **more
     )
+
+
+def csv_response(items: Sequence[dict[str, Any]], name: str) -> Response:
+    """Return rows as a CSV file, with formulas made harmless."""
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(csv_text(items), mimetype="text/csv", headers=headers)

@@ -8,10 +8,10 @@ from flask_wtf import CSRFProtect
 from limits import parse
 
 from dashboard.context import services
-from dashboard.web import login_throttle
+from dashboard.web import login_attempt_keys
 
 csrf = CSRFProtect()
-limiter = Limiter(login_throttle.by_address, headers_enabled=False, strategy="moving-window")
+limiter = Limiter(login_attempt_keys.by_address, headers_enabled=False, strategy="moving-window")
 
 POLICY = {
     "default-src": "'none'",
@@ -40,7 +40,7 @@ def init_app(app: Flask) -> None:
     app.before_request(_only_forms)
     csrf.init_app(app)
     limiter.init_app(app)
-    login_throttle.init_app(app)
+    login_attempt_keys.init_app(app)
     app.after_request(_headers)
 
 
@@ -64,7 +64,7 @@ def first_in_a_minute(what: str) -> bool:
 
     For audit entries of events that any client can cause, which are not recorded each time.
     """
-    return bool(limiter.limiter.hit(parse("1 per minute"), what, login_throttle.by_address()))
+    return bool(limiter.limiter.hit(parse("1 per minute"), what, login_attempt_keys.by_address()))
 
 
 def _by_our_name() -> None:

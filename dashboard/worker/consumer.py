@@ -14,7 +14,8 @@ from huey.consumer import Consumer
 from dashboard.context import Services
 from dashboard.refresh import service as refresh
 from dashboard.tasks.processes import ProcessRegistration
-from dashboard.tasks.queues import QUEUES, TaskQueues
+from dashboard.tasks.queues import TaskQueues
+from dashboard.tasks.worker_threads import QUEUES
 from dashboard.worker import dispatch
 
 # Parameter of glibc's mallopt(3): the maximum number of memory arenas.

@@ -13,7 +13,7 @@ from dashboard.core.row_access import EVERYONE, Visibility
 from dashboard.findings.models import Finding
 from dashboard.fleet.models import Account, Connection, Run
 from dashboard.refresh import writer
-from dashboard.users import access_rules
+from dashboard.users import customer_access
 from dashboard.users import service as users
 from tests.support.restricted_users import INSIDE, add_outsiders
 
@@ -86,7 +86,7 @@ def test_an_account_that_comes_or_gets_another_id_is_seen_by_whom_it_concerns_at
     with app.app_context():
         user = users.find_user("viv@example.com")
         assert user is not None
-        access_rules.limit(user, access_rules.read("north-*\ncust-00003"))
+        customer_access.limit(user, customer_access.read("north-*\ncust-00003"))
     assert seen() == {1003}
     with app.app_context():
         writer.save_accounts(

@@ -18,8 +18,8 @@ from sqlalchemy import select
 from dashboard.audit.models import AuditEntry
 from dashboard.core.database import db
 from dashboard.exports.models import Export
+from dashboard.listing import csv_file
 from dashboard.sandbox import query
-from dashboard.web import list_csv
 from tests.security.downloads import (
     CLIENTS,
     LEDGER,
@@ -316,7 +316,7 @@ def test_a_list_with_more_rows_than_its_csv_file_may_have_is_refused_and_not_cut
     app: Flask, route_requests: RouteRequests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, refused, most = Person(app.test_client(), "adam@example.com").client, 0, 2
-    monkeypatch.setattr(list_csv, "MOST_CSV_ROWS", most)
+    monkeypatch.setattr(csv_file, "MOST_CSV_ROWS", most)
     paths = {request.path for request in route_requests.all("GET")}
     for path in sorted(
         path

@@ -22,7 +22,7 @@ from dashboard.masking.models import ColumnMask, Reveal
 from dashboard.masking.rule_file import MASKED
 from dashboard.sandbox.tables import Field
 from dashboard.tables.search import jobs as search_jobs
-from dashboard.users import access_rules
+from dashboard.users import customer_access
 from dashboard.users import service as users
 from dashboard.users.models import User
 from tests.security.route_requests import ACCOUNT
@@ -123,7 +123,7 @@ def mask(who: Somebody) -> None:
 
 
 def limit(who: Somebody) -> None:
-    who.change(lambda user: access_rules.limit(user, [("nobody-", True)]))
+    who.change(lambda user: customer_access.limit(user, [("nobody-", True)]))
 
 
 def later(who: Somebody) -> None:

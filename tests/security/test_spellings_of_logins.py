@@ -19,7 +19,7 @@ from dashboard.core.email_addresses import LONGEST, canonical
 from dashboard.users import passwords
 from dashboard.users import service as users
 from dashboard.users.models import UserSession
-from dashboard.web import login_throttle
+from dashboard.web import login_attempt_keys
 from dashboard.web.security import limiter
 from tests.security.test_sign_in import OFFICE, VIV, attempt, statuses
 from tests.support.people import PASSWORD, PASSWORD_HASH, Person
@@ -85,7 +85,7 @@ def counted_as(app: Flask, typed: str) -> str:
     with app.test_request_context(
         "/login", method="POST", data={"email": typed.encode("utf-8", "replace")}
     ):
-        return login_throttle.by_account()
+        return login_attempt_keys.by_account()
 
 
 @settings(
@@ -213,7 +213,7 @@ def test_a_field_of_another_form_does_not_make_a_browser_known(app: Flask) -> No
         ("/login", {"email": VIV}),
     ):
         with app.test_request_context(path, method="POST", data=data, environ_base=environ):
-            keys.append(login_throttle.by_address())
+            keys.append(login_attempt_keys.by_address())
     assert keys[0] == keys[1] != keys[2]
 
 

@@ -19,7 +19,7 @@ from dashboard.exports.formats import CsvFile
 from dashboard.findings.models import Cause
 from dashboard.refresh.service import refresh_fleet
 from dashboard.users import service as users
-from dashboard.web.list_csv import csv_response
+from dashboard.web.lists import csv_response
 from dashboard.web.security import limiter
 from tests.security.formulas import SIGNS, STARTS, FormulaApi, cells_of, is_formula
 from tests.security.route_requests import RouteRequests, send_request

@@ -19,7 +19,7 @@ from dashboard.core.database import db
 from dashboard.sql import service as query_runs
 from dashboard.sql.models import QueryResult, QueryRun
 from dashboard.sql.tasks import run_query
-from dashboard.users import access_rules
+from dashboard.users import customer_access
 from dashboard.users import service as users
 from tests.security.route_requests import ACCOUNT
 from tests.support.clock import Clock
@@ -288,7 +288,7 @@ def test_an_operator_who_is_limited_since_finds_the_answer_no_more(app: Flask, t
     with app.app_context():
         user = users.find_user(email)
         assert user is not None
-        access_rules.limit(user, access_rules.read(OTHER_ACCOUNT))
+        customer_access.limit(user, customer_access.read(OTHER_ACCOUNT))
     for path, _ in result_routes(app, *ids):
         assert olga.client.get(path).status_code == 404, path
 

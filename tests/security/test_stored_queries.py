@@ -15,7 +15,7 @@ from dashboard.core.sql_text import names_in_statement, title_of, without_litera
 from dashboard.sql import service as query_runs
 from dashboard.sql.models import QueryRun, SavedQuery
 from dashboard.sql.tasks import run_query
-from dashboard.users import access_rules
+from dashboard.users import customer_access
 from dashboard.users import service as users
 from tests.security.route_requests import ACCOUNT
 from tests.support.people import PASSWORD, PASSWORD_HASH, Person
@@ -57,7 +57,7 @@ def newcomer(app: Flask, role: str, to: str = "") -> Person:
         user.password_hash = PASSWORD_HASH
         db.session.commit()
         if to:
-            access_rules.limit(user, access_rules.read(to))
+            customer_access.limit(user, customer_access.read(to))
     return Person(app.test_client(), email)
 
 

@@ -18,7 +18,7 @@ from dashboard.notes.models import Note
 from dashboard.sql import service as query_runs
 from dashboard.sql.models import SavedQuery
 from dashboard.tables.search import service as searches
-from dashboard.users import access_rules
+from dashboard.users import customer_access
 from dashboard.users import service as users
 from dashboard.webhooks.models import WebhookEvent
 
@@ -55,7 +55,7 @@ def add_outsiders(app: Flask, at: datetime) -> dict[str, int]:
         for email in ("olga@example.com", "viv@example.com"):
             user = users.find_user(email)
             assert user is not None
-            access_rules.limit(user, access_rules.read(CHOSEN))
+            customer_access.limit(user, customer_access.read(CHOSEN))
         assert all(found.values()), found
         return found
 

@@ -14,7 +14,7 @@ from dashboard.listing.query import BadQuery
 from dashboard.tables import saved_views as table_views
 from dashboard.tables.models import TableView
 from dashboard.tables.query import LONGEST_TREE, read_table_query, reference
-from dashboard.users import access_rules
+from dashboard.users import customer_access
 from dashboard.users import service as users
 from tests.support.clock import Clock
 from tests.support.people import PASSWORD, Person, words
@@ -129,13 +129,15 @@ def test_a_view_opens_with_its_own_table_and_for_those_who_may_see_it(
     with app.app_context():
         person = users.find_user("viv@example.com")
         assert person is not None
-        access_rules.limit(person, access_rules.read("cust-00002"))
+        customer_access.limit(person, customer_access.read("cust-00002"))
     limited = viv.client.get(f"{WIDE}?{view}")
     assert limited.status_code == 404
     assert "Column" not in limited.text
     assert viv.client.get(f"{OTHERS}?{view}").status_code == 410
     with app.app_context():
-        access_rules.limit(users.find_user("viv@example.com"), access_rules.read("cust-00001"))  # type: ignore[arg-type]
+        customer_access.limit(
+            users.find_user("viv@example.com"), customer_access.read("cust-00001")
+        )  # type: ignore[arg-type]
     assert viv.client.get(f"{WIDE}?{view}").status_code == 200
     assert choose(viv, WIDE, column=HALF) == f"{WIDE}?{view}"
     assert viv.client.post(OTHERS, data={"csrf_token": viv.token()}).status_code == 404

@@ -12,7 +12,7 @@ from werkzeug.routing import Rule
 from dashboard.core.database import db
 from dashboard.findings.models import Finding
 from dashboard.fleet.models import Connection
-from dashboard.users import access_rules
+from dashboard.users import customer_access
 from dashboard.users import service as users
 from tests.support.people import Person, words
 from tests.support.restricted_users import INSIDE
@@ -247,10 +247,10 @@ def test_what_is_remembered_for_one_is_not_shown_to_another(
     with app.app_context():
         user = users.find_user("viv@example.com")
         assert user is not None
-        access_rules.limit(user, access_rules.read("cust-00003"))
+        customer_access.limit(user, customer_access.read("cust-00003"))
     assert viv.json("/accounts.json")["total"] == 1
     with app.app_context():
         user = users.find_user("viv@example.com")
         assert user is not None
-        access_rules.limit(user, None)
+        customer_access.limit(user, None)
     assert viv.json("/accounts.json")["total"] == 60

@@ -6,7 +6,8 @@ from flask import Blueprint, render_template
 from flask.typing import ResponseReturnValue
 
 from dashboard import peliqan
-from dashboard.connections.views.health_strip import STRIP_DAYS, worst_strip
+from dashboard.connections.limits import STRIP_DAYS
+from dashboard.connections.views.health_strip import worst_strip
 from dashboard.context import services
 from dashboard.customer_links import queries as waiting_links
 from dashboard.findings import queries as finding_queries

@@ -14,7 +14,8 @@ from dashboard.actions.presenters import Advice, advise, audit_if_not_sent
 from dashboard.actions.service import ActionRequest
 from dashboard.actions.tasks import poll_action
 from dashboard.audit import service as audit
-from dashboard.connections.views.health_strip import STRIP_DAYS, Day, strip
+from dashboard.connections.limits import HEALTH_CHANGES_SHOWN, STRIP_DAYS
+from dashboard.connections.views.health_strip import Day, strip
 from dashboard.context import services
 from dashboard.core.error_values import sentence_of
 from dashboard.customer_links import service as customer_links
@@ -109,7 +110,7 @@ def connection_page(
     return ConnectionPage(
         connection=connection,
         runs=fleet_runs.latest(account_id, connection_id),
-        history=history[::-1],
+        history=history[::-1][:HEALTH_CHANGES_SHOWN],
         days=strip(history, connection.first_seen_at, at, STRIP_DAYS),
         findings=findings,
         advice=advise(connection, findings),

@@ -6,8 +6,6 @@ from datetime import date, datetime, timedelta
 
 from dashboard.fleet.models import SEVERITIES, HealthChange
 
-STRIP_DAYS = 30
-
 
 @dataclass(frozen=True)
 class Day:

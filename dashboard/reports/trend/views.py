@@ -9,7 +9,7 @@ from dashboard.fleet.models import SEVERITIES
 from dashboard.listing.listing import shown_time
 from dashboard.reports.trend import queries as trend
 from dashboard.web import times
-from dashboard.web.list_csv import csv_response
+from dashboard.web.lists import csv_response
 from dashboard.web.required_role import requires
 from dashboard.web.status_banner import coverage
 

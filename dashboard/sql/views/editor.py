@@ -38,8 +38,7 @@ from dashboard.sql.parameters import BadStatement, checked, names_in
 from dashboard.sql.tasks import run_query
 from dashboard.tables.cells import cell, plain
 from dashboard.users.authentication import visitor
-from dashboard.web.list_csv import csv_response
-from dashboard.web.lists import ListContext
+from dashboard.web.lists import ListContext, csv_response
 from dashboard.web.lookup import get_account_or_404
 from dashboard.web.required_role import requires
 

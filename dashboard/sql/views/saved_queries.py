@@ -28,7 +28,7 @@ from dashboard.sql.views.editor import (
     start_queries,
 )
 from dashboard.users.authentication import visitor
-from dashboard.web.list_csv import csv_response
+from dashboard.web.lists import csv_response
 from dashboard.web.required_role import requires
 
 bp = Blueprint("queries", __name__)

@@ -14,7 +14,7 @@ from dashboard.tables import presenters, short_links
 from dashboard.tables.health import jobs as table_check_jobs
 from dashboard.tables.health import service as table_checks
 from dashboard.tables.health.models import TableCheck
-from dashboard.tables.limits import CHECK_FRESH_FOR
+from dashboard.tables.limits import CHECK_FRESH_FOR, ROW_COUNTS_SHOWN
 from dashboard.web import htmx
 from dashboard.web.lookup import get_account_or_404
 from dashboard.web.required_role import requires
@@ -43,11 +43,14 @@ class HealthPage:
 
     @property
     def steps(self) -> list[tuple[TableCheck, int | None]]:
-        """Each check with the change in rows since the one before; None for the oldest."""
+        """The latest checks, each with the change in rows since the one before.
+
+        None for the oldest of all.
+        """
         more: list[int | None] = [
             newer.rows - older.rows for newer, older in pairwise(self.earlier)
         ]
-        return list(zip(self.earlier, [*more, None], strict=False))
+        return list(zip(self.earlier, [*more, None], strict=False))[:ROW_COUNTS_SHOWN]
 
 
 @bp.get("/accounts/<int:account_id>/tables/<int:table_id>/health")

@@ -7,7 +7,7 @@ from dashboard.audit import service as audit
 from dashboard.audit.views import bp
 from dashboard.context import services
 from dashboard.core.database import db
-from dashboard.users import access_rules, oidc_users, sessions, two_factor
+from dashboard.users import customer_access, oidc_users, sessions, two_factor
 from dashboard.users import service as people
 from dashboard.users.authentication import visitor
 from dashboard.users.errors import PeopleError
@@ -110,10 +110,10 @@ def limit(user_id: int) -> ResponseReturnValue:
     if which not in {"all", "some"}:
         abort(400, "A person sees all customers or some.")
     try:
-        access_rules.limit(person, access_rules.read(text) if which == "some" else None)
-    except access_rules.BadScope as error:
+        customer_access.limit(person, customer_access.read(text) if which == "some" else None)
+    except customer_access.BadScope as error:
         return _show(person, text, str(error)), 400
-    _audit("change_customers", audit.DONE, access_rules.in_words(person))
+    _audit("change_customers", audit.DONE, customer_access.in_words(person))
     flash(f"It holds from {person.email}’s next page on.", "success")
     return redirect(url_for(".user", user_id=user_id), 303)
 
@@ -184,10 +184,10 @@ def _user_or_404(user_id: int) -> User:
 
 def _show(person: User, typed: str | None = None, problem: str = "") -> str:
     """Render the page of a user. ``typed``: invalid customers as they were entered."""
-    mine = access_rules.scopes_of(person)
+    mine = customer_access.scopes_of(person)
     limited = person.limited if typed is None else True
-    text = access_rules.as_text(mine) if typed is None else typed
-    count = access_rules.count(person) if person.limited else 0
+    text = customer_access.as_text(mine) if typed is None else typed
+    count = customer_access.count(person) if person.limited else 0
     current = provider()
     open_ones = sessions.open_of(person, services().clock(), visitor().get_id())
     return render_template(

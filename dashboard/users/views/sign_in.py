@@ -20,7 +20,7 @@ from dashboard.users.limits import (
 )
 from dashboard.users.views import oidc as provider
 from dashboard.users.views import two_factor as second
-from dashboard.web.login_throttle import by_account
+from dashboard.web.login_attempt_keys import by_account
 from dashboard.web.required_role import PUBLIC, requires, safe_next
 from dashboard.web.security import limiter
 

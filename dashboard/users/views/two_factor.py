@@ -17,7 +17,7 @@ from dashboard.users.limits import (
     IDENTITY_CHECKS,
 )
 from dashboard.users.models import User
-from dashboard.web.login_throttle import by_address, count_key
+from dashboard.web.login_attempt_keys import by_address, count_key
 from dashboard.web.required_role import PUBLIC, requires, safe_next
 from dashboard.web.security import limiter
 

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from flask import Response
-
 from dashboard.core.spreadsheet_text import harmless
 from dashboard.listing.limits import MOST_CSV_ROWS
 from dashboard.listing.listing import Listing
@@ -30,16 +28,15 @@ def read_full_list(listing: Listing, query: ListQuery) -> list[Any]:
     return page.items
 
 
-def csv_response(items: Sequence[dict[str, Any]], name: str) -> Response:
-    """Return rows as a CSV file, with formulas made harmless."""
+def csv_text(items: Sequence[dict[str, Any]]) -> str:
+    """Return rows with their headings as CSV, with formulas made harmless."""
     out = io.StringIO()
     if items:
         writer = csv.writer(out)
         # Headings are made harmless too, since they may be customers' column names.
         writer.writerow([csv_cell(name) for name in items[0]])
         writer.writerows([csv_cell(row[name]) for name in items[0]] for row in items)
-    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return Response(out.getvalue(), mimetype="text/csv", headers=headers)
+    return out.getvalue()
 
 
 def csv_cell(value: Any) -> Any:

@@ -7,7 +7,7 @@ from sqlalchemy import update
 from dashboard.core.database import db
 from dashboard.fleet.counters import recount
 from dashboard.fleet.models import Account
-from dashboard.users import access_rules
+from dashboard.users import customer_access
 from dashboard.users import service as users
 from tests.support.people import Person, entries, words
 from tests.support.restricted_users import INSIDE
@@ -64,7 +64,7 @@ def test_capitals_and_signs_of_patterns_in_an_id_are_taken_as_they_are(
         recount()
         user = users.find_user("viv@example.com")
         assert user is not None
-        access_rules.limit(user, access_rules.read("cust-00003*\ncust_*\n%*"))
+        customer_access.limit(user, customer_access.read("cust-00003*\ncust_*\n%*"))
     assert {item["account_id"] for item in viv.json("/accounts.json")["items"]} == {1002, 1003}
 
 
@@ -74,7 +74,7 @@ def test_administrators_see_all_and_so_does_whoever_becomes_one(
     with app.app_context():
         user = users.find_user("adam@example.com")
         assert user is not None
-        access_rules.limit(user, access_rules.read("cust-00003"))
+        customer_access.limit(user, customer_access.read("cust-00003"))
     assert adam.json("/accounts.json")["total"] == 60
 
 
@@ -90,5 +90,5 @@ def test_a_limit_costs_no_question_more(app: Flask, viv: Person) -> None:
     with app.app_context():
         user = users.find_user("viv@example.com")
         assert user is not None
-        access_rules.limit(user, access_rules.read("cust-*"))
+        customer_access.limit(user, customer_access.read("cust-*"))
     assert {path: count_statements(path) for path in paths} == before
