@@ -117,6 +117,14 @@ def test_tables_import_nothing_that_reads_or_writes_them(imports: ImportGraph) -
         assert not others, f"{module} imports {sorted(others)}"
 
 
+def test_limits_import_nothing_of_the_console(imports: ImportGraph) -> None:
+    """Whoever changes a limit reads one file of constants."""
+    for module in sorted(imports.modules):
+        if module.endswith(".limits"):
+            others = imports.find_modules_directly_imported_by(module)
+            assert not others, f"{module} imports {sorted(others)}"
+
+
 def test_the_application_is_imported_by_commands_alone() -> None:
     """All other modules reach the application by ``context.services()``: an import is a circle."""
     for module, tree in sources().items():

@@ -1,4 +1,6 @@
-"""The rules, each with its check in ``detection.py`` and the rules that it hides.
+"""The rules, each with its severity and the rules that it hides.
+
+Their checks are in ``detection.py`` and ``table_detection.py``.
 
 A rule hides the rules that it explains: with refused access, missing data is no further finding.
 So the findings of a connection are causes, not symptoms. The rules run in the order of ``RULES``.
@@ -10,7 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from dashboard.findings.rules import detection
+from dashboard.findings.rules import detection, table_detection
 from dashboard.findings.rules.facts import Facts, RuleContext
 from dashboard.peliqan.statuses import RunOutcome, Severity
 
@@ -240,31 +242,33 @@ RULES: Final = (
         "rows_dropped",
         "A table lost rows",
         FindingSeverity.WARNING,
-        detection.rows_dropped,
+        table_detection.rows_dropped,
         contradicts=True,
     ),
     Rule(
         "duplicate_keys",
         "Keys are there twice",
         FindingSeverity.CRITICAL,
-        detection.duplicate_keys,
+        table_detection.duplicate_keys,
         contradicts=True,
     ),
     Rule(
         "parent_table_empty",
         "A parent table is empty",
         FindingSeverity.CRITICAL,
-        detection.parent_table_empty,
+        table_detection.parent_table_empty,
         contradicts=True,
     ),
     Rule(
         "mixed_versions",
         "Old snapshots are still there",
         FindingSeverity.WARNING,
-        detection.mixed_versions,
+        table_detection.mixed_versions,
         contradicts=True,
     ),
-    Rule("table_stale", "A table gets no new rows", FindingSeverity.INFO, detection.table_stale),
+    Rule(
+        "table_stale", "A table gets no new rows", FindingSeverity.INFO, table_detection.table_stale
+    ),
     Rule(
         "consent_expiring",
         "A bank consent is about to end",
