@@ -22,13 +22,13 @@ from dashboard.app import create_app
 from dashboard.cli.common import upgrade_schema
 from dashboard.context import Services
 from dashboard.core.database import db
-from dashboard.core.search_text import refold
 from dashboard.refresh.service import refresh_fleet
 from dashboard.sandbox.app import create_sandbox
 from dashboard.settings import Settings
 from dashboard.users import service as users
 from tests.support.clock import Clock
 from tests.support.databases import Servers, fast_folder, run_servers
+from tests.support.folded_texts import wrong_folds
 from tests.support.people import PASSWORD, PASSWORD_HASH, Person
 from tests.support.sandbox import ACCOUNTS, Sandbox
 from tests.support.settings import make_settings
@@ -287,7 +287,7 @@ def comparable_texts_are_those_of_their_rows(request: pytest.FixtureRequest) -> 
     yield
     if app is not None:
         with app.app_context():
-            assert refold() == 0
+            assert wrong_folds() == []
 
 
 @pytest.fixture
