@@ -34,7 +34,8 @@ from dashboard.telemetry import request_id as ids
 from dashboard.users.views import two_factor as second
 from dashboard.web import htmx
 from dashboard.web.login_attempt_keys import account
-from dashboard.web.required_role import is_for_scripts, requested_url
+from dashboard.web.page_after_sign_in import requested_url
+from dashboard.web.required_role import is_for_scripts
 from dashboard.web.security import first_in_a_minute
 
 

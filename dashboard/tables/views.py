@@ -37,7 +37,8 @@ from dashboard.users.authentication import visitor
 from dashboard.web import api_response_cache, htmx
 from dashboard.web.lists import csv_response
 from dashboard.web.lookup import get_account_or_404
-from dashboard.web.required_role import requires, safe_next
+from dashboard.web.page_after_sign_in import safe_next
+from dashboard.web.required_role import requires
 from dashboard.web.security import limiter
 
 bp = Blueprint("tables", __name__, url_prefix="/accounts/<int:account_id>")

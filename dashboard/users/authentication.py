@@ -19,14 +19,8 @@ from dashboard.users import service as users
 from dashboard.users.limits import IDLE_TIMEOUT, LONGEST_SESSION, SIGN_INS_OF_A_USER
 from dashboard.users.models import User
 from dashboard.web import htmx
-from dashboard.web.required_role import (
-    PUBLIC,
-    is_for_scripts,
-    requested_url,
-    role_of_view,
-    short_address,
-    view_mark,
-)
+from dashboard.web.page_after_sign_in import requested_url, short_address
+from dashboard.web.required_role import PUBLIC, is_for_scripts, role_of_view, view_mark
 from dashboard.web.security import limiter
 
 # Endpoint of a step that a user must complete after signing in, before any other page opens:

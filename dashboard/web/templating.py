@@ -15,7 +15,7 @@ from dashboard.peliqan.statuses import severity_of_health, severity_of_run
 from dashboard.version import VERSION
 from dashboard.web import htmx, state_labels
 from dashboard.web.navigation import ADMIN_NAVIGATION, LINK_NAVIGATION, NAVIGATION
-from dashboard.web.required_role import requested_url
+from dashboard.web.page_after_sign_in import requested_url
 from dashboard.web.status_banner import coverage
 
 # The browser's storage stays empty, no script is evaluated, and errors are not put into the page.

@@ -18,7 +18,7 @@ from dashboard.core.database import db
 from dashboard.customer_links import service as customer_links
 from dashboard.pulls.models import PullSchedule
 from dashboard.settings import SettingsError, read_settings
-from dashboard.web.required_role import safe_next
+from dashboard.web.page_after_sign_in import safe_next
 from dashboard.web.security import PROBES
 from tests.customer_links.test_service import stored_connection
 from tests.security.route_requests import RouteRequests, send_request

@@ -12,7 +12,8 @@ from dashboard.listing.listing import Listing
 from dashboard.users.authentication import visitor
 from dashboard.web.lists import render_list
 from dashboard.web.lookup import PATH, get_connection_or_404
-from dashboard.web.required_role import requires, safe_next
+from dashboard.web.page_after_sign_in import safe_next
+from dashboard.web.required_role import requires
 from dashboard.web.times import today_began
 
 bp = Blueprint("banks", __name__)

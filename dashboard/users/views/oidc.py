@@ -34,7 +34,8 @@ from dashboard.users import issuers, oidc_users
 from dashboard.users.authentication import log_in
 from dashboard.users.limits import PROVIDER_SIGN_INS, PROVIDER_TIMEOUT
 from dashboard.users.oidc_claims import find, values, verified
-from dashboard.web.required_role import PUBLIC, requires, safe_next
+from dashboard.web.page_after_sign_in import safe_next
+from dashboard.web.required_role import PUBLIC, requires
 from dashboard.web.security import limiter
 
 bp = Blueprint("provider", __name__)

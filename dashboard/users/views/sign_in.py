@@ -21,7 +21,8 @@ from dashboard.users.limits import (
 from dashboard.users.views import oidc as provider
 from dashboard.users.views import two_factor as second
 from dashboard.web.login_attempt_keys import by_account
-from dashboard.web.required_role import PUBLIC, requires, safe_next
+from dashboard.web.page_after_sign_in import safe_next
+from dashboard.web.required_role import PUBLIC, requires
 from dashboard.web.security import limiter
 
 bp = Blueprint("people", __name__)

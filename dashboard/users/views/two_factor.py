@@ -18,7 +18,8 @@ from dashboard.users.limits import (
 )
 from dashboard.users.models import User
 from dashboard.web.login_attempt_keys import by_address, count_key
-from dashboard.web.required_role import PUBLIC, requires, safe_next
+from dashboard.web.page_after_sign_in import safe_next
+from dashboard.web.required_role import PUBLIC, requires
 from dashboard.web.security import limiter
 
 bp = Blueprint("second", __name__)
