@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from urllib.parse import urlsplit
 
 from flask import Flask, Request
@@ -81,7 +82,8 @@ def create_app(
         set_services(app, settings, clock, backoff, adapter)
     _connect_features()
     if pages:
-        _add_pages(app, settings)
+        _add_pages(app)
+        set_middleware(app, settings)
     logging.getLogger("huey").setLevel(logging.WARNING)
     return app
 
@@ -225,17 +227,27 @@ def _connect_features() -> None:
     POLLERS.update(dict.fromkeys(LINKS, customer_links.poll))
 
 
-def _add_pages(app: Flask, settings: Settings) -> None:
-    """Register the views, and the WSGI middleware in front of them."""
+def _add_pages(app: Flask) -> None:
+    """Register the views."""
     # Imported here, since a worker needs no views.
     from dashboard import blueprints
-    from dashboard.telemetry.access_log import AccessLog
-    from dashboard.web import security
 
     blueprints.register(app)
     # gunicorn would take the path from this variable; only DASHBOARD_URL sets it.
     os.environ.pop("SCRIPT_NAME", None)
-    # In front of every view, since views use the client's address, the scheme and the path.
+
+
+def set_middleware(app: Flask, settings: Settings) -> None:
+    """Put the WSGI middleware in front of the views; replace an earlier one.
+
+    From the outside: the access log; the client's address, the scheme and the path; webhooks.
+    """
+    # Imported here, since a worker needs no views.
+    from dashboard.telemetry.access_log import AccessLog
+    from dashboard.web import security
+    from dashboard.webhooks.receiver import WebhookReceiver
+
     probes = {rule.rule for rule in app.url_map.iter_rules() if rule.endpoint in security.PROBES}
-    inner = FromClient(app.wsgi_app, settings.dashboard_proxies, settings.path, probes)
+    receiver = WebhookReceiver(app, partial(Flask.wsgi_app, app))
+    inner = FromClient(receiver, settings.dashboard_proxies, settings.path, probes)
     app.wsgi_app = AccessLog(inner)  # type: ignore[method-assign]

@@ -29,7 +29,6 @@ from dashboard.tables.search import views as table_search
 from dashboard.users import authentication, quotas
 from dashboard.users.views import admin, oidc, password, sessions, sign_in, two_factor
 from dashboard.web import access_log_fields, assets, security, templating, times
-from dashboard.webhooks import receiver
 from dashboard.webhooks import views as webhooks
 
 
@@ -46,7 +45,6 @@ def register(app: Flask) -> None:
     action_presenters.init_app(app)
     error_pages.init_app(app)
     assets.init_app(app)
-    receiver.init_app(app)
     for views in (
         overview,
         accounts,

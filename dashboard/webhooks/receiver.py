@@ -46,11 +46,6 @@ class _Refusal(Exception):
         super().__init__(detail)
 
 
-def init_app(app: Flask) -> None:
-    """Wrap the application in the receiver."""
-    app.wsgi_app = WebhookReceiver(app, app.wsgi_app)  # type: ignore[method-assign]
-
-
 # Seconds between two messages to the workers, for any number of events.
 WAKE_EVERY = 0.2
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from flask import Flask
 from sqlalchemy import event, make_url
 
-from dashboard.app import create_app, flask_config, set_services
+from dashboard.app import create_app, flask_config, set_middleware, set_services
 from dashboard.core.database import db
 from dashboard.settings import Settings
 from dashboard.web.security import limiter
@@ -42,6 +42,7 @@ class SharedApp:
         self.engine.url = make_url(settings.store_url)
         with self.app.app_context():
             set_services(self.app, settings, clock)
+        set_middleware(self.app, settings)
         yield self.app
         self._restore()
         with self.app.app_context():
