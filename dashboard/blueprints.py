@@ -22,7 +22,6 @@ from dashboard.reports.since import views as reports
 from dashboard.reports.timeline import views as timeline
 from dashboard.reports.trend import views as trend
 from dashboard.sql.views import editor, saved_queries
-from dashboard.tables import column_menus
 from dashboard.tables import views as tables
 from dashboard.tables.health import views as table_health
 from dashboard.tables.search import views as table_search
@@ -40,7 +39,6 @@ def register(app: Flask) -> None:
     quotas.init_app(app)
     oidc.init_app(app)
     templating.init_app(app)
-    column_menus.init_app(app)
     times.init_app(app)
     action_presenters.init_app(app)
     error_pages.init_app(app)

@@ -86,11 +86,12 @@ class RowsPage:
 
     @cached_property
     def kinds(self) -> dict[str, tuple[str, ...]]:
-        """The filters by the key of the columns that have them (``key_of``), for the menu."""
-        return {
-            key_of(column, masked=column.name in self.sight.hidden): self._kinds_of(column)
-            for column in self.filterable
-        }
+        """The filters by the key of the columns that have them, for the menu."""
+        return {self.key_of(column): self._kinds_of(column) for column in self.filterable}
+
+    def key_of(self, column: peliqan.Column) -> str:
+        """Return a key that columns with the same filters share."""
+        return key_of(column, masked=column.name in self.sight.hidden)
 
     @cached_property
     def families(self) -> dict[str, Sequence[str]]:

@@ -30,7 +30,6 @@ REQUEST_AWARE = {
     "dashboard.exports.table_files",
     "dashboard.tables.short_links",
     "dashboard.tables.cells",
-    "dashboard.tables.column_menus",
     "dashboard.tables.rows",
     "dashboard.users.authentication",
     "dashboard.users.quotas",
