@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlencode
 
@@ -20,21 +20,16 @@ from dashboard.web.status_banner import coverage
 _SAFE = "!$'()*,/:;?@"
 
 
-@lru_cache(256)
-def _encoded(name: str, values: tuple[str, ...]) -> str:
-    return urlencode([(name, value) for value in values], safe=_SAFE)
-
-
 def query_of(args: Mapping[str, Any]) -> str:
     """Return parameters as a query string; each value of a list is a parameter of its own."""
-    single, repeated = [], []
-    for name, value in args.items():
-        if isinstance(value, list):
-            # Cached, since chosen columns of a wide table are the longest part of dozens of links.
-            repeated.append(_encoded(name, tuple(value)))
-        else:
-            single.append((name, value))
-    return "&".join([urlencode(single, safe=_SAFE), *repeated] if single else repeated)
+    single = [(name, value) for name, value in args.items() if not isinstance(value, list)]
+    repeated = [
+        (name, value)
+        for name, values in args.items()
+        if isinstance(values, list)
+        for value in values
+    ]
+    return urlencode([*single, *repeated], safe=_SAFE)
 
 
 @dataclass(frozen=True)
