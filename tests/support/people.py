@@ -31,6 +31,10 @@ class Person:
             f"{path}: {response.status_code}\n{response.text[:1500]}"
         )
         soup = BeautifulSoup(response.text, "lxml")
+        if "<html" not in response.text:
+            # lxml makes a whole page of a part of one.
+            for element in soup.find_all(["html", "body"]):
+                element.unwrap()
         if not headers:
             check_page(soup, path)
         return soup
