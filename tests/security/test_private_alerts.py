@@ -20,7 +20,7 @@ from dashboard.context import Services
 from dashboard.core import ip_addresses
 from dashboard.core.connection_guard import NotDialled, only_to
 from dashboard.core.egress import PRIVATE, REFUSED, AllowedDestination, EgressPolicy, NotAllowed
-from tests.security.test_dialled_alerts import answering, policy
+from tests.security.test_connected_hosts_of_alerts import answering, policy
 from tests.support.people import Person
 from tests.support.sandbox import Sandbox
 from tests.support.settings import make_settings
