@@ -104,9 +104,9 @@ def collected() -> dict[str, list[re.Pattern[str]]]:
 
 
 def seconds(use: Callable[[str], object], text: str) -> float:
-    """Return this thread's processor time, the best of four: others share the machine."""
+    """Return this thread's processor time, the best of twelve: others share the machine."""
     best = float("inf")
-    for _ in range(4):
+    for _ in range(12):
         before = time.thread_time()
         use(text)
         best = min(best, time.thread_time() - before)
