@@ -75,7 +75,7 @@ class Zone(click.ParamType[ZoneInfo]):
 )
 def report(since: timedelta, form: str, zone: ZoneInfo, url: str) -> None:
     """Report what is wrong, what changed since then, and how much is known."""
-    # Imported here, since the pages import ``telemetry.metrics``, which reads the environment.
+    # Imported here, since its metrics read the environment when they are imported.
     from dashboard.reports.since import views as reports
 
     app = make_current_app(pages=True)

@@ -258,7 +258,7 @@ print(os.path.exists(made), multiprocess.SHARED in os.environ)
 
 def test_work_goes_on_where_nothing_can_be_counted(tmp_path: Path) -> None:
     script = """
-from dashboard.telemetry import metrics
+from dashboard.telemetry import process_metrics as metrics
 metrics.task_ended("look", "ok")
 metrics.call_ended("rows", "ok", 1)
 metrics.request_ended("overview.show", 200, 1)
@@ -277,7 +277,7 @@ def test_a_process_that_has_only_just_begun_to_count_takes_nothing_from_the_page
     script = """
 import os
 from pathlib import Path
-from dashboard.telemetry import metrics
+from dashboard.telemetry import process_metrics as metrics
 metrics.task_ended("look", "ok")
 (Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]) / "counter_1.db").touch()
 print(metrics.page().decode())

@@ -1,7 +1,7 @@
 """The endpoint `/metrics` for Prometheus: counters of processes, gauges of the fleet.
 
 It contains no customer's name and no secret, but is for the operator's machines only: see
-``telemetry.metrics.may_read``.
+``telemetry.process_metrics.may_read``.
 """
 
 import sqlite3
