@@ -6,6 +6,7 @@ Routes, templates and SQL statements are compiled once instead of once a test, w
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from flask import Flask
 from sqlalchemy import event, make_url
@@ -23,7 +24,16 @@ class SharedApp:
     def __init__(self, settings: Settings) -> None:
         self.app = create_app(settings)
         self.app.config["RATELIMIT_ENABLED"] = False
-        self.config, self.extensions = dict(self.app.config), dict(self.app.extensions)
+        # What tests change, each with its content at the start.
+        self.changed: list[tuple[dict[Any, Any], dict[Any, Any]]] = [
+            (each, dict(each))
+            for each in (
+                self.app.config,
+                self.app.extensions,
+                self.app.view_functions,
+                self.app.jinja_env.globals,
+            )
+        ]
         with self.app.app_context():
             self.engine = db.engine
         event.listen(self.engine, "do_connect", self._connect)
@@ -51,9 +61,6 @@ class SharedApp:
 
     def _restore(self) -> None:
         """Undo what the last test changed."""
-        for current, original in (
-            (self.app.config, self.config),
-            (self.app.extensions, self.extensions),
-        ):
+        for current, original in self.changed:
             current.clear()
             current.update(original)
