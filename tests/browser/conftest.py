@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import ConsoleMessage, Page
+from playwright.sync_api import ConsoleMessage, Page, expect
 
 from tests.support.databases import free_port
 from tests.support.demo import Demo, Enter, end_demo, start_demo
 
+# Milliseconds: other tests share the machine, and Playwright's five seconds are too few then.
+expect.set_options(timeout=20_000)
 CHROMIUM = (
     "chromium",
     "chromium-browser",
