@@ -237,7 +237,7 @@ def test_a_reset_forgets_what_was_sent_and_goes_back_to_the_first_address(
     with receiving() as other:
         hooked.control("webhooks", url=other.url)
         hooked.of(connection, "syncdb/")
-        other.wait_for(1)
+        wait_for_counts(hooked, 1, 0)
         hooked.control("reset")
         assert hooked.client.get("/sandbox/control/state").json == before
         hooked.wait(seconds=6)
