@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from dashboard.core.database import change, change_many, db
@@ -29,18 +29,9 @@ def recount() -> None:
     """
     refold()
     lock_snapshot()
-    shown = select(
-        Connection.severity, Connection.status, Connection.connector, func.count()
-    ).where(*LISTED)
-    counted = db.session.execute(
-        shown.group_by(Connection.severity, Connection.status, Connection.connector)
-    ).all()
     change(delete(ConnectionCount))
-    names = ("severity", "status", "connector", "connections")
-    if counted:
-        db.session.execute(
-            insert(ConnectionCount), [dict(zip(names, row, strict=True)) for row in counted]
-        )
+    for kind, count in sorted(_kinds().items()):
+        _add(db.session(), *kind, count)
     ids = list(db.session.scalars(select(Account.id)))
     for start in range(0, len(ids), AT_ONCE):
         _recount_accounts(db.session(), ids[start : start + AT_ONCE])
@@ -84,29 +75,25 @@ def updating(account_ids: Collection[int]) -> Iterator[None]:
     """
     lock_snapshot()
     session, ids = db.session(), sorted(account_ids)
-    before = _kinds(session, ids)
+    before = _kinds(Connection.account_id.in_(ids))
     yield
     session.flush()
-    difference = _kinds(session, ids)
+    difference = _kinds(Connection.account_id.in_(ids))
     difference.subtract(before)
-    for (severity, status, connector), more in sorted(difference.items()):
+    for kind, more in sorted(difference.items()):
         if more:
-            _add(session, severity, status, connector, more)
+            _add(session, *kind, more)
     _recount_accounts(session, ids)
 
 
-def _kinds(session: Session, account_ids: Sequence[int]) -> Counter[Kind]:
-    """Return the numbers of these accounts' connections that lists show, by kind."""
+def _kinds(*which: ColumnElement[bool]) -> Counter[Kind]:
+    """Return the numbers of connections that lists show, by kind."""
     kind = (Connection.severity, Connection.status, Connection.connector)
-    shown = (
-        select(*kind, func.count())
-        .where(Connection.account_id.in_(account_ids), *LISTED)
-        .group_by(*kind)
-    )
+    shown = select(*kind, func.count()).where(*which, *LISTED).group_by(*kind)
     return Counter(
         {
-            (severity, status or "", connector or ""): count
-            for severity, status, connector, count in session.execute(shown)
+            (severity, status, connector): count
+            for severity, status, connector, count in db.session.execute(shown)
         }
     )
 

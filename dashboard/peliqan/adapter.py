@@ -124,7 +124,7 @@ class BoundedAdapter(HTTPAdapter):
     """
 
     def __init__(self, *args: Any, cancel: CancelHandle | None = None, **more: Any) -> None:
-        self._pools = _bounded_pools(cancel)
+        self._pools = _POOLS if cancel is None else _bounded_pools(cancel)
         super().__init__(*args, **more)
 
     def init_poolmanager(self, *args: Any, **more: Any) -> None:
@@ -166,6 +166,9 @@ def _bounded_pools(cancel: CancelHandle | None) -> dict[str, Any]:
         ConnectionCls = SecureConnection
 
     return {"http": Pool, "https": SecurePool}
+
+
+_POOLS = _bounded_pools(None)
 
 
 def _shut_down(shutdown: Shutdown | None) -> None:

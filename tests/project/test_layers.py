@@ -117,7 +117,7 @@ def test_tables_import_nothing_that_reads_or_writes_them(imports: ImportGraph) -
 
 
 def test_limits_import_nothing_of_the_console(imports: ImportGraph) -> None:
-    """Whoever changes a limit reads one file of constants."""
+    """A `limits.py` holds constants alone."""
     for module in sorted(imports.modules):
         if module.endswith(".limits"):
             others = imports.find_modules_directly_imported_by(module)
